@@ -1,0 +1,29 @@
+# make run: the whole chain on the embedded sample.   make test: all tests.   make lab: step through in JupyterLab.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed-requirements.txt
+
+.PHONY: run test lint lab clean
+
+run: $(INSTALLED)
+	$(BIN)/python run_all.py
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter lab notebooks
+
+clean:
+	rm -rf .venv outputs data/sample
+
+# The copy is written last: an install that was cut short is repeated.
+$(INSTALLED): requirements.txt
+	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Python 3.11 or newer is needed: make PYTHON=python3.11')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	cp requirements.txt $@

@@ -1,0 +1,111 @@
+"""The running process: project root, seeds, threads, number formats, progress bars, and one repair of torchvision."""
+
+import importlib
+import os
+import platform
+import random
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from tqdm.auto import tqdm
+
+Item = TypeVar("Item")
+
+
+def project_root() -> Path:
+    """The folder that holds `helpers/`."""
+    return Path(__file__).resolve().parent.parent
+
+
+def cores() -> int:
+    """Cores this process may use, which in a container or under `taskset` are fewer than the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start(seed: int, threads: int | None = None) -> None:
+    """Begin a notebook: fix seeds and threads, and print the versions a result depends on."""
+    import torch
+
+    set_threads(threads or cores())
+    set_seed(seed)
+    print(
+        f"Python {platform.python_version()}, PyTorch {torch.__version__}, NumPy {np.__version__}; "
+        f"seed {seed}, {torch.get_num_threads()} threads, "
+        f"bfloat16 {'on' if supports_bf16() else 'off (this processor has no instructions for it)'}"
+    )
+
+
+def set_threads(threads: int) -> None:
+    """Use `threads` threads for arithmetic.
+
+    Three pools meet in one process. `OMP_NUM_THREADS` is read once by OpenMP libraries that load later (FAISS),
+    and by child processes. Torch's intra-op pool splits one operation (a matrix product) over cores. Its inter-op
+    pool runs independent operations side by side; our models are chains, so one thread is right, and more would
+    only compete for the same cores.
+    """
+    import torch
+
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
+    # Torch allows the inter-op pool to be set once a process, before it first runs.
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch, so that a run repeats on the same machine."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries still draw from the global generator
+    torch.manual_seed(seed)
+
+
+@cache
+def supports_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); elsewhere it is slower."""
+    import torch
+
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def autocast() -> AbstractContextManager[None]:
+    """Matrix products and convolutions in bfloat16 where the processor has it, else in float32 as written."""
+    import torch
+
+    return torch.autocast("cpu", dtype=torch.bfloat16) if supports_bf16() else nullcontext()
+
+
+def progress(items: Iterable[Item], description: str, total: int | None = None, unit: str = "it") -> Iterable[Item]:
+    """`items`, with one tqdm bar that shows the time left in Jupyter, a terminal and a papermill log alike."""
+    # A log that is not a terminal keeps every redraw as a line: there, once in ten seconds is enough.
+    interval = 0.2 if sys.stderr.isatty() or "ipykernel" in sys.modules else 10.0
+    return tqdm(items, desc=description, total=total, unit=unit, mininterval=interval, dynamic_ncols=True)
+
+
+@cache
+def prepare_torchvision() -> None:
+    """Make `import torchvision` work when its binary was built for another PyTorch than the one installed.
+
+    A torchvision built with CUDA cannot load its operators beside a CPU-only PyTorch, and its Python part then
+    stops at "operator torchvision::nms does not exist". Nothing here uses those operators, so declaring their
+    signatures is enough. Transformers imports torchvision too. Call this before importing either.
+    """
+    import torch
+
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        prepare_torchvision.library = library  # the definitions live as long as this object

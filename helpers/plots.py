@@ -1,0 +1,239 @@
+"""Pictures: one style for all notebooks, colour-blind safe, on a light card that reads on light and dark pages.
+
+Every function returns a Matplotlib figure; `save_figure` writes it as PNG with its title inside the file.
+"""
+
+import inspect
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from PIL import Image
+
+from helpers.files import atomic_path
+from helpers.images import load_photo, resize_photo
+
+# Okabe and Ito's palette: eight colours that people with any kind of colour vision tell apart.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, INK = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#1f2328",
+)  # fmt: skip
+PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, INK)
+PAPER = "#fbfaf7"
+
+Picture = Path | Image.Image | np.ndarray
+
+
+def use_style() -> None:
+    """Set fonts, colours and grid for every figure that follows."""
+    sns.set_theme(
+        context="notebook",
+        style="whitegrid",
+        palette=list(PALETTE),
+        rc={
+            "figure.facecolor": PAPER,
+            "axes.facecolor": PAPER,
+            "savefig.facecolor": PAPER,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.edgecolor": "#b8b5ad",
+            "grid.color": "#e4e1d9",
+            "axes.titlelocation": "left",
+            "axes.titlesize": 12,
+            "axes.titleweight": "bold",
+            "figure.dpi": 110,
+            "savefig.dpi": 110,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        },
+    )
+
+
+use_style()
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write `figure` as PNG, with its title as metadata for the report."""
+    title = figure.get_suptitle() or next((axes.get_title(loc="left") for axes in figure.axes), "")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, bbox_inches="tight", metadata={"Title": title.replace("\n", " ")})
+
+
+def _title(figure: Figure, title: str) -> None:
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK)
+
+
+def _array(picture: Picture, size: int = 224) -> np.ndarray:
+    if isinstance(picture, Path):
+        picture = load_photo(picture, size)
+    return resize_photo(picture, size) if isinstance(picture, Image.Image) else picture
+
+
+def photo_grid(
+    pictures: Sequence[Picture],
+    texts: Sequence[str],
+    title: str,
+    columns: int = 4,
+    right: Sequence[bool | None] | None = None,
+    width: float = 2.7,
+) -> Figure:
+    """Photos in rows, a text under each.
+
+    Args:
+        pictures: paths, Pillow images or uint8 arrays (H, W, 3).
+        texts: a text a photo; it is wrapped to the photo's width.
+        title: what the reader should see here.
+        columns: photos a row.
+        right: frame a photo as right (green, solid), wrong (vermilion, dashed), or not at all (None).
+        width: inches a photo.
+    """
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    wrapped = [
+        "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, int(width * 12)) or [""])
+        for text in texts
+    ]
+    lines = max(text.count("\n") + 1 for text in wrapped)
+    height = width + 0.17 * lines + 0.1
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns * width, rows * height + 0.5), squeeze=False, layout="constrained"
+    )
+    for place, cell in enumerate(axes.flat):
+        cell.set(xticks=[], yticks=[])
+        cell.grid(False)
+        cell.spines[:].set_visible(False)
+        if place >= len(pictures):
+            cell.axis("off")
+            continue
+        cell.imshow(_array(pictures[place]), aspect="equal")
+        cell.set_xlabel(wrapped[place], fontsize=9, loc="left", color=INK, linespacing=1.25)
+        if right is not None and right[place] is not None:
+            cell.spines[:].set(visible=True, linewidth=4, color=GREEN if right[place] else RED)
+            cell.spines[:].set_linestyle("-" if right[place] else "--")
+    _title(figure, title)
+    return figure
+
+
+def retrieval_grid(
+    queries: Sequence[str | Picture],
+    results: Sequence[Sequence[Picture]],
+    texts: Sequence[Sequence[str]],
+    title: str,
+    right: Sequence[Sequence[bool | None]] | None = None,
+    width: float = 2.1,
+) -> Figure:
+    """One row a query: the query (a text or a photo) at the left, its results in order of score beside it."""
+    columns = 1 + max(len(row) for row in results)
+    figure, axes = plt.subplots(
+        len(queries),
+        columns,
+        figsize=(columns * width, len(queries) * (width + 0.55) + 0.5),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, (query, found, notes) in enumerate(zip(queries, results, texts, strict=True)):
+        for cell in axes[row]:
+            cell.set(xticks=[], yticks=[])
+            cell.grid(False)
+            cell.spines[:].set_visible(False)
+        if isinstance(query, str):
+            axes[row, 0].text(
+                0.5, 0.5, "\n".join(textwrap.wrap(query, 18)), ha="center", va="center", fontsize=10,
+                style="italic", transform=axes[row, 0].transAxes, color=INK,
+            )  # fmt: skip
+            axes[row, 0].set_box_aspect(1)
+        else:
+            axes[row, 0].imshow(_array(query))
+            axes[row, 0].set_xlabel("query", fontsize=9, loc="left", fontweight="bold")
+        for place, (picture, note) in enumerate(zip(found, notes, strict=True)):
+            cell = axes[row, place + 1]
+            cell.imshow(_array(picture))
+            cell.set_xlabel("\n".join(textwrap.wrap(note, int(width * 12))[:3]), fontsize=8, loc="left", color=INK)
+            mark = right[row][place] if right is not None else None
+            if mark is not None:
+                cell.spines[:].set(visible=True, linewidth=4, color=GREEN if mark else RED)
+                cell.spines[:].set_linestyle("-" if mark else "--")
+        for cell in axes[row, len(found) + 1 :]:
+            cell.axis("off")
+    _title(figure, title)
+    return figure
+
+
+def plot_history(
+    history: Sequence[Mapping[str, float]],
+    panels: Mapping[str, Sequence[str]],
+    title: str,
+    best_epoch: int | None = None,
+) -> Figure:
+    """Training curves, one panel a kind of figure.
+
+    Args:
+        history: one mapping an epoch, for example `{"train_loss": 3.1, "val_loss": 3.3, "cider_d": 41.0}`.
+        panels: panel title -> names in `history` drawn there.
+        title: the finding.
+        best_epoch: epoch, counted from 1, that was kept; marked by a dotted line.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 3.4), squeeze=False, layout="constrained")
+    epochs = np.arange(1, len(history) + 1)
+    for cell, (panel, names) in zip(axes[0], panels.items(), strict=True):
+        for name, colour, marker in zip(names, PALETTE, "osD^vPX*", strict=False):
+            values = [epoch.get(name, np.nan) for epoch in history]
+            cell.plot(epochs, values, marker=marker, markersize=4, color=colour, label=name.replace("_", " "))
+        if best_epoch is not None:
+            cell.axvline(best_epoch, color=INK, linestyle=":", linewidth=1.2, label="kept")
+        cell.set(title=panel, xlabel="epoch")
+        cell.xaxis.get_major_locator().set_params(integer=True)
+        cell.legend(frameon=False, fontsize=9)
+    _title(figure, title)
+    return figure
+
+
+def plot_heatmap(
+    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str, label: str, annotate: bool = False
+) -> Figure:
+    """A matrix (rows, columns) as colours, dark for high; `label` names what the colours measure."""
+    size = (max(5.0, 0.42 * len(columns) + 3), max(3.5, 0.38 * len(rows) + 1.5))
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    sns.heatmap(
+        values, xticklabels=list(columns), yticklabels=list(rows), cmap="cividis_r", annot=annotate, fmt=".2f",
+        annot_kws={"fontsize": 7}, cbar_kws={"label": label}, ax=axes,
+    )  # fmt: skip
+    axes.tick_params(axis="x", rotation=60)
+    axes.tick_params(axis="y", rotation=0)
+    _title(figure, title)
+    return figure
+
+
+def plot_bars(values: Mapping[str, float], title: str, xlabel: str) -> Figure:
+    """Horizontal bars with their figures, in the order given."""
+    figure, axes = plt.subplots(figsize=(7.5, 0.42 * len(values) + 1.2), layout="constrained")
+    bars = axes.barh(list(values), list(values.values()), color=BLUE)
+    axes.bar_label(bars, fmt="%.3g", padding=3, fontsize=9)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set(xlabel=xlabel)
+    _title(figure, title)
+    return figure
+
+
+def plot_histogram(values: Sequence[int], title: str, xlabel: str) -> Figure:
+    """How often each whole number occurs."""
+    figure, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+    axes.hist(values, bins=np.arange(min(values), max(values) + 2) - 0.5, color=BLUE, rwidth=0.9)
+    axes.axvline(float(np.mean(values)), color=RED, linestyle="--", label=f"mean {np.mean(values):.1f}")
+    axes.set(xlabel=xlabel, ylabel="count")
+    axes.legend(frameon=False)
+    _title(figure, title)
+    return figure
+
+
+def show_source(*objects: Any) -> None:
+    """Show the source of classes or functions, coloured, in a notebook."""
+    from IPython.display import Code, display
+
+    for item in objects:
+        display(Code(inspect.getsource(item).rstrip(), language="python"))

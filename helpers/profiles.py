@@ -1,0 +1,129 @@
+"""Profiles: one named set of settings for the whole chain, in one readable place.
+
+A notebook's `parameters` cell holds literals; `None` there means "what the profile says". `get_profile` joins
+the two, so that `run_all.py --set name=value`, papermill and a cell edited by hand all go the same way.
+"""
+
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from helpers.environment import project_root
+from helpers.files import InputError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Settings of one run. Paths given as relative are relative to the project root.
+
+    Attributes are grouped by the notebook that reads them first; times are for two cores.
+    """
+
+    name: str
+    # Where things live and how a run behaves.
+    data_dir: str = "data"
+    outputs_dir: str = "outputs"
+    seed: int = 42
+    threads: int | None = None  # None: one thread for each core this process may use
+
+    # 01: which data. A handle is pinned to a version, so that a cached copy needs no network.
+    captions_handle: str | None = None  # Kaggle data set with captions; None: the embedded sample
+    split_handle: str | None = None  # Kaggle data set with the Karpathy split files
+    split_file: str | None = None  # the file of that data set that belongs to these photos
+    classes_handle: str | None = None  # Kaggle data set with one folder of photos a class
+    captions_folder: str | None = None  # own photos: a folder with Images/ and captions.txt
+    classes_folder: str | None = None  # own photos: a folder with one folder a class
+    scenes: int = 2000  # the sample only: captioned scenes to draw
+    pictures_per_class: int = 100  # the sample only: pictures of single animals to draw a class
+
+    # 02: which frozen networks look at the photos.
+    vector_backbone: str = "efficientnet_lite0"  # one vector a photo, for the LSTM
+    grid_backbone: str = "efficientnet_lite0"  # a 7x7 grid of vectors, for the attention models
+
+    # 03: captioners.
+    caption_tokenizer: str = "wordpiece"  # word, wordpiece or bert
+    caption_max_length: int = 30  # tokens, <SOS> and <EOS> included
+    caption_epochs: int = 12
+    caption_batch: int = 32  # photos a step; each brings all its captions
+    beam: int = 5
+
+    # 04: the dual encoders.
+    encoder_photo_size: int = 96  # pixels a side of what the 4-block CNN sees
+    encoder_epochs: int = 12
+    encoder_batch: int = 64
+    class_epochs: int = 10
+
+    @property
+    def data(self) -> Path:
+        """Folder of the downloads and of the drawn sample."""
+        return project_root() / self.data_dir
+
+    @property
+    def outputs(self) -> Path:
+        """Folder of everything this profile's run writes."""
+        return project_root() / self.outputs_dir / self.name
+
+
+PROFILES: dict[str, Profile] = {
+    # Embedded: drawn on the spot, nothing to download, the whole chain in minutes.
+    "sample": Profile(name="sample"),
+    # The real thing: 8,091 photos with five captions each, and Animals-10 for the class part.
+    "flickr8k": Profile(
+        name="flickr8k",
+        captions_handle="adityajn105/flickr8k/versions/1",
+        split_handle="shtvkumar/karpathy-splits/versions/1",
+        split_file="dataset_flickr8k.json",
+        classes_handle="alessiocorrado99/animals10/versions/2",
+        vector_backbone="vgg16",
+        grid_backbone="resnet50",
+        caption_tokenizer="word",
+    ),
+    # The same photos' bigger sister: 31,783 photos.
+    "flickr30k": Profile(
+        name="flickr30k",
+        captions_handle="adityajn105/flickr30k/versions/1",
+        split_handle="shtvkumar/karpathy-splits/versions/1",
+        split_file="dataset_flickr30k.json",
+        classes_handle="alessiocorrado99/animals10/versions/2",
+        vector_backbone="vgg16",
+        grid_backbone="resnet50",
+        caption_tokenizer="word",
+    ),
+    # 123,287 photos in two folders; needs about 30 GB of disk for photos and grids.
+    "coco": Profile(
+        name="coco",
+        captions_handle="awsaf49/coco-2017-dataset/versions/2",
+        split_handle="shtvkumar/karpathy-splits/versions/1",
+        split_file="dataset_coco.json",
+        classes_handle="alessiocorrado99/animals10/versions/2",
+        vector_backbone="vgg16",
+        grid_backbone="resnet50",
+        caption_tokenizer="word",
+    ),
+}
+
+SETTING_NAMES = tuple(field.name for field in fields(Profile) if field.name != "name")
+
+
+def get_profile(name: str, *, backbone: str | None = None, **overrides: Any) -> Profile:
+    """The profile called `name`, with every override that is not None put in its place.
+
+    `backbone` stands for `vector_backbone` and `grid_backbone` together.
+
+    Raises:
+        InputError: there is no such profile or no such setting.
+
+    >>> get_profile("sample", seed=7, beam=None).seed
+    7
+    """
+    if name not in PROFILES:
+        raise InputError(f"There is no profile {name!r}; choose one of: {', '.join(PROFILES)}.")
+    if backbone is not None:
+        overrides = {"vector_backbone": backbone, "grid_backbone": backbone} | overrides
+    for setting in overrides:
+        if setting not in SETTING_NAMES:
+            close = get_close_matches(setting, SETTING_NAMES, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"There is no setting {setting!r} (helpers/profiles.py lists them all).{hint}")
+    return replace(PROFILES[name], **{key: value for key, value in overrides.items() if value is not None})

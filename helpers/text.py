@@ -1,0 +1,193 @@
+"""From a caption to token ids and back.
+
+Three vocabularies behind one class, all run by the Hugging Face `tokenizers` library:
+
+- `word`: every word of the training captions that occurs often enough; the classic choice, and the largest.
+- `wordpiece`: pieces learned from the training captions (Schuster and Nakajima 2012; Wu et al. 2016); an unseen
+  word is spelled from pieces, so nothing is unknown. Needs no download.
+- `bert`: the 30,522 pieces of `bert-base-uncased` (Devlin et al. 2019) with `<SOS>` and `<EOS>` added.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from helpers.environment import prepare_torchvision
+from helpers.files import InputError, atomic_path
+
+PAD, SOS, EOS, UNK = "<PAD>", "<SOS>", "<EOS>", "<UNK>"
+KINDS = ("word", "wordpiece", "bert")
+_FILE = "tokenizer.json"
+
+# A word is letters or digits, with apostrophes and hyphens allowed inside: "man's", "tri-colored", and "a".
+_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+
+
+def clean_caption(text: str) -> str:
+    """Lower-case words separated by single spaces; punctuation goes, one-letter words like "a" stay.
+
+    >>> clean_caption("A man's tri-colored dog , on a hill .")
+    "a man's tri-colored dog on a hill"
+    """
+    return " ".join(_WORD.findall(text.lower().replace("’", "'")))
+
+
+class Tokenizer:
+    """A vocabulary with `<SOS>` and `<EOS>`; `pad_id` is always 0.
+
+    Attributes:
+        kind: "word", "wordpiece" or "bert".
+        vocab_size: number of ids, specials included.
+        pad_id, sos_id, eos_id, unk_id: ids of the special tokens.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, kind: str) -> None:
+        self._backend = backend
+        self.kind = kind
+        self.vocab_size = backend.get_vocab_size()
+        specials = ("[PAD]", SOS, EOS, "[UNK]") if kind == "bert" else (PAD, SOS, EOS, UNK)
+        ids = [backend.token_to_id(token) for token in specials]
+        if None in ids or ids[0] != 0:
+            raise InputError(f"The {kind} vocabulary lacks one of {', '.join(specials)}, or padding is not id 0.")
+        self.pad_id, self.sos_id, self.eos_id, self.unk_id = ids
+
+    def encode(self, text: str, max_length: int) -> list[int]:
+        """`<SOS>`, the tokens, `<EOS>`: at most `max_length` ids, `<EOS>` always among them.
+
+        Raises:
+            InputError: nothing is left of `text` after cleaning, or `max_length` is below 3.
+        """
+        return self.encode_all([text], max_length)[0]
+
+    def encode_all(self, texts: Sequence[str], max_length: int) -> list[list[int]]:
+        """`encode` for many texts, on all cores."""
+        if max_length < 3:
+            raise InputError(
+                f"A length limit of {max_length} tokens leaves no room between <SOS> and <EOS>; use 3 or more."
+            )
+        cleaned = [clean_caption(text) for text in texts]
+        for text, words in zip(texts, cleaned, strict=True):
+            if not words:
+                raise InputError(f"The text {text!r} has no words; give at least one.")
+        encodings = self._backend.encode_batch(cleaned, add_special_tokens=False)
+        # Cut the tokens, then add <EOS>: cutting afterwards would teach the model never to stop.
+        return [[self.sos_id, *encoding.ids[: max_length - 2], self.eos_id] for encoding in encodings]
+
+    def encode_batch(self, texts: Sequence[str], max_length: int) -> np.ndarray:
+        """Ids of all texts as one int64 array (N, T), padded with `pad_id`; T is the longest text's length."""
+        rows = self.encode_all(texts, max_length)
+        batch = np.full((len(rows), max(map(len, rows))), self.pad_id, np.int64)  # (N, T)
+        for row, ids in zip(batch, rows, strict=True):
+            row[: len(ids)] = ids
+        return batch
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text up to the first `<EOS>`, without special tokens."""
+        kept = []
+        for token in ids:
+            if token == self.eos_id:
+                break
+            if token not in (self.pad_id, self.sos_id, self.unk_id):
+                kept.append(int(token))
+        text = self._backend.decode(kept, skip_special_tokens=False)
+        # BERT's vocabulary splits words at apostrophes and hyphens; put them back together.
+        return re.sub(r" ?(['-]) ?", r"\1", text) if self.kind == "bert" else text
+
+    def token(self, token_id: int) -> str:
+        """The piece of text that `token_id` stands for."""
+        return self._backend.id_to_token(int(token_id))
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer.json` into `folder`; `load_tokenizer` reads it without any download."""
+        with atomic_path(folder / _FILE) as temporary:
+            self._backend.save(str(temporary))
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer saved in `folder`.
+
+    Raises:
+        InputError: there is none, or the file is damaged.
+    """
+    path = folder / _FILE
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; run the notebook that trains this model first.")
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain Exception
+        raise InputError(f"{path} is damaged ({error}); train the model again.") from None
+    if backend.token_to_id("[PAD]") is not None:
+        return Tokenizer(backend, "bert")
+    return Tokenizer(backend, "wordpiece" if isinstance(backend.model, models.WordPiece) else "word")
+
+
+def build_tokenizer(kind: str, captions: Iterable[str], *, min_count: int = 1, vocab_size: int = 4000) -> Tokenizer:
+    """A tokenizer for `captions`, which should be the training captions only.
+
+    Args:
+        kind: "word", "wordpiece" or "bert".
+        captions: raw texts; they are cleaned here.
+        min_count: `word` only: rarer words become `<UNK>`.
+        vocab_size: `wordpiece` only: the most pieces to learn.
+
+    Raises:
+        InputError: unknown kind, no captions, or BERT's vocabulary cannot be loaded.
+    """
+    if kind not in KINDS:
+        raise InputError(f"There is no tokenizer {kind!r}; choose one of: {', '.join(KINDS)}.")
+    if kind == "bert":
+        return _bert_tokenizer()
+    cleaned = [clean_caption(caption) for caption in captions]
+    if not any(cleaned):
+        raise InputError(f"A {kind} vocabulary needs captions to learn from, and none was given.")
+    build = _word_tokenizer if kind == "word" else _wordpiece_tokenizer
+    return Tokenizer(build(cleaned, min_count if kind == "word" else vocab_size), kind)
+
+
+def _word_tokenizer(captions: list[str], min_count: int) -> tokenizers.Tokenizer:
+    counts = Counter(word for caption in captions for word in caption.split())
+    frequent = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+    vocabulary = {token: index for index, token in enumerate([PAD, SOS, EOS, UNK, *frequent])}
+    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return backend
+
+
+def _wordpiece_tokenizer(captions: list[str], vocab_size: int) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.WordPiece(unk_token=UNK))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.decoder = decoders.WordPiece(cleanup=False)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, min_frequency=2, special_tokens=[PAD, SOS, EOS, UNK], show_progress=False
+    )
+    backend.train_from_iterator(captions, trainer)
+    return backend
+
+
+BERT_NAME, BERT_SIZE = "bert-base-uncased", 30_522
+
+
+def _bert_tokenizer() -> Tokenizer:
+    prepare_torchvision()  # transformers imports torchvision
+    from transformers import AutoTokenizer
+
+    try:
+        pretrained = AutoTokenizer.from_pretrained(BERT_NAME)
+    except Exception as error:  # each version of the library has its own kinds
+        raise InputError(
+            f"The vocabulary of {BERT_NAME} could not be loaded ({type(error).__name__}): connect to the Hugging Face "
+            "hub once, or use a vocabulary that is learned here: caption_tokenizer=wordpiece or word."
+        ) from error
+    # A vocabulary file passed the wrong way yields five entries and no error; so the size is checked.
+    if len(pretrained) != BERT_SIZE:
+        raise InputError(
+            f"{BERT_NAME} came with {len(pretrained):,} entries instead of {BERT_SIZE:,}; "
+            "its cached copy is incomplete: delete it from the Hugging Face cache and run again."
+        )
+    pretrained.add_special_tokens({"bos_token": SOS, "eos_token": EOS})
+    return Tokenizer(pretrained.backend_tokenizer, "bert")
