@@ -183,6 +183,7 @@ def _stamps(photos: Sequence[HasPath]) -> str:
 
 
 def _weights_fingerprint(backbone: Backbone) -> str:
-    """Tells pretrained from random weights without hashing 500 MB: the first and the last weight tensor."""
-    tensors = list(backbone.state_dict().values())
-    return hashlib.sha256(tensors[2].numpy().tobytes() + tensors[-1].numpy().tobytes()).hexdigest()[:12]
+    digest = hashlib.sha256()
+    for tensor in backbone.state_dict().values():
+        digest.update(tensor.numpy())
+    return digest.hexdigest()[:12]

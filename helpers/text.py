@@ -9,6 +9,7 @@ Three vocabularies behind one class, all run by the Hugging Face `tokenizers` li
 """
 
 import re
+import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -159,13 +160,19 @@ def _word_tokenizer(captions: list[str], min_count: int) -> tokenizers.Tokenizer
 
 
 def _wordpiece_tokenizer(captions: list[str], vocab_size: int) -> tokenizers.Tokenizer:
-    backend = tokenizers.Tokenizer(models.WordPiece(unk_token=UNK))
+    # Single letters, at the start of a word and inside one, come first: any word can then be spelled, and the
+    # pieces learned no longer depend on the order in which the trainer meets the letters.
+    letters = sorted(set("".join(captions)).difference(" ").union(string.ascii_lowercase + string.digits))
+    alphabet = [*letters, *(f"##{letter}" for letter in letters)]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, min_frequency=2, special_tokens=[PAD, SOS, EOS, UNK, *alphabet], show_progress=False
+    )
+    trained = tokenizers.Tokenizer(models.WordPiece(unk_token=UNK))
+    trained.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trained.train_from_iterator(captions, trainer)
+    backend = tokenizers.Tokenizer(models.WordPiece(trained.get_vocab(), unk_token=UNK))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.decoder = decoders.WordPiece(cleanup=False)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, min_frequency=2, special_tokens=[PAD, SOS, EOS, UNK], show_progress=False
-    )
-    backend.train_from_iterator(captions, trainer)
     return backend
 
 

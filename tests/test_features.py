@@ -1,0 +1,134 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_photo
+from torch import Tensor, nn
+
+from helpers import features as module
+from helpers.backbones import Backbone
+from helpers.features import extract_features, load_features, nearest
+from helpers.files import InputError
+from helpers.images import load_photo, resize_photo
+
+
+@dataclass(frozen=True)
+class Item:
+    id: str
+    path: Path
+
+
+class MeanColour(nn.Module):
+    """Four regions, each with the mean colour of a quarter of the photo: easy to check by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        self.calls += 1
+        grid = nn.functional.adaptive_avg_pool2d(pixels, 2).flatten(2).transpose(1, 2)  # (B, 4, 3)
+        return grid.mean(1), grid
+
+
+def colour_backbone() -> Backbone:
+    return Backbone("colour", MeanColour(), (0, 0, 0), (1 / 255,) * 3, 3, (4, 3))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Item]:
+    names = [f"{number}.png" for number in range(10)]
+    return [Item(n, write_photo(tmp_path / "photos" / n, (25 * i, 7 * i, 99))) for i, n in enumerate(names)]
+
+
+def expected_vectors(photos: list[Item]) -> np.ndarray:
+    return np.stack([resize_photo(load_photo(p.path), 224).reshape(-1, 3).mean(0) for p in photos])
+
+
+def test_vectors_and_grid_are_written_in_order(tmp_path: Path, photos: list[Item]) -> None:
+    made = extract_features(photos, colour_backbone(), tmp_path / "f", batch_size=4)
+    assert made.ids == [photo.id for photo in photos]
+    # bfloat16 keeps two to three digits.
+    np.testing.assert_allclose(made.vectors, expected_vectors(photos), rtol=0.01, atol=0.6)
+    assert (made.grid.shape, made.grid.dtype) == ((10, 4, 3), np.float16)
+    np.testing.assert_allclose(made.grid.mean(1), made.vectors, rtol=0.01, atol=0.6)
+    assert isinstance(made.grid, np.memmap)
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
+        "colour.pkl",
+        "colour_grid.json",
+        "colour_grid.npy",
+    ]
+
+
+def test_rows_find_photos_by_id(tmp_path: Path, photos: list[Item]) -> None:
+    made = extract_features(photos, colour_backbone(), tmp_path)
+    assert made.rows(["7.png", "0.png", "7.png"]).tolist() == [7, 0, 7]
+    with pytest.raises(InputError, match="1 photos have no features, for example x"):
+        made.rows(["0.png", "x"])
+
+
+def test_second_extraction_computes_nothing_until_a_photo_changes(tmp_path: Path, photos: list[Item]) -> None:
+    extract_features(photos, colour_backbone(), tmp_path)
+    again = colour_backbone()
+    extract_features(photos, again, tmp_path)
+    assert again.network.calls == 0
+    write_photo(photos[4].path, (1, 2, 3), size=(50, 50))
+    made = extract_features(photos, again, tmp_path)
+    assert again.network.calls == 1
+    np.testing.assert_allclose(made.vectors[4], expected_vectors(photos)[4], rtol=0.01, atol=0.6)
+
+
+def test_interrupted_extraction_goes_on_where_it_stopped(
+    tmp_path: Path, photos: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHUNK", 2)
+    whole = extract_features(photos, colour_backbone(), tmp_path / "whole", batch_size=2)
+
+    stopped = colour_backbone()
+    forward = stopped.network.forward
+
+    def stop_at_third(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        if stopped.network.calls == 3:
+            raise KeyboardInterrupt
+        return forward(pixels)
+
+    monkeypatch.setattr(stopped.network, "forward", stop_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(photos, stopped, tmp_path / "cut", batch_size=2)
+    with pytest.raises(InputError, match="does not exist"):
+        load_features(tmp_path / "cut", "colour")
+
+    resumed = colour_backbone()
+    made = extract_features(photos, resumed, tmp_path / "cut", batch_size=2)
+    assert resumed.network.calls == 2
+    np.testing.assert_array_equal(made.vectors, whole.vectors)
+    np.testing.assert_array_equal(made.grid, whole.grid)
+
+
+def test_files_that_do_not_belong_together_are_refused(tmp_path: Path, photos: list[Item]) -> None:
+    extract_features(photos, colour_backbone(), tmp_path / "a")
+    extract_features(photos[:5], colour_backbone(), tmp_path / "b")
+    (tmp_path / "b" / "colour.pkl").replace(tmp_path / "a" / "colour.pkl")
+    with pytest.raises(InputError, match="do not belong together"):
+        load_features(tmp_path / "a", "colour")
+
+
+def test_torn_photo_is_named(tmp_path: Path, photos: list[Item]) -> None:
+    photos[6].path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"6\.png is empty"):
+        extract_features(photos, colour_backbone(), tmp_path / "f")
+
+
+def test_nearest_is_by_angle_not_length() -> None:
+    vectors = np.array([[1, 0], [0, 1], [5, 0.1], [1, 1], [-1, 0]], np.float32)
+    assert nearest(vectors, 0, 3).tolist() == [2, 3, 1]
+
+
+def test_weights_tell_backbones_apart(tmp_path: Path, photos: list[Item]) -> None:
+    first, other = colour_backbone(), colour_backbone()
+    extract_features(photos, first, tmp_path)
+    other.network.scale = nn.Parameter(torch.ones(1))
+    extract_features(photos, other, tmp_path)
+    assert other.network.calls == 1

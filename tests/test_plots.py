@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_photo
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from helpers import plots
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> None:
+    yield
+    plt.close("all")
+
+
+def test_grid_shows_each_photo_with_its_text(tmp_path: Path) -> None:
+    pictures = [write_photo(tmp_path / "a.png"), np.zeros((20, 20, 3), np.uint8), Image.new("RGB", (9, 9), "red")]
+    figure = plots.photo_grid(pictures, ["one", "two " * 30, "three"], "Three", columns=2, right=[True, False, None])
+    cells = figure.axes
+    assert [len(cell.images) for cell in cells] == [1, 1, 1, 0]
+    assert cells[0].get_xlabel() == "one"
+    assert cells[1].get_xlabel().count("\n") >= 2  # wrapped
+    # Right and wrong differ by line style too, not by colour alone.
+    assert cells[0].spines["left"].get_linestyle() != cells[1].spines["left"].get_linestyle()
+    assert cells[0].spines["left"].get_edgecolor() != cells[1].spines["left"].get_edgecolor()
+
+
+def test_retrieval_rows_start_with_the_query(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "a.png")
+    figure = plots.retrieval_grid(
+        ["a dog", photo], [[photo, photo], [photo]], [["1.0", "0.5"], ["0.9"]], "Found", [[True, False], [None]]
+    )
+    assert [len(cell.images) for cell in figure.axes] == [0, 1, 1, 1, 1, 0]
+    assert figure.axes[0].texts[0].get_text() == "a dog"
+
+
+def test_history_leaves_gaps_for_missing_figures() -> None:
+    history = [{"loss": 3.0}, {"loss": 2.0, "cider_d": 40.0}]
+    figure = plots.plot_history(history, {"loss": ["loss"], "score": ["cider_d"]}, "Learning", best_epoch=2)
+    np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), [np.nan, 40.0])
+    assert figure.axes[0].lines[1].get_xdata()[0] == 2
+
+
+def test_saved_picture_carries_its_title(tmp_path: Path) -> None:
+    plots.save_figure(plots.plot_bars({"a": 1, "b": 2}, "B is larger", "size"), tmp_path / "bars.png")
+    plots.save_figure(plots.plot_histogram([1, 2, 2, 5], "Twos lead", "value"), tmp_path / "histogram.png")
+    with Image.open(tmp_path / "bars.png") as bars, Image.open(tmp_path / "histogram.png") as histogram:
+        assert (bars.text["Title"], histogram.text["Title"]) == ("B is larger", "Twos lead")
+
+
+def test_heatmap_names_rows_and_columns() -> None:
+    figure = plots.plot_heatmap(np.eye(2), ["r1", "r2"], ["c1", "c2"], "Same is same", "cosine")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["r1", "r2"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["c1", "c2"]

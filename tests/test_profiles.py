@@ -1,0 +1,45 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from helpers.environment import project_root
+from helpers.files import InputError
+from helpers.profiles import PROFILES, SETTING_NAMES, get_profile
+
+
+def test_none_leaves_the_profile_alone() -> None:
+    assert get_profile("sample", beam=None, seed=None) == PROFILES["sample"]
+
+
+def test_overrides_take_their_place() -> None:
+    profile = get_profile("flickr8k", backbone="efficientnet_lite0", beam=3)
+    assert (profile.vector_backbone, profile.grid_backbone, profile.beam) == (
+        "efficientnet_lite0",
+        "efficientnet_lite0",
+        3,
+    )
+    assert get_profile("sample", backbone="vgg16", grid_backbone="resnet50").grid_backbone == "resnet50"
+
+
+def test_unknown_profile_and_setting_are_named() -> None:
+    with pytest.raises(InputError, match="no profile 'flickr9k'; choose one of: sample, flickr8k"):
+        get_profile("flickr9k")
+    with pytest.raises(InputError, match="Did you mean 'caption_epochs'"):
+        get_profile("sample", caption_epoch=3)
+
+
+def test_outputs_are_apart_by_profile(tmp_path: Path) -> None:
+    assert get_profile("sample").outputs == project_root() / "outputs" / "sample"
+    assert get_profile("coco", outputs_dir=str(tmp_path)).outputs == tmp_path / "coco"
+
+
+@pytest.mark.parametrize("path", sorted((project_root() / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_parameter_is_a_setting(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    tagged = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+    names: dict[str, object] = {}
+    exec("".join(tagged[0]["source"]), {}, names)  # literal defaults only
+    assert set(names) - set(SETTING_NAMES) <= {"profile", "backbone", "own_photo"}
+    assert {"profile", "data_dir", "outputs_dir", "seed", "threads"} <= set(names)
