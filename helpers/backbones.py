@@ -2,7 +2,7 @@
 
 | name              | vector               | grid            | weights, trained on ImageNet-1k        |
 |-------------------|----------------------|-----------------|----------------------------------------|
-| vgg16             | 4096 (layer fc7)     | none            | torchvision (Simonyan and Zisserman 2015) |
+| vgg16             | 4096 (layer fc7)     | 7 x 7 x 512     | torchvision (Simonyan and Zisserman 2015) |
 | resnet50          | 2048 (mean of grid)  | 7 x 7 x 2048    | torchvision (He et al. 2016)           |
 | efficientnet_lite0 | 1280 (mean of grid) | 7 x 7 x 1280    | a Python package (Tan and Le 2019)     |
 
@@ -27,7 +27,7 @@ class Backbone(nn.Module):
         name: as in the table above.
         photo_size: pixels a side of the photos it takes.
         vector_width: length D of a photo's vector.
-        grid_shape: (regions R, channels C), or None if the network has no grid.
+        grid_shape: (regions R, channels C).
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Backbone(nn.Module):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         vector_width: int,
-        grid_shape: tuple[int, int] | None,
+        grid_shape: tuple[int, int],
     ) -> None:
         super().__init__()
         self.name = name
@@ -50,8 +50,8 @@ class Backbone(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1))
         self.eval().requires_grad_(False)
 
-    def forward(self, photos: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Photos uint8 (B, 224, 224, 3) -> vectors (B, D) and grid (B, R, C) or None."""
+    def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        """Photos uint8 (B, 224, 224, 3) -> vectors (B, D) and grid (B, R, C)."""
         pixels = photos.permute(0, 3, 1, 2).float()  # (B, 3, 224, 224), channels last in memory
         return self.network((pixels - self.mean) / self.std)
 
@@ -62,9 +62,9 @@ class _VGG16(nn.Module):
         self.features, self.avgpool = vgg.features, vgg.avgpool
         self.fc7 = vgg.classifier[:-1]  # without the last layer, which names ImageNet's classes
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, None]:
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.avgpool(self.features(pixels))  # (B, 512, 7, 7)
-        return self.fc7(maps.flatten(1)), None  # (B, 4096)
+        return self.fc7(maps.flatten(1)), _regions(maps)  # (B, 4096), (B, 49, 512)
 
 
 class _ResNet50(nn.Module):
@@ -73,7 +73,8 @@ class _ResNet50(nn.Module):
         self.stages = nn.Sequential(*list(resnet.children())[:-2])  # without pooling and classifier
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        return _vector_and_grid(self.stages(pixels))
+        grid = _regions(self.stages(pixels))
+        return grid.mean(1), grid  # (B, 2048), (B, 49, 2048)
 
 
 class _EfficientNetLite0(nn.Module):
@@ -82,12 +83,12 @@ class _EfficientNetLite0(nn.Module):
         self.efficientnet = efficientnet
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        return _vector_and_grid(self.efficientnet.extract_features(pixels))
+        grid = _regions(self.efficientnet.extract_features(pixels))
+        return grid.mean(1), grid  # (B, 1280), (B, 49, 1280)
 
 
-def _vector_and_grid(maps: Tensor) -> tuple[Tensor, Tensor]:
-    grid = maps.flatten(2).transpose(1, 2)  # (B, C, 7, 7) -> (B, 49, C), row by row
-    return grid.mean(1), grid  # (B, C), (B, 49, C)
+def _regions(maps: Tensor) -> Tensor:
+    return maps.flatten(2).transpose(1, 2)  # (B, C, 7, 7) -> (B, 49, C), row by row
 
 
 def _build_vgg16(pretrained: bool) -> Backbone:
@@ -95,7 +96,7 @@ def _build_vgg16(pretrained: bool) -> Backbone:
     from torchvision.models import VGG16_Weights, vgg16
 
     network = vgg16(weights=VGG16_Weights.IMAGENET1K_V1 if pretrained else None)
-    return Backbone("vgg16", _VGG16(network), IMAGENET_MEAN, IMAGENET_STD, 4096, None)
+    return Backbone("vgg16", _VGG16(network), IMAGENET_MEAN, IMAGENET_STD, 4096, (49, 512))
 
 
 def _build_resnet50(pretrained: bool) -> Backbone:

@@ -7,21 +7,25 @@
 
 import hashlib
 import shutil
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import openvino as ov
 import torch
+from numpy.lib.format import open_memmap
 
 from helpers.backbones import Backbone
-from helpers.environment import autocast, cores, progress
+from helpers.environment import cores, progress
 from helpers.files import InputError, load_pickle, read_json, save_pickle, write_json
 from helpers.images import load_photo, resize_photo
 
 _CHUNK = 256  # photos between two notes of how far the extraction has come
+_AHEAD = 32  # photos decoded ahead of the network
 
 
 class HasPath(Protocol):
@@ -38,12 +42,12 @@ class Features:
     Attributes:
         ids: photo ids in row order.
         vectors: float32 (N, D).
-        grid: float16 (N, R, C), memory-mapped, or None if the backbone has no grid.
+        grid: float16 (N, R, C), memory-mapped.
     """
 
     ids: list[str]
     vectors: np.ndarray
-    grid: np.ndarray | None
+    grid: np.ndarray
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """Row numbers of photos.
@@ -60,11 +64,12 @@ class Features:
         return np.array([place[photo_id] for photo_id in ids], np.int64)
 
 
-def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path, batch_size: int = 32) -> Features:
+def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path) -> Features:
     """Vectors and grids of all `photos`, written to `folder` and returned.
 
-    An interrupted extraction goes on where it stopped. Features that are already there for the same photos and
-    backbone are returned at once.
+    The network runs in OpenVINO, in float32 and with one photo a request on every core, while the next photos are
+    decoded. An interrupted extraction goes on where it stopped. Features that are already there for the same photos
+    and backbone are returned at once.
 
     Raises:
         InputError: a photo cannot be read.
@@ -72,29 +77,34 @@ def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path
     provenance = {"backbone": backbone.name, "weights": _weights_fingerprint(backbone), "photos": _stamps(photos)}
     if _provenance(folder, backbone.name) == provenance:
         return load_features(folder, backbone.name)
-    folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{backbone.name}.partial"
-    arrays, done = _open_partial(partial, provenance, len(photos), backbone)
-    with torch.inference_mode(), autocast():
-        for start, pixels in _batches(photos, backbone.photo_size, batch_size, done):
-            vectors, grid = backbone(torch.from_numpy(pixels))
-            stop = start + len(pixels)
-            arrays["vectors"][start:stop] = vectors.float().numpy()
-            if grid is not None:
-                arrays["grid"][start:stop] = grid.float().numpy()
-            if stop % _CHUNK < batch_size or stop == len(photos):
-                for array in arrays.values():
-                    array.flush()
-                write_json(partial / "progress.json", provenance | {"done": stop})
-
+    _fill(partial, provenance, photos, backbone)
     ids = [photo.id for photo in photos]
-    save_pickle(folder / f"{backbone.name}.pkl", {i: np.array(v) for i, v in zip(ids, arrays["vectors"], strict=True)})
-    if "grid" in arrays:
-        (partial / "grid.npy").replace(folder / f"{backbone.name}_grid.npy")
+    vectors = np.load(partial / "vectors.npy")
+    save_pickle(folder / f"{backbone.name}.pkl", dict(zip(ids, vectors, strict=True)))
+    (partial / "grid.npy").replace(folder / f"{backbone.name}_grid.npy")
     write_json(folder / f"{backbone.name}_grid.json", {"ids": ids} | provenance)
-    del arrays
     shutil.rmtree(partial)
     return load_features(folder, backbone.name)
+
+
+def _fill(partial: Path, provenance: dict[str, str], photos: Sequence[HasPath], backbone: Backbone) -> None:
+    """Run the backbone over `photos` into memory-mapped files in `partial`, noting now and then how far it is."""
+    vectors, grid, done = _open_partial(partial, provenance, len(photos), backbone)
+
+    def store(request: ov.InferRequest, row: int) -> None:
+        vectors[row] = request.get_output_tensor(0).data[0]
+        grid[row] = request.get_output_tensor(1).data[0]
+
+    queue = ov.AsyncInferQueue(_compile(backbone))
+    queue.set_callback(store)
+    for row, pixels in _decoded(photos, backbone.photo_size, done):
+        queue.start_async({0: pixels[None]}, row)  # waits while all requests are busy
+        if (row + 1) % _CHUNK == 0 or row + 1 == len(photos):
+            queue.wait_all()
+            vectors.flush()
+            grid.flush()
+            write_json(partial / "progress.json", provenance | {"done": row + 1})
 
 
 def load_features(folder: Path, backbone_name: str) -> Features:
@@ -105,20 +115,19 @@ def load_features(folder: Path, backbone_name: str) -> Features:
     """
     by_id = load_pickle(folder / f"{backbone_name}.pkl")
     ids = read_json(folder / f"{backbone_name}_grid.json", made_by="notebook 02_features")["ids"]
-    grid_path = folder / f"{backbone_name}_grid.npy"
-    grid = np.load(grid_path, mmap_mode="r") if grid_path.exists() else None
-    if list(by_id) != ids or (grid is not None and len(grid) != len(ids)):
+    grid = np.load(folder / f"{backbone_name}_grid.npy", mmap_mode="r")
+    if list(by_id) != ids or len(grid) != len(ids):
         raise InputError(
             f"The {backbone_name} files in {folder} do not belong together; delete them and run notebook 02_features."
         )
     return Features(ids, np.stack(list(by_id.values())), grid)
 
 
-def photo_features(backbone: Backbone, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def photo_features(backbone: Backbone, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vector (D,) and grid (R, C) of one photo given as uint8 (224, 224, 3)."""
     with torch.inference_mode():
         vectors, grid = backbone(torch.from_numpy(photo[None].copy()))
-    return vectors[0].numpy(), None if grid is None else grid[0].numpy()
+    return vectors[0].numpy(), grid[0].numpy()
 
 
 def nearest(vectors: np.ndarray, row: int, count: int) -> np.ndarray:
@@ -129,39 +138,51 @@ def nearest(vectors: np.ndarray, row: int, count: int) -> np.ndarray:
     return np.argsort(-cosines)[:count]
 
 
-def _batches(photos: Sequence[HasPath], size: int, batch_size: int, done: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, uint8 (b, size, size, 3)) from row `done` on, decoded in the background one batch ahead."""
+def _compile(backbone: Backbone) -> ov.CompiledModel:
+    """The backbone as an OpenVINO network that takes one photo a request, a request a core."""
+    photo = torch.zeros(1, backbone.photo_size, backbone.photo_size, 3, dtype=torch.uint8)
+    model = ov.convert_model(backbone, example_input=photo)
+    model.reshape(list(photo.shape))
+    settings = {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "INFERENCE_PRECISION_HINT": "f32",  # in bfloat16 the vectors' cosine to these is about 0.996
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    return ov.Core().compile_model(model, "CPU", settings)
 
-    def decode(start: int) -> list[Future[np.ndarray]]:
-        batch = photos[start : start + batch_size]
-        return [pool.submit(lambda photo: resize_photo(load_photo(photo.path, size), size), photo) for photo in batch]
 
-    starts = range(done, len(photos), batch_size)
+def _decoded(photos: Sequence[HasPath], size: int, done: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(row, uint8 (size, size, 3)) from row `done` on; a few photos ahead are decoded in the background."""
+
+    def decode(photo: HasPath) -> np.ndarray:
+        return resize_photo(load_photo(photo.path, size), size)
+
     with ThreadPoolExecutor(cores()) as pool:
-        pending = decode(done)
-        for start in progress(starts, "extracting features", unit="batch"):
-            current, pending = pending, decode(start + batch_size)
-            yield start, np.stack([future.result() for future in current])
+        ahead = deque(pool.submit(decode, photo) for photo in photos[done : done + _AHEAD])
+        for row in progress(range(done, len(photos)), "extracting features", unit="photo"):
+            if row + _AHEAD < len(photos):
+                ahead.append(pool.submit(decode, photos[row + _AHEAD]))
+            yield row, ahead.popleft().result()
 
 
-def _open_partial(partial: Path, provenance: dict, count: int, backbone: Backbone) -> tuple[dict[str, np.ndarray], int]:
-    """Memory-mapped arrays to fill, and how many rows are already done."""
-    shapes = {"vectors": ((count, backbone.vector_width), np.float32)}
-    if backbone.grid_shape:
-        shapes["grid"] = ((count, *backbone.grid_shape), np.float16)
-    progress_file = partial / "progress.json"
+def _open_partial(
+    partial: Path, provenance: dict[str, str], count: int, backbone: Backbone
+) -> tuple[np.memmap, np.memmap, int]:
+    """Memory-mapped vectors and grid to fill, and how many rows are already done."""
+    vectors, grid, progress_file = partial / "vectors.npy", partial / "grid.npy", partial / "progress.json"
     if progress_file.exists():
         content = read_json(progress_file)
         done = content.pop("done")
         if content == provenance:
             print(f"{backbone.name}: going on after {done:,} of {count:,} photos.")
-            return {name: np.lib.format.open_memmap(partial / f"{name}.npy", "r+") for name in shapes}, done
+            return open_memmap(vectors, "r+"), open_memmap(grid, "r+"), done
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    return {
-        name: np.lib.format.open_memmap(partial / f"{name}.npy", "w+", dtype, shape)
-        for name, (shape, dtype) in shapes.items()
-    }, 0
+    return (
+        open_memmap(vectors, "w+", np.float32, (count, backbone.vector_width)),
+        open_memmap(grid, "w+", np.float16, (count, *backbone.grid_shape)),
+        0,
+    )
 
 
 def _provenance(folder: Path, backbone_name: str) -> dict | None:

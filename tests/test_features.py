@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_photo
+from PIL import Image
 from torch import Tensor, nn
 
 from helpers import features as module
-from helpers.backbones import Backbone
-from helpers.features import extract_features, load_features, nearest
+from helpers.backbones import Backbone, load_backbone
+from helpers.features import extract_features, load_features, nearest, photo_features
 from helpers.files import InputError
 from helpers.images import load_photo, resize_photo
 
@@ -23,12 +24,7 @@ class Item:
 class MeanColour(nn.Module):
     """Four regions, each with the mean colour of a quarter of the photo: easy to check by hand."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        self.calls += 1
         grid = nn.functional.adaptive_avg_pool2d(pixels, 2).flatten(2).transpose(1, 2)  # (B, 4, 3)
         return grid.mean(1), grid
 
@@ -48,12 +44,11 @@ def expected_vectors(photos: list[Item]) -> np.ndarray:
 
 
 def test_vectors_and_grid_are_written_in_order(tmp_path: Path, photos: list[Item]) -> None:
-    made = extract_features(photos, colour_backbone(), tmp_path / "f", batch_size=4)
+    made = extract_features(photos, colour_backbone(), tmp_path / "f")
     assert made.ids == [photo.id for photo in photos]
-    # bfloat16 keeps two to three digits.
-    np.testing.assert_allclose(made.vectors, expected_vectors(photos), rtol=0.01, atol=0.6)
+    np.testing.assert_allclose(made.vectors, expected_vectors(photos), rtol=1e-4)
     assert (made.grid.shape, made.grid.dtype) == ((10, 4, 3), np.float16)
-    np.testing.assert_allclose(made.grid.mean(1), made.vectors, rtol=0.01, atol=0.6)
+    np.testing.assert_allclose(made.grid.mean(1), made.vectors, rtol=0.01, atol=0.1)
     assert isinstance(made.grid, np.memmap)
     assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
         "colour.pkl",
@@ -69,40 +64,55 @@ def test_rows_find_photos_by_id(tmp_path: Path, photos: list[Item]) -> None:
         made.rows(["0.png", "x"])
 
 
-def test_second_extraction_computes_nothing_until_a_photo_changes(tmp_path: Path, photos: list[Item]) -> None:
-    extract_features(photos, colour_backbone(), tmp_path)
-    again = colour_backbone()
-    extract_features(photos, again, tmp_path)
-    assert again.network.calls == 0
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the photos that were opened, in any order."""
+    names: list[str] = []
+
+    def load(path: Path, smallest_side: int | None = None) -> Image.Image:
+        names.append(path.name)
+        return load_photo(path, smallest_side)
+
+    monkeypatch.setattr(module, "load_photo", load)
+    return names
+
+
+def test_second_extraction_computes_nothing_until_a_photo_changes(
+    tmp_path: Path, photos: list[Item], decoded: list[str]
+) -> None:
+    for _ in range(2):
+        extract_features(photos, colour_backbone(), tmp_path)
+    assert len(decoded) == 10
     write_photo(photos[4].path, (1, 2, 3), size=(50, 50))
-    made = extract_features(photos, again, tmp_path)
-    assert again.network.calls == 1
-    np.testing.assert_allclose(made.vectors[4], expected_vectors(photos)[4], rtol=0.01, atol=0.6)
+    made = extract_features(photos, colour_backbone(), tmp_path)
+    assert len(decoded) == 20
+    np.testing.assert_allclose(made.vectors[4], expected_vectors(photos)[4], rtol=1e-4)
 
 
 def test_interrupted_extraction_goes_on_where_it_stopped(
-    tmp_path: Path, photos: list[Item], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, photos: list[Item], decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 2)
-    whole = extract_features(photos, colour_backbone(), tmp_path / "whole", batch_size=2)
+    monkeypatch.setattr(module, "_CHUNK", 4)
+    monkeypatch.setattr(module, "_AHEAD", 1)
+    whole = extract_features(photos, colour_backbone(), tmp_path / "whole")
 
-    stopped = colour_backbone()
-    forward = stopped.network.forward
+    with monkeypatch.context() as patch:
+        open_photo = module.load_photo
 
-    def stop_at_third(pixels: Tensor) -> tuple[Tensor, Tensor]:
-        if stopped.network.calls == 3:
-            raise KeyboardInterrupt
-        return forward(pixels)
+        def stop_at_sixth(path: Path, smallest_side: int | None = None) -> Image.Image:
+            if path.name == "6.png":
+                raise KeyboardInterrupt
+            return open_photo(path, smallest_side)
 
-    monkeypatch.setattr(stopped.network, "forward", stop_at_third)
-    with pytest.raises(KeyboardInterrupt):
-        extract_features(photos, stopped, tmp_path / "cut", batch_size=2)
+        patch.setattr(module, "load_photo", stop_at_sixth)
+        with pytest.raises(KeyboardInterrupt):
+            extract_features(photos, colour_backbone(), tmp_path / "cut")
     with pytest.raises(InputError, match="does not exist"):
         load_features(tmp_path / "cut", "colour")
 
-    resumed = colour_backbone()
-    made = extract_features(photos, resumed, tmp_path / "cut", batch_size=2)
-    assert resumed.network.calls == 2
+    decoded.clear()
+    made = extract_features(photos, colour_backbone(), tmp_path / "cut")
+    assert decoded == [f"{number}.png" for number in range(4, 10)]
     np.testing.assert_array_equal(made.vectors, whole.vectors)
     np.testing.assert_array_equal(made.grid, whole.grid)
 
@@ -126,9 +136,17 @@ def test_nearest_is_by_angle_not_length() -> None:
     assert nearest(vectors, 0, 3).tolist() == [2, 3, 1]
 
 
-def test_weights_tell_backbones_apart(tmp_path: Path, photos: list[Item]) -> None:
+def test_weights_tell_backbones_apart(tmp_path: Path, photos: list[Item], decoded: list[str]) -> None:
     first, other = colour_backbone(), colour_backbone()
     extract_features(photos, first, tmp_path)
     other.network.scale = nn.Parameter(torch.ones(1))
     extract_features(photos, other, tmp_path)
-    assert other.network.calls == 1
+    assert len(decoded) == 20
+
+
+def test_features_agree_with_pytorch(tmp_path: Path, photos: list[Item]) -> None:
+    backbone = load_backbone("efficientnet_lite0")
+    made = extract_features(photos[:3], backbone, tmp_path)
+    vector, grid = photo_features(backbone, resize_photo(load_photo(photos[1].path), 224))
+    np.testing.assert_allclose(made.vectors[1], vector, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(made.grid[1], grid, rtol=0.01, atol=0.01)
