@@ -1,0 +1,250 @@
+"""One run on one page: report.html, pictures first.
+
+The page is a single file that opens without a network: pictures are embedded, the style is inline, there is no
+JavaScript. A picture's title is the `Title` in its PNG metadata (`savefig(..., metadata={"Title": ...})`), else
+its file name made readable.
+"""
+
+import base64
+import io
+import platform
+import subprocess
+import time
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from helpers.environment import cores, project_root
+from helpers.files import InputError, atomic_path, read_json
+from helpers.profiles import PROFILES, Profile
+
+PACKAGES = ("torch", "torchvision", "numpy", "transformers", "openvino", "nncf", "faiss-cpu", "scikit-learn")
+
+
+@dataclass
+class StageResult:
+    """How a stage fared, for the table at the end of a run and for the report."""
+
+    name: str  # 03a_caption_lstm
+    folder: str  # its folder in outputs/<profile>
+    status: str  # ran, up to date, failed, not run or not chosen
+    seconds: float | None = None
+    memory: int | None = None  # peak resident bytes of the kernel and its children
+    headline: dict[str, Any] = field(default_factory=dict)
+    finished: str = ""
+    problem: str = ""  # what the user was told about a failure
+
+
+@dataclass
+class Picture:
+    anchor: str
+    title: str
+    data: str  # data URI of the PNG as saved
+    thumbnail: str  # data URI of a smaller copy, for the top of the page
+    colours: float  # different colours a pixel: high for photos, low for charts
+
+
+def duration(seconds: float) -> str:
+    """1:23, or 1:02:03 from an hour on.
+
+    >>> duration(83), duration(3723)
+    ('1:23', '1:02:03')
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def gigabytes(size: int) -> str:
+    """
+    >>> gigabytes(1_230_000_000)
+    '1.23 GB'
+    """
+    return f"{size / 1e9:.2f} GB"
+
+
+def number(value: Any) -> str:
+    """A metric as people read it: four significant digits, thousands apart.
+
+    >>> number(0.123456), number(8091), number(True), number("int8"), number(40455.5)
+    ('0.1235', '8,091', 'yes', 'int8', '40,460')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{float(f'{value:.4g}'):,.10g}"
+    return str(value)
+
+
+def results_table(results: list[StageResult]) -> str:
+    """The end of a run in plain text: one line a stage."""
+    rows = [("stage", "status", "time", "memory", "results")]
+    for result in results:
+        spent = duration(result.seconds) if result.seconds is not None else ""
+        headline = ", ".join(f"{name} {number(value)}" for name, value in result.headline.items())
+        rows.append((result.name, result.status, spent, gigabytes(result.memory) if result.memory else "", headline))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, tuple("-" * width for width in widths))
+    return "\n".join("  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def title_of(name: str) -> str:
+    """
+    >>> title_of("03a_caption_lstm"), title_of("training_history")
+    ('Caption LSTM', 'Training history')
+    """
+    words = [word for word in name.split("_") if word]
+    if len(words) > 1 and words[0][:2].isdigit():
+        words = words[1:]
+    text = " ".join({"lstm": "LSTM", "openvino": "OpenVINO", "bleu": "BLEU"}.get(word, word) for word in words)
+    return text[:1].upper() + text[1:]
+
+
+def load_picture(path: Path, anchor: str) -> Picture:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        title = image.info.get("Title") or title_of(path.stem)
+        small = image.convert("RGB")
+    small.thumbnail((1100, 900))
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=82)
+    tiny = small.resize((128, 128))
+    return Picture(
+        anchor=anchor,
+        title=title,
+        data=data_uri("image/png", path.read_bytes()),
+        thumbnail=data_uri("image/webp", buffer.getvalue()),
+        colours=len(tiny.getcolors(128 * 128)) / (128 * 128),
+    )
+
+
+def best_pictures(galleries: list[list[Picture]]) -> list[Picture]:
+    """For the top of the page: from each of the last three stages that show photos, the last picture that does.
+
+    The last stages come first, and their last pictures, because they have the most to show: search results, captions.
+    Photos are told from charts by their colours.
+    """
+    best: list[Picture] = []
+    for pictures in filter(None, reversed(galleries)):
+        most = max(picture.colours for picture in pictures)
+        best.append([picture for picture in pictures if picture.colours >= most / 2][-1])
+    most = max((picture.colours for picture in best), default=0)
+    return [picture for picture in best if picture.colours >= most / 3][:3]
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Scalars of nested dicts, under names joined by dots; lists (histories, per-class rows) are left out.
+
+    >>> flatten({"test": {"BLEU-4": 0.5, "rows": [1, 2]}, "beam": 5})
+    {'test.BLEU-4': 0.5, 'beam': 5}
+    """
+    if isinstance(content, dict):
+        parts = [flatten(part, f"{prefix}.{name}" if prefix else name) for name, part in content.items()]
+        return {name: value for part in parts for name, value in part.items()}
+    return {} if isinstance(content, list) or content is None else {prefix: content}
+
+
+def stage_metrics(folder: Path) -> dict[str, Any]:
+    """All scalars of the metrics.json files in and below the stage's folder."""
+    metrics: dict[str, Any] = {}
+    for path in sorted(folder.rglob("metrics.json"), key=lambda path: (len(path.parts), path)):
+        try:
+            content = read_json(path)
+        except InputError:  # torn by a crash: the report of a failed run is still worth having
+            continue
+        prefix = ".".join(path.parent.relative_to(folder).parts)
+        metrics |= flatten({name: part for name, part in content.items() if name not in ("headline", "inputs")}, prefix)
+    return metrics
+
+
+def processor() -> str:
+    """Name of the processor, cores this process may use, and memory."""
+    import psutil
+
+    name = platform.processor()
+    if platform.system() == "Linux":
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    elif platform.system() == "Darwin":
+        asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
+        name = asked.stdout.strip() or name
+    return f"{name or platform.machine()}, {cores()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB memory"
+
+
+def versions() -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def render_notebook(copy: Path) -> Path:
+    """An executed copy as HTML beside it, made again when the copy is newer; without a network, formulas stay TeX."""
+    from nbconvert import HTMLExporter
+
+    page = copy.with_suffix(".html")
+    if not page.exists() or page.stat().st_mtime_ns < copy.stat().st_mtime_ns:
+        html, _ = HTMLExporter(require_js_url="").from_filename(str(copy))
+        with atomic_path(page) as temporary:
+            temporary.write_text(html, encoding="utf-8")
+    return page
+
+
+def write_report(profile: Profile, stages: list[StageResult]) -> Path:
+    """Write outputs/<profile>/report.html from what the stages left in their folders; returns its path."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    outputs = profile.outputs
+    chapters: list[dict[str, Any]] = []
+    for stage in stages:
+        folder = outputs / stage.folder
+        short = stage.name.split("_")[0]
+        files = sorted(folder.rglob("*.png"), key=lambda path: path.stat().st_mtime_ns)  # in the order of the notebook
+        copy = outputs / "notebooks" / f"{stage.name}.ipynb"
+        chapters.append(
+            {
+                "stage": stage,
+                "short": short,
+                "title": title_of(stage.name),
+                "pictures": [load_picture(path, f"picture-{short}-{index}") for index, path in enumerate(files)],
+                "metrics": stage_metrics(folder),
+                "notebook": copy if copy.exists() else None,
+                "page": render_notebook(copy) if copy.exists() else None,
+            }
+        )
+    heroes = best_pictures([chapter["pictures"] for chapter in chapters])
+    usual = asdict(PROFILES[profile.name]) if profile.name in PROFILES else {}
+    environment = Environment(
+        loader=FileSystemLoader(project_root() / "helpers"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"duration": duration, "gigabytes": gigabytes, "number": number}
+    html = environment.get_template("report.html.j2").render(
+        profile=profile.name,
+        chapters=chapters,
+        heroes=heroes,
+        settings=[(name, value, usual.get(name) != value) for name, value in asdict(profile).items() if name != "name"],
+        versions=versions(),
+        processor=processor(),
+        made=time.strftime("%d %B %Y, %H:%M"),
+        seconds=sum(stage.seconds or 0 for stage in stages),
+        memory=max((stage.memory or 0 for stage in stages), default=0),
+    )
+    report = outputs / "report.html"
+    with atomic_path(report) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return report

@@ -1,0 +1,131 @@
+"""The report: one file, pictures inside, nothing loaded from elsewhere, nothing of a metric taken for HTML."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from helpers.files import write_json
+from helpers.profiles import get_profile
+from helpers.report import StageResult, results_table, write_report
+
+
+class Page(HTMLParser):
+    """Start tags and visible text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def save_picture(path, colourful: bool, title: str | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    info = PngInfo()
+    if title:
+        info.add_text("Title", title)
+    Image.fromarray(pixels if colourful else pixels // 255).save(path, pnginfo=info)
+
+
+@pytest.fixture
+def run(tmp_path):
+    profile = get_profile("sample", outputs_dir=str(tmp_path), beam=7)
+    save_picture(profile.outputs / "captioners/lstm/training_history.png", colourful=False)
+    save_picture(profile.outputs / "search/found.png", colourful=True, title="A query & its <hits>")
+    metrics = {
+        "headline": {"BLEU-4": 55.119},
+        "test": {"<b>worst</b>": "<script>alert(1)</script>"},
+        "inputs": {"/x": "y"},
+    }
+    write_json(profile.outputs / "captioners/lstm/metrics.json", metrics)
+    write_json(profile.outputs / "captioners/lstm/classes/metrics.json", {"mAP": 0.5})
+    (profile.outputs / "search/metrics.json").write_text("{torn")
+    stages = [
+        StageResult("03a_caption_lstm", "captioners/lstm", "ran", 83.2, 1_500_000_000, {"BLEU-4": 55.119}),
+        StageResult("04a_dual_encoder", "dual_encoder", "failed", problem="ValueError: <Tensor> too small"),
+        StageResult("06_search", "search", "not run"),
+    ]
+    return profile, stages
+
+
+def test_pictures_are_inside_the_page_and_nothing_is_loaded(run):
+    profile, stages = run
+    html = write_report(profile, stages).read_text(encoding="utf-8")
+    page = Page(html)
+    sources = [image["src"] for image in page.all("img")]
+    assert len(sources) == 3  # two pictures, and the best one again at the top
+    saved = (profile.outputs / "search/found.png").read_bytes()
+    assert f"data:image/png;base64,{base64.b64encode(saved).decode()}" in sources
+    assert all(source.startswith("data:image/") for source in sources)
+    assert not page.all("script") and not page.all("link") and "url(" not in html
+    assert not re.search(r"https?://", html)
+    assert all(link["href"].startswith(("#", "notebooks/")) for link in page.all("a"))
+
+
+def test_every_link_inside_the_page_has_a_target(run):
+    page = Page(write_report(*run).read_text(encoding="utf-8"))
+    identifiers = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    assert {link["href"][1:] for link in page.all("a") if link["href"].startswith("#")} <= set(identifiers)
+
+
+def test_titles_numbers_and_problems_are_shown_as_text(run):
+    page = Page(write_report(*run).read_text(encoding="utf-8"))
+    assert [image["alt"] for image in page.all("img")] == ["", "Training history", "A query & its <hits>"]
+    for text in ("<script>alert(1)</script>", "test.<b>worst</b>", "classes.mAP", "55.12", "1:23", "1.50 GB"):
+        assert text in page.text
+    assert "ValueError: <Tensor> too small" in page.text
+    assert "/x" not in page.text  # fingerprints of inputs are no metrics
+
+
+def test_settings_that_differ_from_the_profile_are_marked(run):
+    html = write_report(*run).read_text(encoding="utf-8")
+    marked = set(re.findall(r'<div class="own"><dt>(\w+)', html))
+    assert marked == {"beam", "outputs_dir"}
+
+
+def test_executed_notebooks_are_rendered_beside_the_copy(run):
+    profile, stages = run
+    cell = {"cell_type": "markdown", "source": "# All about *captions*", "metadata": {}, "id": "a"}
+    copy = profile.outputs / "notebooks/03a_caption_lstm.ipynb"
+    write_json(copy, {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    page = Page(write_report(profile, stages).read_text(encoding="utf-8"))
+    assert {"notebooks/03a_caption_lstm.html", "notebooks/03a_caption_lstm.ipynb"} <= {a["href"] for a in page.all("a")}
+    assert "<em>captions</em>" in copy.with_suffix(".html").read_text(encoding="utf-8")
+
+
+def test_a_run_without_any_output_still_has_a_report(tmp_path):
+    profile = get_profile("sample", outputs_dir=str(tmp_path))
+    page = Page(write_report(profile, [StageResult("01_download", "dataset", "not run")]).read_text(encoding="utf-8"))
+    assert "this stage has not run" in page.text and not page.all("img")
+
+
+def test_results_table_lines_up(run):
+    lines = results_table(run[1]).splitlines()
+    assert lines[0].split() == ["stage", "status", "time", "memory", "results"]
+    assert lines[2].split() == ["03a_caption_lstm", "ran", "1:23", "1.50", "GB", "BLEU-4", "55.12"]
+    assert (
+        len(
+            {
+                line.index(word)
+                for line, word in zip(lines, ("status", "-", "ran", "failed", "not"), strict=True)
+                if word != "-"
+            }
+        )
+        == 1
+    )

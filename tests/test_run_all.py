@@ -1,0 +1,460 @@
+"""run_all.py on chains of tiny notebooks: what runs, what is skipped and why, and what a failure leaves behind.
+
+Most tests replace papermill by an `exec` of the cells, so that they take milliseconds; the last ones start kernels.
+"""
+
+import _thread
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import run_all
+from helpers.profiles import PROFILES
+from run_all import Stage, imported_helpers, main, owned_files, source_hashes
+
+# 01 -> 02 -> 03 and 01 -> 04; 05 writes into the folder of 02.
+STAGES = (
+    Stage("01_draw", (), "draw"),
+    Stage("02_square", ("01",), "square"),
+    Stage("03_sum", ("02",), "sum"),
+    Stage("04_text", ("01",), "text"),
+    Stage("05_export", ("02",), "export", also=("*.xml",)),
+)
+BEGIN = """
+import json, sys
+from pathlib import Path
+def save(name, content):
+    path = Path(outputs_dir) / profile / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+def load(name):
+    return json.loads((Path(outputs_dir) / profile / name).read_text())
+"""
+CELLS = {
+    "01_draw": ("scenes = None\nseed = 42", "save('draw/numbers.json', [scenes or 3, seed])"),
+    "02_square": ("power = 2\nthreads = None", "save('square/a.json', [n**power for n in load('draw/numbers.json')])"),
+    "03_sum": (
+        "beam = None",
+        "save('sum/total.json', sum(load('square/a.json')))\n"
+        "save('sum/metrics.json', {'headline': {'beam': beam or 5}, 'test': {'total': 7}})",
+    ),
+    "04_text": ("captions_folder = None", "save('text/t.json', [captions_folder, load('draw/numbers.json')])"),
+    "05_export": ("", "save('square/a.xml', load('square/a.json')); save('export/b.json', 1)"),
+}
+
+
+def write_notebook(folder: Path, name: str, parameters: str, *sources: str) -> None:
+    parameters = f"profile = 'sample'\noutputs_dir = 'outputs'\n{parameters}"
+    cells = [
+        {"cell_type": "markdown", "source": ["# Prose"], "metadata": {}, "id": "prose"},
+        *(
+            {
+                "cell_type": "code",
+                "source": source,
+                "metadata": {},
+                "outputs": [],
+                "execution_count": None,
+                "id": str(i),
+            }
+            for i, source in enumerate((parameters, BEGIN, *sources))
+        ),
+    ]
+    cells[1]["metadata"] = {"tags": ["parameters"]}
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (folder / f"{name}.ipynb").write_text(json.dumps(notebook))
+
+
+class Chain:
+    """A folder with the five notebooks, and `run(...)`, which gives the exit status and notes which stages ran."""
+
+    def __init__(self, folder: Path) -> None:
+        self.notebooks = folder / "notebooks"
+        self.outputs = folder / "outputs" / "sample"
+        self.ran: list[str] = []
+        self.parameters: dict[str, dict] = {}
+        self.notebooks.mkdir()
+        for name, cells in CELLS.items():
+            write_notebook(self.notebooks, name, *cells)
+
+    def edit(self, name: str, *cells: str) -> None:
+        write_notebook(self.notebooks, name, *cells)
+
+    def run(self, *arguments: str) -> int:
+        self.ran.clear()
+        return main([*arguments, "--set", f"outputs_dir={self.outputs.parent}"])
+
+    def execute(self, notebook: Path, copy: Path, parameters: dict, progress: run_all.Progress) -> None:
+        self.ran.append(notebook.stem[:2])
+        self.parameters[notebook.stem[:2]] = parameters
+        names: dict = {}
+        for source, tagged in run_all.code_cells(notebook):
+            progress.cell += 1
+            exec(source, names)
+            names |= parameters if tagged else {}
+
+
+@pytest.fixture
+def chain(tmp_path, monkeypatch) -> Chain:
+    chain = Chain(tmp_path)
+    monkeypatch.setattr(run_all, "NOTEBOOKS", chain.notebooks)
+    monkeypatch.setattr(run_all, "STAGES", STAGES)
+    monkeypatch.setattr(run_all, "execute", chain.execute)
+    return chain
+
+
+# --- What runs and what is skipped ---
+
+
+def test_a_second_run_skips_everything(chain, capsys):
+    assert chain.run() == 0 and chain.ran == ["01", "02", "03", "04", "05"]
+    before = (chain.outputs / "report.html").stat().st_mtime_ns
+    capsys.readouterr()
+    assert chain.run() == 0 and chain.ran == []
+    output = capsys.readouterr().out
+    assert output.count("up to date") == 10  # a line each, and a row each in the table
+    assert "beam 5" in output  # headline metrics of the earlier run
+    assert (chain.outputs / "report.html").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("seed=7", ["01", "02", "03", "04", "05"]),
+        ("power=3", ["02", "03", "05"]),  # a parameter of one notebook that no profile knows
+        ("beam=9", ["03"]),
+        ("captions_folder=photos", ["04"]),
+        ("threads=2", []),
+        ("power=2", ["02", "03", "05"]),  # given now, not given before: the record cannot know that it is the default
+    ],
+)
+def test_a_changed_parameter_reruns_its_stage_and_dependents_only(chain, setting, expected):
+    chain.run()
+    assert chain.run("--set", setting) == 0
+    assert chain.ran == expected
+
+
+def test_a_changed_profile_setting_reruns_the_stages_that_declare_it(chain, monkeypatch, capsys):
+    from dataclasses import replace
+
+    chain.run()
+    monkeypatch.setitem(PROFILES, "sample", replace(PROFILES["sample"], beam=11))
+    chain.run()
+    assert chain.ran == ["03"]
+    assert "parameter beam changed" in capsys.readouterr().out
+
+
+def test_edited_code_reruns_and_edited_prose_does_not(chain):
+    chain.run()
+    path = chain.notebooks / "04_text.ipynb"
+    path.write_text(path.read_text().replace("# Prose", "# Better prose"))
+    chain.run()
+    assert chain.ran == []
+    chain.edit("04_text", CELLS["04_text"][0], CELLS["04_text"][1] + " # changed")
+    chain.run()
+    assert chain.ran == ["04"]
+
+
+def test_a_missing_or_changed_output_reruns_its_stage(chain, capsys):
+    chain.run()
+    (chain.outputs / "square" / "a.json").unlink()
+    chain.run()
+    assert chain.ran == ["02"]  # the same numbers came out, so nothing after it has to run
+    assert "an output is missing: square/a.json" in capsys.readouterr().out
+    (chain.outputs / "text" / "t.json").write_text("edited by hand")
+    chain.run()
+    assert chain.ran == ["04"]
+
+
+def test_force_reruns_and_a_different_result_spreads(chain):
+    chain.run()
+    chain.run("--only", "01", "--force")
+    assert chain.ran == ["01"]
+    chain.run()
+    assert chain.ran == []
+    (chain.outputs.parent / "counter").write_text("0")
+    changing = (
+        "n = int(Path(outputs_dir, 'counter').read_text()); save('../counter', n + 1); save('square/a.json', [n])"
+    )
+    chain.edit("02_square", CELLS["02_square"][0], changing)
+    chain.run()
+    chain.run("--force", "--only", "02")
+    chain.run()
+    assert chain.ran == ["03", "05"]
+
+
+def test_files_written_into_another_stages_folder_belong_to_their_writer(chain):
+    chain.run()
+    assert set(owned_files(STAGES[1], chain.outputs)) == {"square/a.json"}
+    assert set(owned_files(STAGES[4], chain.outputs)) == {"square/a.xml", "export/b.json"}
+    (chain.outputs / "square" / "a.xml").unlink()
+    chain.run()
+    assert chain.ran == ["05"]
+
+
+def test_the_real_table_gives_every_artefact_its_owner(tmp_path):
+    expected = {
+        "dataset/manifest.json": "01",
+        "features/vgg16_grid.npy": "02",
+        "captioners/lstm/weights.pt": "03a",
+        "captioners/lstm/step_int8.bin": "05",
+        "dual_encoder/classes/best_multimodal_model.pth": "04a",
+        "dual_encoder/classes/image_encoder.xml": "05",
+        "dual_encoder/vector_db/faiss_index.bin": "06",
+        "search/metrics.json": "06",
+    }
+    for name in [*expected, "report.html", "notebooks/01_download.ipynb"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    owners = {name: stage.short for stage in run_all.STAGES for name in owned_files(stage, tmp_path)}
+    assert owners == expected
+
+
+def test_a_changed_folder_outside_the_chain_reruns_the_stage_that_read_it(chain, tmp_path, capsys):
+    from helpers.files import fingerprint_folder
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").touch()
+    record = f"save('text/metrics.json', {{'inputs': {{{str(photos)!r}: {fingerprint_folder(photos)!r}}}}})"
+    chain.edit("04_text", *CELLS["04_text"], record)
+    chain.run()
+    chain.run()
+    assert chain.ran == []
+    (photos / "b.jpg").touch()
+    capsys.readouterr()
+    chain.run()
+    assert chain.ran == ["04"]
+    assert f"{photos} changed" in capsys.readouterr().out
+
+
+def test_list_says_what_would_run_and_runs_nothing(chain, capsys):
+    def listed(*arguments: str) -> list[str]:
+        capsys.readouterr()
+        assert chain.run("--list", *arguments) == 0
+        return [line.split("  ", 1)[1].strip() for line in capsys.readouterr().out.splitlines()]
+
+    assert listed() == ["would run  (has not finished before)"] * 5
+    assert not chain.outputs.exists()
+    chain.run("--to", "04")
+    chain.ran.clear()
+    assert listed("--set", "power=3") == [
+        "up to date",
+        "would run  (parameter power changed)",
+        "would run  (02 would run)",
+        "up to date",
+        "would run  (has not finished before)",
+    ]
+    (chain.outputs / "square" / "a.json").unlink()
+    assert listed("--to", "03") == [
+        "up to date",
+        "would run  (an output is missing: square/a.json)",
+        "up to date, if 02 gives the same result",
+    ]
+    assert chain.ran == []
+
+
+def test_only_from_and_to(chain):
+    assert chain.run("--to", "02_square") == 0 and chain.ran == ["01", "02"]
+    assert chain.run("--from", "02", "--to", "04") == 0 and chain.ran == ["03", "04"]
+    assert chain.run("--only", "05") == 0 and chain.ran == ["05"]
+
+
+def test_parameters_reach_the_notebooks_that_declare_them(chain, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chain.run("--set", "scenes=8", "--set", "captions_folder=photos", "--set", "beam=not a number")
+    assert chain.parameters["01"] == {"profile": "sample", "outputs_dir": str(chain.outputs.parent), "scenes": 8}
+    assert chain.parameters["04"]["captions_folder"] == str(tmp_path / "photos")
+    assert chain.parameters["03"]["beam"] == "not a number"
+    assert "scenes" not in chain.parameters["02"]
+
+
+def test_backbone_stands_for_both_kinds(chain):
+    chain.edit("02_square", "power = 2\nvector_backbone = None", CELLS["02_square"][1])
+    chain.edit("03_sum", "beam = None\nbackbone = None", CELLS["03_sum"][1])
+    chain.run()
+    chain.run("--set", "backbone=resnet50")
+    assert chain.parameters["02"]["vector_backbone"] == "resnet50"
+    assert chain.parameters["03"]["backbone"] == "resnet50"
+    assert chain.ran == ["02", "03", "05"]
+
+
+# --- What a stage imports ---
+
+
+def test_imported_helpers_in_all_their_forms(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_all, "HELPERS", tmp_path)
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / f"{name}.py").touch()
+    source = (
+        "%matplotlib inline\nimport helpers.a\nfrom helpers.b import x\ndef f():\n    from helpers import c, nothing\n"
+    )
+    assert imported_helpers(source) == {"a", "b", "c"}
+    assert imported_helpers("%%bash\nls | wc") == set()
+
+
+def test_a_changed_helper_touches_only_the_notebooks_that_reach_it(chain, tmp_path, monkeypatch):
+    helpers = tmp_path / "helpers"
+    helpers.mkdir()
+    monkeypatch.setattr(run_all, "HELPERS", helpers)
+    (helpers / "near.py").write_text("from helpers.far import x\nfrom helpers.profiles import y")
+    (helpers / "far.py").write_text("import helpers.near")  # a circle must not hang it
+    (helpers / "far.json").write_text("{}")
+    (helpers / "profiles.py").touch()
+    (helpers / "other.py").touch()
+    chain.edit("03_sum", "beam = None", "from helpers.near import x")
+    chain.edit("04_text", "beam = None", "from helpers import other")
+
+    def hashes() -> list[dict[str, str]]:
+        return [source_hashes(chain.notebooks / f"{name}.ipynb") for name in ("01_draw", "03_sum", "04_text")]
+
+    before = hashes()
+    assert set(before[0]) == {"notebooks/01_draw.ipynb"}
+    assert set(before[1]) == {"notebooks/03_sum.ipynb", "helpers/near.py", "helpers/far.py", "helpers/far.json"}
+    assert set(before[2]) == {"notebooks/04_text.ipynb", "helpers/other.py"}
+    for name in ("far.py", "far.json"):
+        (helpers / name).write_text((helpers / name).read_text() + " ")
+        after = hashes()
+        assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, True]
+        before = after
+
+
+# --- Failures ---
+
+
+def test_a_failure_stops_the_chain_and_the_next_run_resumes_there(chain, capsys):
+    chain.edit("02_square", "power = 2", "raise RuntimeError('no such luck')")
+    assert chain.run() == 1
+    assert chain.ran == ["01", "02"]
+    captured = capsys.readouterr()
+    assert "02_square stopped in cell [3] with RuntimeError: no such luck" in captured.err
+    assert str(chain.outputs / "notebooks" / "02_square.ipynb") in captured.err
+    assert captured.out.count("not run") == 3
+    assert "no such luck" in (chain.outputs / "report.html").read_text(encoding="utf-8")
+    chain.edit("02_square", *CELLS["02_square"])
+    assert chain.run() == 0
+    assert chain.ran == ["02", "03", "04", "05"]
+
+
+def test_a_stage_that_failed_after_a_success_does_not_count_as_up_to_date(chain):
+    chain.run()
+    chain.edit("03_sum", "beam = None", "raise RuntimeError")
+    chain.run()
+    chain.edit("03_sum", *CELLS["03_sum"])
+    chain.run()
+    assert chain.ran == ["03"]
+
+
+def test_keep_going_runs_what_does_not_depend_on_the_failure(chain):
+    chain.edit("02_square", "power = 2", "raise RuntimeError")
+    assert chain.run("--keep-going") == 1
+    assert chain.ran == ["01", "02", "04"]
+
+
+def test_an_interrupted_run_resumes_at_the_first_unfinished_stage(chain, capsys):
+    chain.edit("03_sum", "beam = None", "raise KeyboardInterrupt")
+    assert chain.run() == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+    chain.edit("03_sum", *CELLS["03_sum"])
+    assert chain.run() == 0
+    assert chain.ran == ["03", "04", "05"]
+
+
+def test_a_torn_state_file_counts_as_empty(chain, capsys):
+    chain.run("--to", "02")
+    state = chain.outputs / "run_state.json"
+    state.write_bytes(state.read_bytes()[:-20])
+    assert chain.run("--to", "02") == 0
+    assert chain.ran == ["01", "02"]
+    assert "is not readable, so every stage counts as not run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--profile", "flicker8k"], "There is no profile 'flicker8k'"),
+        (["--only", "03,9"], "There is no stage '9'"),
+        (["--from", "02_sqare"], "There is no stage '02_sqare'"),
+        (["--set", "powr=3"], "There is no parameter 'powr'; did you mean 'power'?"),
+        (["--set", "power"], "has no equals sign"),
+        (["--set", "profile=coco"], "--profile"),
+        (["--from", "03", "--to", "01"], "No stage is left to run"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence_and_status_2(chain, capsys, arguments, sentence):
+    assert chain.run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err and len(captured.err.splitlines()) == 1
+    assert chain.ran == [] and captured.out == ""
+
+
+def test_a_missing_notebook_is_named(chain, capsys):
+    (chain.notebooks / "04_text.ipynb").unlink()
+    assert chain.run("--to", "03") == 0
+    assert chain.run() == 2
+    assert str(chain.notebooks / "04_text.ipynb") in capsys.readouterr().err
+
+
+# --- With real kernels ---
+
+
+@pytest.fixture
+def real(chain, monkeypatch) -> Chain:
+    monkeypatch.undo()
+    monkeypatch.setattr(run_all, "NOTEBOOKS", chain.notebooks)
+    monkeypatch.setattr(run_all, "STAGES", STAGES[:2])
+    return chain
+
+
+def test_papermill_runs_this_interpreter_and_reports_a_failing_cell(real, tmp_path, monkeypatch, capfd):
+    # A user's own kernel called python3 must not be taken.
+    spec = tmp_path / "jupyter" / "kernels" / "python3"
+    spec.mkdir(parents=True)
+    (spec / "kernel.json").write_text(
+        json.dumps({"argv": ["/nowhere/python"], "display_name": "x", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    facts = "import os; os.write(2, b'noise'); block = bytearray(64_000_000)\nimport time; time.sleep(0.8)\n"
+    real.edit("01_draw", "scenes = None", facts + "save('draw/numbers.json', [sys.executable, os.getcwd(), scenes])")
+    real.edit("02_square", "power = 2", "def divide(a):\n    return a / 0\n\ndivide(1)")
+    assert real.run("--set", "scenes=4") == 1
+    captured = capfd.readouterr()
+    assert json.loads((real.outputs / "draw/numbers.json").read_text()) == [sys.executable, str(run_all.ROOT), 4]
+    assert "02_square stopped in cell [4] with ZeroDivisionError: division by zero" in captured.err
+    assert "return a / 0" in captured.err and "\x1b" not in captured.err and "noise" not in captured.err
+    copy = json.loads((real.outputs / "notebooks/02_square.ipynb").read_text(encoding="utf-8"))
+    assert any(out["output_type"] == "error" for cell in copy["cells"] for out in cell.get("outputs", ()))
+    assert json.loads((real.outputs / "run_state.json").read_text())["01"]["memory"] > 64_000_000
+
+    real.edit("02_square", "power = 2", "from helpers.files import InputError\nraise InputError('Too few photos.')")
+    assert real.run("--set", "scenes=4") == 1
+    captured = capfd.readouterr()
+    assert "01_draw  up to date" in captured.out
+    assert captured.err.splitlines()[0] == "02_square stopped in cell [4]: Too few photos."
+
+
+def test_a_dead_kernel_is_explained(real, capfd):
+    real.edit("01_draw", "", "import os; os._exit(9)")
+    assert real.run() == 1
+    captured = capfd.readouterr()
+    assert "01_draw stopped in cell [4]: its Python process ended at once" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_ctrl_c_stops_the_kernel(real, capfd):
+    real.edit("01_draw", "", "import os, time; save('pid', os.getpid()); time.sleep(60)")
+
+    def interrupt() -> None:
+        while not (real.outputs / "pid").exists():
+            time.sleep(0.1)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert real.run() == 130
+    assert "Traceback" not in capfd.readouterr().err
+    pid = int((real.outputs / "pid").read_text())
+    assert not psutil.pid_exists(pid)
