@@ -16,10 +16,6 @@ from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
 
-# OpenVINO and NNCF report their use to their makers unless a file in the home folder forbids it. A lesson should
-# not do that unasked: with their reporting package out of sight, both do without it.
-sys.modules.setdefault("openvino_telemetry", None)
-
 
 def project_root() -> Path:
     """The folder that holds `helpers/`."""

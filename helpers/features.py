@@ -23,6 +23,7 @@ from helpers.backbones import Backbone
 from helpers.environment import cores, progress
 from helpers.files import InputError, load_pickle, read_json, save_pickle, write_json
 from helpers.images import load_photo, resize_photo
+from helpers.openvino_export import convert
 
 _CHUNK = 256  # photos between two notes of how far the extraction has come
 _AHEAD = 32  # photos decoded ahead of the network
@@ -141,7 +142,7 @@ def nearest(vectors: np.ndarray, row: int, count: int) -> np.ndarray:
 def _compile(backbone: Backbone) -> ov.CompiledModel:
     """The backbone as an OpenVINO network that takes one photo a request, a request a core."""
     photo = torch.zeros(1, backbone.photo_size, backbone.photo_size, 3, dtype=torch.uint8)
-    model = ov.convert_model(backbone, example_input=photo)
+    model = convert(backbone, backbone.forward, [photo])
     model.reshape(list(photo.shape))
     settings = {
         "PERFORMANCE_HINT": "THROUGHPUT",
