@@ -1,0 +1,258 @@
+"""Training a captioner, whichever of the three: cross-entropy on whole captions, the best epoch kept.
+
+The recipe, and why:
+
+- A step takes a few photos with all their captions. Each photo is encoded once, and each caption is one sequence; a
+  row for every prefix would compute the same states a dozen times over.
+- Photos whose longest captions are about as long go together, so that little of a batch is padding, and only the
+  states of real words reach the output layer, which is the most expensive one.
+- AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), warm-up, then half a cosine down (arXiv:1608.03983), gradients
+  clipped (Pascanu et al. 2013, arXiv:1211.5063), smoothed labels (Szegedy et al. 2016, arXiv:1512.00567), products in
+  bfloat16 where the processor has it.
+- Which epoch is kept is decided by CIDEr-D of captions decoded freely on validation photos. Teacher-forced loss says
+  how well the model continues the truth, and it turns up epochs before the captions stop getting better.
+
+A killed run continues at its next epoch and ends with the same weights (see `checkpoints.py`).
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from helpers.captioners import Captioner, features_of, save_captioner
+from helpers.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
+from helpers.datasets import Photo
+from helpers.decoding import greedy
+from helpers.environment import autocast, progress
+from helpers.features import Features
+from helpers.files import InputError
+from helpers.scoring import score_captions
+from helpers.text import Tokenizer
+
+History = list[dict[str, float]]
+_POOL = 16  # batches' worth of photos that are sorted by length together
+
+
+@dataclass(frozen=True)
+class CaptionTraining:
+    """What a training run is made of."""
+
+    epochs: int
+    batch: int = 32  # photos a step
+    learning_rate: float = 1e-3  # at the end of the warm-up
+    warmup: float = 0.05  # share of the steps
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.1
+    clip: float = 1.0  # largest norm of all gradients together
+    patience: int = 4  # epochs without a better CIDEr-D after which training ends
+    seed: int = 42
+
+
+@dataclass(frozen=True)
+class CaptionData:
+    """The photos of one split, ready for training.
+
+    Attributes:
+        ids: photo ids.
+        features: (M, D) or (M, R, C) of all photos of the data set; may be memory-mapped.
+        rows: (N,), where in `features` these photos are.
+        tokens: int64 (N, k, T), padded with 0. A photo with fewer than k captions has rows of `<SOS>` alone.
+        captions: the captions as their authors wrote them, for scoring.
+    """
+
+    ids: list[str]
+    features: np.ndarray
+    rows: np.ndarray
+    tokens: np.ndarray
+    captions: list[tuple[str, ...]]
+
+    def batch(self, places: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Features float32 (P, ...) and tokens (P * k, T) of the photos at `places` (P,), T as short as it can be."""
+        tokens = self.tokens[places]
+        longest = int((tokens != 0).sum(2).max())
+        tokens = tokens[:, :, :longest].reshape(-1, longest)
+        features = self.features[self.rows[places]].astype(np.float32)
+        return torch.from_numpy(features), torch.from_numpy(tokens)
+
+
+def caption_data(
+    kind: str, photos: Sequence[Photo], features: Features, tokenizer: Tokenizer, max_length: int
+) -> CaptionData:
+    """What a captioner of this `kind` trains on.
+
+    Raises:
+        InputError: there are no photos, or one has no features.
+    """
+    if not photos:
+        raise InputError("There are no photos to train on or to validate with; check the split in notebook 01.")
+    most = max(len(photo.captions) for photo in photos)
+    encoded = tokenizer.encode_batch([text for photo in photos for text in photo.captions], max_length)
+    tokens = np.full((len(photos), most, encoded.shape[1]), tokenizer.pad_id, np.int64)
+    tokens[:, :, 0] = tokenizer.sos_id
+    ends = np.cumsum([len(photo.captions) for photo in photos])
+    for place, (photo, end) in enumerate(zip(photos, ends, strict=True)):
+        tokens[place, : len(photo.captions)] = encoded[end - len(photo.captions) : end]
+    ids = [photo.id for photo in photos]
+    return CaptionData(
+        ids, features_of(kind, features), features.rows(ids), tokens, [photo.captions for photo in photos]
+    )
+
+
+def caption_loss(
+    model: nn.Module, features: Tensor, tokens: Tensor, label_smoothing: float = 0.0
+) -> tuple[Tensor, int]:
+    """Teacher-forced cross-entropy, mean over the words, and how many words there are.
+
+    `<SOS> a dog runs` goes in, and `a dog runs <EOS>` must come out.
+    """
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]  # (P * k, T - 1)
+    real = targets != 0
+    with autocast():
+        states = model.states(features, inputs)  # (P * k, T - 1, H)
+        logits = model.logits(states[real])  # (words, V)
+    return F.cross_entropy(logits.float(), targets[real], label_smoothing=label_smoothing), int(real.sum())
+
+
+def batches(data: CaptionData, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """All photos in random order, `size` a batch, photos with captions of similar length together."""
+    longest = (data.tokens != 0).sum(2).max(1)  # (N,)
+    order = rng.permutation(len(data.ids))
+    parts = []
+    for start in range(0, len(order), _POOL * size):
+        pool = order[start : start + _POOL * size]
+        pool = pool[np.argsort(longest[pool], kind="stable")]
+        parts += [pool[first : first + size] for first in range(0, len(pool), size)]
+    return [parts[place] for place in rng.permutation(len(parts))]
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak learning rate at `step` of `steps`: linear warm-up, then half a cosine down to zero."""
+    first = max(1, round(warmup * steps))
+    if step < first:
+        return (step + 1) / first
+    return 0.5 * (1 + math.cos(math.pi * (step - first) / max(1, steps - first)))
+
+
+@torch.inference_mode()
+def validate(captioner: Captioner, data: CaptionData, batch: int = 100) -> dict[str, float]:
+    """Teacher-forced loss, and BLEU-4 and CIDEr-D of greedy captions."""
+    captioner.model.eval()
+    total = words = 0
+    texts: list[str] = []
+    for start in range(0, len(data.ids), batch):
+        features, tokens = data.batch(np.arange(start, min(start + batch, len(data.ids))))
+        loss, count = caption_loss(captioner.model, features, tokens)
+        total, words = total + loss.item() * count, words + count
+        texts += captioner.texts(greedy(captioner.model, features, captioner.rules))
+    scores = score_captions(dict(zip(data.ids, texts, strict=True)), dict(zip(data.ids, data.captions, strict=True)))
+    return {"val_loss": total / words, "bleu_4": scores["bleu_4"], "cider_d": scores["cider_d"]}
+
+
+def train_captioner(
+    captioner: Captioner, train: CaptionData, val: CaptionData, settings: CaptionTraining, folder: Path
+) -> History:
+    """Train `captioner` in place and write it to `folder`; one dict of figures an epoch.
+
+    Until training has ended, `folder` receives nothing but `checkpoint.pt`: a finished captioner that is already
+    there stays usable. A checkpoint of the same run is continued, one of another run is set aside.
+
+    Raises:
+        InputError: the loss is no longer a number.
+    """
+    model = captioner.model
+    run = fingerprint_run(
+        settings=asdict(settings),
+        model=[captioner.kind, asdict(model.config), captioner.backbone, captioner.max_length],
+        initial=torch.cat([weight.detach().flatten() for weight in model.state_dict().values()]),
+        captions=[train.captions, val.captions],
+        tokens=train.tokens,
+        features=np.concatenate([data.features[data.rows[:: len(data.rows) // 100 + 1]] for data in (train, val)]),
+    )
+    optimizer = adamw(model, settings)
+    history: History = []
+    best: dict[str, Any] = {}
+    state = load_checkpoint(folder / CHECKPOINT, run)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        history, best = state["history"], state["best"]
+        print(f"continuing after epoch {len(history)} of {settings.epochs}")
+
+    while len(history) < settings.epochs and len(history) - best_epoch(history) < settings.patience:
+        epoch = len(history)
+        start = time.perf_counter()
+        loss, words = _train_epoch(model, optimizer, train, settings, epoch)
+        seconds = time.perf_counter() - start
+        history.append(
+            {"epoch": epoch + 1, "train_loss": loss}
+            | validate(captioner, val)
+            | {"tokens_per_second": words / seconds, "train_seconds": seconds}
+        )
+        history[-1]["seconds"] = time.perf_counter() - start
+        print(
+            "epoch {epoch:2d}: loss {train_loss:.3f} train, {val_loss:.3f} val; greedy on val: BLEU-4 {bleu_4:.1f}, "
+            "CIDEr-D {cider_d:.1f}; {tokens_per_second:,.0f} words/s".format(**history[-1])
+        )
+        if best_epoch(history) == epoch + 1:
+            best = {name: weight.clone() for name, weight in model.state_dict().items()}
+        save_checkpoint(
+            folder / CHECKPOINT,
+            run,
+            {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "best": best},
+        )
+
+    model.load_state_dict(best)
+    model.eval()
+    save_captioner(folder, captioner, history)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return history
+
+
+def best_epoch(history: History) -> int:
+    """The epoch, counted from 1, with the highest validation CIDEr-D; 0 before the first."""
+    return max(range(len(history)), key=lambda place: history[place]["cider_d"]) + 1 if history else 0
+
+
+def adamw(model: nn.Module, settings: CaptionTraining) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices only; biases and scales are left alone."""
+    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
+    others = [weight for weight in model.parameters() if weight.dim() <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def _train_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, data: CaptionData, settings: CaptionTraining, epoch: int
+) -> tuple[float, int]:
+    """One pass over all photos; mean loss a word, and the number of words."""
+    rng = seed_epoch(settings.seed, epoch)
+    model.train()
+    total = words = 0
+    parts = batches(data, settings.batch, rng)
+    for number, places in enumerate(progress(parts, f"epoch {epoch + 1} of {settings.epochs}", unit="step")):
+        rate = schedule(epoch * len(parts) + number, settings.epochs * len(parts), settings.warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * rate
+        loss, count = caption_loss(model, *data.batch(places), settings.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        optimizer.step()
+        total, words = total + loss.item() * count, words + count
+    if not math.isfinite(total):
+        raise InputError(
+            f"The training loss is no longer a number in epoch {epoch + 1}; lower the learning rate "
+            f"(it is {settings.learning_rate:g}) and train again."
+        )
+    return total / words, words

@@ -1,0 +1,187 @@
+"""A trained captioner as one thing: weights, vocabulary, and how its photos are prepared and its captions decoded.
+
+    captioner = load_captioner(Path("outputs/flickr8k/captioners/lstm"))
+    captioner.caption(Path("holiday.jpg"))           # "two children play in the sand"
+
+The folder holds `weights.pt`, `config.json`, `tokenizer.json` and `history.json`. `config.json` names the weights it
+was written with, so that files of two trainings cannot be mixed up unnoticed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from helpers.backbones import Backbone, load_backbone
+from helpers.captioner_lstm import LSTMCaptioner, LSTMConfig
+from helpers.decoding import Caption, Rules, StepModel, beam_search, greedy
+from helpers.features import Features, photo_features
+from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
+from helpers.images import load_photo, resize_photo
+from helpers.text import Tokenizer, load_tokenizer
+
+WEIGHTS = "weights.pt"
+MODELS = {"lstm": (LSTMConfig, LSTMCaptioner)}
+# What of a photo each model looks at: one vector, or the grid of regions.
+LOOKS_AT = {"lstm": "vectors"}
+
+
+@dataclass
+class Captioner:
+    """A captioning model with all it needs to turn a photo into a sentence.
+
+    Attributes:
+        kind: a key of `MODELS`.
+        model: the network, or its exported form: anything with the functions of `StepModel`.
+        tokenizer: its vocabulary.
+        backbone: name of the network whose features it was trained on.
+        max_length: tokens of a caption at most, `<SOS>` and `<EOS>` included.
+        beam: beam width of `caption`; 1 is greedy.
+        length_power: see `beam_search`.
+    """
+
+    kind: str
+    model: StepModel
+    tokenizer: Tokenizer
+    backbone: str
+    max_length: int
+    beam: int = 5
+    length_power: float = 0.7
+
+    @property
+    def rules(self) -> Rules:
+        """What its captions may be."""
+        return Rules.of(self.tokenizer, self.max_length)
+
+    @property
+    def decoding(self) -> str:
+        """How `decode` searches, in words for tables."""
+        return "greedy" if self.beam == 1 else f"beam {self.beam}, length power {self.length_power:g}"
+
+    def features(self, features: Features, ids: Sequence[str]) -> np.ndarray:
+        """What the model sees of these photos: float32 (N, D) or (N, R, C)."""
+        return features_of(self.kind, features)[features.rows(ids)].astype(np.float32)
+
+    def decode(self, features: np.ndarray | Tensor, batch: int = 100) -> list[Caption]:
+        """Captions of photos given by their features (N, D) or (N, R, C), `batch` photos at a time."""
+        if isinstance(self.model, torch.nn.Module):
+            self.model.eval()
+        captions = []
+        for start in range(0, len(features), batch):
+            rows = torch.as_tensor(features[start : start + batch])
+            if self.beam == 1:
+                captions += greedy(self.model, rows, self.rules)
+            else:
+                captions += beam_search(self.model, rows, self.rules, beam=self.beam, length_power=self.length_power)
+        return captions
+
+    def texts(self, captions: Sequence[Caption]) -> list[str]:
+        """Decoded captions as sentences."""
+        return [self.tokenizer.decode(caption.tokens) for caption in captions]
+
+    def caption(self, photo: Path | str | Image.Image, backbone: Backbone | None = None) -> str:
+        """Describe one photo, given as a file or as an image.
+
+        Args:
+            photo: path or PIL image.
+            backbone: the network to look with, where it is already loaded.
+
+        Raises:
+            InputError: the photo cannot be read.
+        """
+        image = photo.convert("RGB") if isinstance(photo, Image.Image) else load_photo(Path(photo))
+        backbone = backbone or _backbone(self.backbone)
+        vector, grid = photo_features(backbone, resize_photo(image, backbone.photo_size))
+        seen = vector if LOOKS_AT[self.kind] == "vectors" else grid
+        return self.texts(self.decode(seen[None].astype(np.float32)))[0]
+
+
+@cache
+def _backbone(name: str) -> Backbone:
+    """Loaded once, however many photos are captioned."""
+    return load_backbone(name)
+
+
+def new_captioner(
+    kind: str,
+    tokenizer: Tokenizer,
+    feature_width: int,
+    backbone: str,
+    max_length: int,
+    *,
+    beam: int = 5,
+    length_power: float = 0.7,
+    seed: int = 42,
+    **model: Any,
+) -> Captioner:
+    """An untrained captioner; `seed` alone decides its weights, `model` are settings of its own configuration.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    if kind not in MODELS:
+        raise InputError(f"There is no captioner {kind!r}; choose one of: {', '.join(MODELS)}.")
+    settings, build = MODELS[kind]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build(settings(vocab_size=tokenizer.vocab_size, feature_width=feature_width, **model))
+    return Captioner(kind, network, tokenizer, backbone, max_length, beam, length_power)
+
+
+def features_of(kind: str, features: Features) -> np.ndarray:
+    """The array of all photos that captioners of this kind look at: (N, D), or (N, R, C) left on disk.
+
+    Raises:
+        InputError: the model needs a grid and the backbone has none.
+    """
+    if LOOKS_AT[kind] == "vectors":
+        return features.vectors
+    if features.grid is None:
+        raise InputError(f"The {kind} captioner needs a grid of regions, which this backbone has not; use another.")
+    return features.grid
+
+
+def save_captioner(folder: Path, captioner: Captioner, history: Sequence[dict[str, float]]) -> None:
+    """Write `captioner` into `folder` as one artefact, replacing the one that is there.
+
+    Each file is replaced at once and `config.json` last; it carries the fingerprint of the weights, by which
+    `load_captioner` notices a replacement that was interrupted half-way.
+    """
+    with atomic_path(folder / WEIGHTS) as temporary:
+        torch.save(captioner.model.state_dict(), temporary)
+    captioner.tokenizer.save(folder)
+    write_json(folder / "history.json", list(history))
+    config = {name: getattr(captioner, name) for name in ("kind", "backbone", "max_length", "beam", "length_power")}
+    config |= {"model": asdict(captioner.model.config), "weights": weights_fingerprint(folder)}
+    write_json(folder / "config.json", config)
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """Twelve hex digits that name the weights in `folder`."""
+    return fingerprint_files([folder / WEIGHTS])
+
+
+def load_captioner(folder: Path) -> Captioner:
+    """The captioner that `save_captioner` wrote, ready to use.
+
+    Raises:
+        InputError: a file is missing, damaged, or belongs to another model.
+    """
+    config: dict[str, Any] = read_json(folder / "config.json", made_by="the notebook that trains this captioner")
+    tokenizer = load_tokenizer(folder)
+    try:
+        if weights_fingerprint(folder) != config.pop("weights"):
+            raise InputError("config.json and weights.pt come from different trainings")
+        settings, build = MODELS[config["kind"]]
+        model = build(settings(**config.pop("model")))
+        model.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        return Captioner(model=model.eval(), tokenizer=tokenizer, **config)
+    except Exception as error:  # files that were cut short or edited can fail in any way
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"The captioner in {folder} cannot be loaded ({reason}); train it again.") from None

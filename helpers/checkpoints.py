@@ -1,0 +1,75 @@
+"""Checkpoints: a training that was killed continues at its next epoch, with the result it would have had anyway.
+
+Two things make that exact. All that an epoch draws at random comes from `seed_epoch(seed, epoch)` and not from
+what ran before, and the checkpoint holds all that an epoch changes (weights, optimiser, history, best so far).
+A checkpoint belongs to one run: its fingerprint covers settings and data, and a run with another fingerprint
+sets the file aside instead of continuing from it.
+
+    run = fingerprint_run(settings={"epochs": 12}, ids=ids, captions=captions)
+    state = load_checkpoint(folder / CHECKPOINT, run)         # None: start from the beginning
+    save_checkpoint(folder / CHECKPOINT, run, {"epoch": 3, "model": model.state_dict(), "history": history})
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from helpers.files import atomic_path
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def fingerprint_run(**parts: Any) -> str:
+    """Twelve hex digits over whatever decides a run's result: arrays, tensors and values that JSON can hold.
+
+    >>> fingerprint_run(lr=0.1, ids=["a"]) == fingerprint_run(ids=["a"], lr=0.1)
+    True
+    """
+    digest = hashlib.sha256()
+    for name, part in sorted(parts.items()):
+        digest.update(f"{name}\n".encode())
+        if isinstance(part, np.ndarray | torch.Tensor):
+            array = np.ascontiguousarray(part)
+            digest.update(f"{array.dtype} {array.shape}\n".encode())
+            digest.update(array.reshape(-1).view(np.uint8))
+        else:
+            digest.update(json.dumps(part, sort_keys=True).encode())
+    return digest.hexdigest()[:12]
+
+
+def seed_epoch(seed: int, epoch: int) -> np.random.Generator:
+    """Seed PyTorch for this epoch (dropout, augmentation) and return a NumPy generator for what is drawn outside it."""
+    sequence = np.random.SeedSequence([seed, epoch])
+    torch.manual_seed(int(sequence.generate_state(1)[0]))
+    return np.random.default_rng(sequence)
+
+
+def save_checkpoint(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
+    """Write `state` (tensors, numbers, strings, lists, dicts) atomically, marked as belonging to `fingerprint`."""
+    with atomic_path(path) as temporary:
+        torch.save({"fingerprint": fingerprint, "state": state}, temporary)
+
+
+def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The state saved by the run with this fingerprint, or None when there is none to continue from.
+
+    A file of another run, or one that cannot be read, is renamed to `<name>.old` with a printed notice:
+    nothing that took minutes to compute is deleted.
+    """
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["fingerprint"] == fingerprint:
+            return content["state"]
+        reason = "comes from other settings or data"
+    except Exception as error:  # a torn file can make the reader stumble in any way
+        reason = f"cannot be read ({type(error).__name__})"
+    aside = path.with_name(f"{path.name}.old")
+    path.replace(aside)
+    print(f"The checkpoint {path} {reason}: set aside as {aside.name}; training starts from the beginning.")
+    return None

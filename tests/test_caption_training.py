@@ -1,0 +1,231 @@
+"""Training: the loss by hand, the batches, learning, early stopping, and exact continuation after SIGKILL."""
+
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import caption_training
+from helpers.caption_training import (
+    CaptionData,
+    CaptionTraining,
+    batches,
+    best_epoch,
+    caption_data,
+    caption_loss,
+    schedule,
+    train_captioner,
+)
+from helpers.captioners import Captioner, load_captioner, new_captioner
+from helpers.datasets import Photo
+from helpers.environment import project_root
+from helpers.features import Features
+from helpers.files import InputError
+from helpers.text import Tokenizer, build_tokenizer
+
+ANIMALS, PLACES = ("dog", "cat", "horse", "hen", "cow"), ("grass", "snow", "sand", "street", "sea")
+
+
+def photo_set(count: int, seed: int = 0) -> tuple[list[Photo], Features]:
+    """Photos whose vector says which animal is where; two or three captions each."""
+    rng = np.random.default_rng(seed)
+    photos, vectors = [], []
+    for number in range(count):
+        animal, place = rng.integers(0, 5, 2)
+        texts = [f"a {ANIMALS[animal]} on the {PLACES[place]} .", f"the {PLACES[place]} is under a {ANIMALS[animal]}"]
+        texts += [f"there is a big {ANIMALS[animal]} that stands there"] * int(number % 2)
+        photos.append(Photo(f"{seed}-{number}", Path("x.jpg"), tuple(texts), "train"))
+        vectors.append(np.concatenate([np.eye(5)[animal], np.eye(5)[place]]) + 0.05 * rng.normal(size=10))
+    return photos, Features([photo.id for photo in photos], np.array(vectors, np.float32), None)
+
+
+def prepared(count: int = 40, **model: int) -> tuple[Captioner, CaptionData, CaptionData]:
+    train, train_features = photo_set(count)
+    val, val_features = photo_set(18, seed=1)
+    tokenizer = build_tokenizer("word", [text for photo in train for text in photo.captions])
+    captioner = new_captioner(
+        "lstm", tokenizer, 10, "vgg16", 12, **({"embedding": 16, "hidden": 32, "dropout": 0.2} | model)
+    )
+    return (
+        captioner,
+        caption_data("lstm", train, train_features, tokenizer, 12),
+        caption_data("lstm", val, val_features, tokenizer, 12),
+    )
+
+
+SETTINGS = CaptionTraining(epochs=3, batch=8, learning_rate=5e-3)
+
+
+def test_loss_is_the_mean_cross_entropy_of_real_words() -> None:
+    captioner, train, _ = prepared(6)
+    model = captioner.model.eval()
+    features, tokens = train.batch(np.arange(6))
+    loss, words = caption_loss(model, features, tokens)
+    log_probs = model(features, tokens[:, :-1]).log_softmax(2).detach().numpy()
+    terms = [
+        -log_probs[row, place, tokens[row, place + 1]]
+        for row in range(len(tokens))
+        for place in range(tokens.shape[1] - 1)
+        if tokens[row, place + 1] != 0
+    ]
+    assert words == len(terms) == sum(len(caption.split()) + 1 for caption in cleaned(train))
+    assert loss.item() == pytest.approx(np.mean(terms), rel=2e-2)  # bfloat16 where the processor has it
+    smoothed, _ = caption_loss(model, features, tokens, label_smoothing=0.1)
+    assert smoothed.item() > 0 and smoothed.item() != loss.item()
+
+
+def cleaned(data: CaptionData) -> list[str]:
+    return [caption.replace(" .", "") for captions in data.captions for caption in captions]
+
+
+def test_a_photo_with_fewer_captions_is_filled_up_with_nothing_to_learn() -> None:
+    captioner, train, _ = prepared(4)
+    assert train.tokens.shape[1] == 3
+    blank = train.tokens[0, 2]  # the first photo has two captions
+    assert blank[0] == captioner.tokenizer.sos_id and not blank[1:].any()
+
+
+def test_captions_stay_with_their_photo() -> None:
+    captioner, train, _ = prepared(30)
+    features, tokens = train.batch(np.array([7, 3, 21]))
+    for place, photo in enumerate((7, 3, 21)):
+        np.testing.assert_allclose(features[place], train.features[photo])
+        texts = [captioner.tokenizer.decode(row.tolist()) for row in tokens[3 * place : 3 * place + 3]]
+        assert [text for text in texts if text] == [text.replace(" .", "") for text in train.captions[photo]]
+
+
+def test_batches_hold_every_photo_once_and_similar_lengths_together() -> None:
+    _, train, _ = prepared(50)
+    parts = batches(train, 8, np.random.default_rng(3))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(50))
+    assert [len(part) for part in parts].count(8) == 6
+    longest = (train.tokens != 0).sum(2).max(1)
+    assert sum(len(set(longest[part])) for part in parts) < 2 * len(parts)
+    again = batches(train, 8, np.random.default_rng(3))
+    assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
+
+
+def test_schedule_warms_up_and_falls_to_zero() -> None:
+    rates = [schedule(step, 100, 0.1) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == rates[9] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[55] == pytest.approx(0.5) and rates[-1] < 0.001
+
+
+def test_it_learns_to_describe_unseen_photos_and_not_without_looking(tmp_path: Path) -> None:
+    settings = CaptionTraining(epochs=10, batch=8, learning_rate=2e-2, patience=10)
+    captioner, train, val = prepared(100, dropout=0)
+    seen = train_captioner(captioner, train, val, settings, tmp_path / "seen")
+    blind, train, val = prepared(100, dropout=0)
+    train.features[:] = 0
+    val.features[:] = 0
+    unseen = train_captioner(blind, train, val, settings, tmp_path / "blind")
+    assert max(epoch["bleu_4"] for epoch in seen) > 70
+    assert max(epoch["bleu_4"] for epoch in unseen) < 55
+    assert max(epoch["cider_d"] for epoch in seen) > 1.5 * max(epoch["cider_d"] for epoch in unseen)
+
+
+def test_the_published_captioner_is_the_best_epoch(tmp_path: Path) -> None:
+    captioner, train, val = prepared()
+    history = train_captioner(captioner, train, val, SETTINGS, tmp_path)
+    best = history[best_epoch(history) - 1]
+    loaded = load_captioner(tmp_path)
+    assert caption_training.validate(loaded, val)["cider_d"] == pytest.approx(best["cider_d"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json", "history.json", "tokenizer.json", "weights.pt",
+    ]  # fmt: skip
+    assert {"epoch", "train_loss", "val_loss", "cider_d", "tokens_per_second", "train_seconds"} <= set(history[0])
+
+
+def test_training_ends_when_captions_stop_getting_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([5.0, 9.0, 8.0, 9.0, 7.0, 99.0])
+    monkeypatch.setattr(
+        caption_training, "validate", lambda *_: {"val_loss": 1.0, "bleu_4": 1.0, "cider_d": next(scores)}
+    )
+    captioner, train, val = prepared(8)
+    history = train_captioner(captioner, train, val, CaptionTraining(epochs=9, batch=8, patience=3), tmp_path)
+    assert len(history) == 5 and best_epoch(history) == 2
+
+
+def test_a_loss_that_is_no_number_is_said_so(tmp_path: Path) -> None:
+    captioner, train, val = prepared(8)
+    train.features[0] = math.nan
+    with pytest.raises(InputError, match="no longer a number"):
+        train_captioner(captioner, train, val, SETTINGS, tmp_path)
+
+
+def test_no_photos_and_unknown_photos_are_named() -> None:
+    _, features = photo_set(3)
+    tokenizer: Tokenizer = build_tokenizer("word", ["a dog"])
+    with pytest.raises(InputError, match="no photos"):
+        caption_data("lstm", [], features, tokenizer, 12)
+    with pytest.raises(InputError, match="1-0"):
+        caption_data("lstm", photo_set(1, seed=1)[0], features, tokenizer, 12)
+
+
+def interrupted(folder: Path, epochs: int) -> None:
+    """Train in a process of its own that SIGKILL ends right after the checkpoint of epoch `epochs`."""
+    code = f"""
+import os, signal, sys
+sys.path[:0] = [{str(project_root())!r}, {str(Path(__file__).parent)!r}]
+import torch
+torch.set_num_threads({torch.get_num_threads()})
+from pathlib import Path
+from helpers import caption_training
+from test_caption_training import SETTINGS, prepared
+save = caption_training.save_checkpoint
+def save_then_die(path, run, state):
+    save(path, run, state)
+    if len(state["history"]) == {epochs}:
+        os.kill(os.getpid(), signal.SIGKILL)
+caption_training.save_checkpoint = save_then_die
+torch.rand(100)  # what else the process drew must not matter
+caption_training.train_captioner(*prepared(), SETTINGS, Path({str(folder)!r}))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "weights.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_killed_training_ends_with_the_same_weights(
+    tmp_path: Path, epochs: int, capsys: pytest.CaptureFixture
+) -> None:
+    whole, train, val = prepared()
+    history = train_captioner(whole, train, val, SETTINGS, tmp_path / "whole")
+
+    train_captioner(*prepared(hidden=24), SETTINGS, tmp_path / "killed")  # an older captioner, finished
+    older = (tmp_path / "killed" / "weights.pt").read_bytes()
+    interrupted(tmp_path / "killed", epochs)
+    assert (tmp_path / "killed" / "checkpoint.pt").exists()
+    assert (tmp_path / "killed" / "weights.pt").read_bytes() == older
+    assert load_captioner(tmp_path / "killed").model.config.hidden == 24
+
+    capsys.readouterr()
+    torch.rand(5)
+    resumed = train_captioner(*prepared(), SETTINGS, tmp_path / "killed")
+    assert f"continuing after epoch {epochs} of 3" in capsys.readouterr().out
+    assert [epoch["train_loss"] for epoch in resumed] == [epoch["train_loss"] for epoch in history]
+    expected, found = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert not (tmp_path / "killed" / "checkpoint.pt").exists()
+
+
+def test_a_checkpoint_of_another_run_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    captioner, train, val = prepared(8)
+    train_captioner(captioner, train, val, SETTINGS, tmp_path / "expected")
+    caption_training.save_checkpoint(tmp_path / "checkpoint.pt", "another run", {"history": []})
+    captioner, train, val = prepared(8)
+    train_captioner(captioner, train, val, SETTINGS, tmp_path)
+    assert "set aside" in capsys.readouterr().out
+    assert (tmp_path / "checkpoint.pt.old").exists()
+    expected, found = weights(tmp_path / "expected"), weights(tmp_path)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)

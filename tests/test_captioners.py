@@ -1,0 +1,98 @@
+"""A saved captioner is the same captioner when loaded, and damage is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from helpers.backbones import load_backbone
+from helpers.captioners import Captioner, features_of, load_captioner, new_captioner, save_captioner
+from helpers.features import Features
+from helpers.files import InputError
+from helpers.text import build_tokenizer
+
+CAPTIONS = ["a red dog runs on the grass", "a blue cat sleeps", "two birds fly over the sea"]
+
+
+@pytest.fixture
+def captioner() -> Captioner:
+    tokenizer = build_tokenizer("word", CAPTIONS)
+    return new_captioner("lstm", tokenizer, 1280, "efficientnet_lite0", 12, beam=3, embedding=8, hidden=16)
+
+
+def vectors(count: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(count, 1280)).astype(np.float32)
+
+
+def test_a_loaded_captioner_writes_the_same_captions(captioner: Captioner, tmp_path: Path) -> None:
+    save_captioner(tmp_path, captioner, [{"epoch": 1, "cider_d": 2.0}])
+    loaded = load_captioner(tmp_path)
+    assert (loaded.backbone, loaded.max_length, loaded.beam, loaded.length_power) == ("efficientnet_lite0", 12, 3, 0.7)
+    before, after = captioner.decode(vectors(5)), loaded.decode(vectors(5))
+    assert [c.tokens for c in before] == [c.tokens for c in after]
+    assert [c.score for c in before] == [c.score for c in after]
+    assert captioner.texts(before) == loaded.texts(after)
+
+
+def test_the_batch_size_of_decoding_does_not_matter(captioner: Captioner) -> None:
+    whole, parts = captioner.decode(vectors(7)), captioner.decode(vectors(7), batch=3)
+    assert [c.tokens for c in whole] == [c.tokens for c in parts]
+
+
+def test_dropout_is_off_when_decoding(captioner: Captioner) -> None:
+    captioner.model.train()
+    first = captioner.decode(vectors(5))
+    captioner.model.train()
+    assert [c.tokens for c in captioner.decode(vectors(5))] == [c.tokens for c in first]
+
+
+def test_one_call_captions_a_file_or_an_image(captioner: Captioner, tmp_path: Path) -> None:
+    backbone = load_backbone("efficientnet_lite0", random_seed=0)
+    pixels = np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    text = captioner.caption(tmp_path / "photo.png", backbone)
+    assert text and set(text.split()) <= set(" ".join(CAPTIONS).split())
+    assert captioner.caption(str(tmp_path / "photo.png"), backbone) == text
+    assert captioner.caption(Image.fromarray(pixels).convert("RGBA"), backbone) == text
+
+
+def test_the_seed_alone_decides_the_first_weights(captioner: Captioner) -> None:
+    tokenizer = captioner.tokenizer
+    torch.rand(3)
+
+    def first(seed: int) -> torch.Tensor:
+        return new_captioner("lstm", tokenizer, 4, "vgg16", 9, seed=seed).model.output.weight
+
+    assert torch.equal(first(1), first(1))
+    assert not torch.equal(first(1), first(2))
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "config.json", "tokenizer.json"])
+def test_a_missing_or_torn_file_is_an_input_error(captioner: Captioner, tmp_path: Path, name: str) -> None:
+    save_captioner(tmp_path, captioner, [])
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"train|run"):
+        load_captioner(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=r"train|run"):
+        load_captioner(tmp_path)
+
+
+def test_files_of_two_trainings_are_not_mixed(captioner: Captioner, tmp_path: Path) -> None:
+    save_captioner(tmp_path / "one", captioner, [])
+    other = new_captioner("lstm", captioner.tokenizer, 1280, "efficientnet_lite0", 12, seed=7, embedding=8, hidden=16)
+    save_captioner(tmp_path / "two", other, [])
+    (tmp_path / "two" / "weights.pt").replace(tmp_path / "one" / "weights.pt")
+    with pytest.raises(InputError, match="different trainings"):
+        load_captioner(tmp_path / "one")
+
+
+def test_unknown_kind_and_missing_grid_are_named(captioner: Captioner) -> None:
+    with pytest.raises(InputError, match="no captioner 'gru'"):
+        new_captioner("gru", captioner.tokenizer, 4, "vgg16", 9)
+    features = Features(["a", "b"], vectors(2), None)
+    assert features_of("lstm", features) is features.vectors
+    np.testing.assert_array_equal(captioner.features(features, ["b", "a"]), features.vectors[::-1])
