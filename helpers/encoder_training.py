@@ -1,0 +1,290 @@
+"""Training a dual encoder: batches of photos with a text each, contrastive loss, the best epoch kept.
+
+The recipe: photos decoded once and kept as bytes, augmented a whole batch at a time; AdamW with warm-up and a
+cosine decay (Loshchilov and Hutter, 2017 and 2019), gradients clipped; convolutions and products in bfloat16
+where the processor has it. After each epoch the validation photos are searched, and the epoch that ranks them
+best is kept. A killed run continues at its next epoch with the same result (see `checkpoints.py`).
+"""
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from helpers.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
+from helpers.contrastive import ContrastiveLoss, same
+from helpers.datasets import ClassPhoto, Photo
+from helpers.dual_encoder import DualEncoder, EncoderPair, in_batches, save_dual_encoder
+from helpers.environment import autocast, progress
+from helpers.files import InputError, write_json
+from helpers.images import load_pixels
+from helpers.retrieval import class_metrics, retrieval_metrics
+
+
+@dataclass(frozen=True)
+class PairData:
+    """Photos and texts, and which belong together: those with the same group number.
+
+    With captions each photo is a group of its own; with classes all photos and descriptions of a class are one.
+    """
+
+    pixels: np.ndarray  # uint8 (N, S, S, 3)
+    tokens: np.ndarray  # int64 (M, T), padded with 0
+    photo_groups: np.ndarray  # int (N,)
+    text_groups: np.ndarray  # int (M,)
+
+    @property
+    def by_photo(self) -> bool:
+        """Whether each photo is a group of its own."""
+        return len(np.unique(self.photo_groups)) == len(self.photo_groups)
+
+
+def caption_pairs(photos: Sequence[Photo], pair: EncoderPair) -> PairData:
+    """Captioned photos as training or validation data for `pair`."""
+    owners = np.repeat(np.arange(len(photos)), [len(photo.captions) for photo in photos])
+    tokens = pair.tokens([caption for photo in photos for caption in photo.captions])
+    pixels = load_pixels([photo.path for photo in photos], pair.photo_size)
+    return PairData(pixels, tokens, np.arange(len(photos)), owners)
+
+
+def class_pairs(photos: Sequence[ClassPhoto], descriptions: dict[str, list[str]], pair: EncoderPair) -> PairData:
+    """Photos of classes, with the descriptions of all classes, as training or validation data for `pair`."""
+    numbers = {label: number for number, label in enumerate(descriptions)}
+    owners = np.repeat(np.arange(len(numbers)), [len(texts) for texts in descriptions.values()])
+    tokens = pair.tokens([text for texts in descriptions.values() for text in texts])
+    pixels = load_pixels([photo.path for photo in photos], pair.photo_size)
+    return PairData(pixels, tokens, np.array([numbers[photo.label] for photo in photos]), owners)
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """What a training run is made of, beside model and data."""
+
+    epochs: int
+    batch: int = 64  # photos a step, each with one of its texts
+    learning_rate: float = 1e-3  # at the end of the warm-up
+    weight_decay: float = 0.05
+    warmup: float = 0.1  # share of the steps
+    clip: float = 1.0  # largest norm of all gradients together
+    turn: float = 10.0  # degrees a photo is turned at most
+    zoom: float = 0.2  # share of a photo's side that is cut away at most
+    colour: float = 0.3  # share by which brightness, contrast and saturation change at most
+    seed: int = 42
+
+
+def augment(pixels: Tensor, settings: EncoderSettings) -> Tensor:
+    """Mirror, turn, zoom and recolour each photo of a batch differently, all photos at once.
+
+    uint8 (B, S, S, 3) -> float 0..255 (B, S, S, 3). Draws from PyTorch's global generator.
+    """
+    count = len(pixels)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.empty(count).uniform_(low, high)
+
+    def about_one() -> Tensor:
+        return uniform(1 - settings.colour, 1 + settings.colour)[:, None, None, None]
+
+    # One matrix a photo holds mirror, angle, zoom and shift: output place -> input place, both from -1 to 1.
+    angle = torch.deg2rad(uniform(-settings.turn, settings.turn))
+    scale = uniform(1 - settings.zoom, 1)
+    mirror = torch.randint(0, 2, (count,)) * 2.0 - 1
+    right, down = (1 - scale) * uniform(-1, 1), (1 - scale) * uniform(-1, 1)
+    matrix = torch.stack(
+        [
+            torch.stack([mirror * scale * angle.cos(), -scale * angle.sin(), right], dim=1),
+            torch.stack([mirror * scale * angle.sin(), scale * angle.cos(), down], dim=1),
+        ],
+        dim=1,
+    )  # (B, 2, 3)
+    x = pixels.permute(0, 3, 1, 2).float()  # (B, 3, S, S)
+    places = F.affine_grid(matrix, list(x.shape), align_corners=False)  # (B, S, S, 2)
+    x = F.grid_sample(x, places, mode="bilinear", padding_mode="reflection", align_corners=False)
+    grey = x.mean(dim=1, keepdim=True)  # (B, 1, S, S)
+    x = grey + about_one() * (x - grey)  # saturation
+    middle = x.mean(dim=(1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
+    x = (middle + about_one() * (x - middle)) * about_one()  # contrast, then brightness
+    return x.clamp(0, 255).permute(0, 2, 3, 1)
+
+
+class TextDraw:
+    """Draws, for photos by their group numbers, a text of the same group each."""
+
+    def __init__(self, text_groups: np.ndarray) -> None:
+        self.order = np.argsort(text_groups, kind="stable")  # rows of the texts, group by group
+        self.count = np.bincount(text_groups)
+        self.first = self.count.cumsum() - self.count  # where in `order` each group begins
+
+    def __call__(self, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Group numbers (B,) -> the row of a random text for each (B,)."""
+        return self.order[self.first[groups] + rng.integers(0, self.count[groups])]
+
+
+def learning_rate(step: int, steps: int, settings: EncoderSettings) -> float:
+    """A straight warm-up to the peak, then half a cosine down towards zero."""
+    warmup = max(1, round(settings.warmup * steps))
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    return settings.learning_rate * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
+
+
+def evaluate(model: DualEncoder, data: PairData) -> dict[str, float]:
+    """Retrieval figures: by photo when each photo is its own group, else by class."""
+    images = in_batches(model, model.encode_image, data.pixels)
+    texts = in_batches(model, model.encode_text, data.tokens)
+    if data.by_photo:
+        return retrieval_metrics(images, texts, data.text_groups)
+    return class_metrics(images, data.photo_groups, texts, data.text_groups)
+
+
+def selection_score(metrics: dict[str, float]) -> float:
+    """The one number by which epochs are compared: the sum of the six recalls, or mean average precision."""
+    if "map" in metrics:
+        return metrics["map"]
+    return sum(metrics[f"{way}_r{k}"] for way in ("i2t", "t2i") for k in (1, 5, 10))
+
+
+def train_dual_encoder(
+    pair: EncoderPair, train: PairData, val: PairData, settings: EncoderSettings, folder: Path
+) -> tuple[EncoderPair, dict[str, Any]]:
+    """Train a copy of `pair` and publish its best epoch in `folder`; until then only a checkpoint is written there.
+
+    Args:
+        pair: an untrained pair to start from, or a trained one to continue from (then lower the learning rate).
+        train: what to learn from.
+        val: what to choose the epoch by.
+        settings: the recipe.
+        folder: where `load_dual_encoder` finds the result, beside history.json.
+
+    Returns:
+        The pair with the weights of its best epoch, and the history: `epochs` (a mapping each), best_epoch (from
+        1), train_seconds, photos_per_second, parameters.
+
+    Raises:
+        InputError: the loss is no longer a number, or there are too few photos or epochs.
+    """
+    if settings.epochs < 1:
+        raise InputError(f"{settings.epochs} epochs train nothing; give at least 1.")
+    if len(train.pixels) < 2:
+        raise InputError(f"{len(train.pixels)} training photos are too few for a contrast; give at least 2.")
+    run = fingerprint_run(
+        settings=asdict(settings),
+        config=asdict(pair.model.config),
+        start=torch.cat([weight.detach().flatten() for weight in pair.model.parameters()]),
+        **{f"train_{name}": value for name, value in vars(train).items()},
+        **{f"val_{name}": value for name, value in vars(val).items()},
+    )
+    training = _Training(pair.model, train, settings)
+    state = load_checkpoint(folder / CHECKPOINT, run)
+    if state is not None:
+        training.load_state(state)
+        print(f"Continuing after epoch {len(training.epochs)} of {settings.epochs}.")
+    for epoch in progress(range(len(training.epochs), settings.epochs), "training", unit="epoch"):
+        training.run_epoch(epoch, val)
+        save_checkpoint(folder / CHECKPOINT, run, training.state())
+
+    best, history = training.finish()
+    trained = pair._replace(model=best)
+    write_json(folder / "history.json", history)
+    save_dual_encoder(folder, trained)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return trained, history
+
+
+class _Training:
+    """Everything that an epoch changes, and the epoch itself."""
+
+    def __init__(self, model: DualEncoder, data: PairData, settings: EncoderSettings) -> None:
+        self.model = copy.deepcopy(model).to(memory_format=torch.channels_last)
+        self.loss = ContrastiveLoss(model.config.temperature)
+        self.data, self.settings = data, settings
+        self.draw = TextDraw(data.text_groups)
+        # Weight decay is for matrices and filters; biases, norms and the temperature are left alone.
+        parameters = [*self.model.parameters(), *self.loss.parameters()]
+        groups = [
+            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
+            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        self.epochs: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {"score": -1.0}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "loss": self.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epochs": self.epochs,
+            "best": self.best,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        for name in ("model", "loss", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+        self.epochs, self.best = state["epochs"], state["best"]
+
+    def run_epoch(self, epoch: int, val: PairData) -> None:
+        started = time.perf_counter()
+        rng = seed_epoch(self.settings.seed, epoch)
+        order = rng.permutation(len(self.data.pixels))
+        # Batches of equal size: a small last one would have fewer negatives, and poor batch statistics.
+        batches = np.array_split(order, max(1, round(len(order) / self.settings.batch)))
+        steps = self.settings.epochs * len(batches)
+        self.model.train()
+        losses = []
+        for number, rows in enumerate(batches):
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(epoch * len(batches) + number, steps, self.settings)
+            losses.append(self.step(rows, rng))
+        seconds = time.perf_counter() - started
+        metrics = evaluate(self.model, val)
+        row = {"train_loss": float(np.mean(losses)), "temperature": self.loss.temperature, "seconds": seconds}
+        self.epochs.append(row | metrics)
+        if selection_score(metrics) > self.best["score"]:
+            self.best = {
+                "score": selection_score(metrics),
+                "epoch": epoch + 1,
+                "temperature": self.loss.temperature,
+                "model": copy.deepcopy(self.model.state_dict()),
+            }
+
+    def step(self, rows: np.ndarray, rng: np.random.Generator) -> float:
+        """One batch: photos `rows` of the data, each with one of its texts; returns the loss."""
+        groups = self.data.photo_groups[rows]
+        texts = self.draw(groups, rng)
+        tokens = torch.from_numpy(self.data.tokens[texts])  # (B, T)
+        tokens = tokens[:, : int((tokens != 0).sum(dim=1).max())]  # padding that no text of the batch needs
+        pixels = augment(torch.from_numpy(self.data.pixels[rows]), self.settings)  # (B, S, S, 3)
+        numbers = torch.from_numpy(groups)
+        with autocast():
+            images = self.model.encode_image(pixels)  # (B, D)
+            words = self.model.encode_text(tokens)  # (B, D)
+        loss = self.loss(images, words, same(numbers, numbers))
+        if not loss.isfinite():
+            raise InputError("The contrastive loss is no longer a number; use a lower learning rate.")
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.optimizer.step()
+        return loss.item()
+
+    def finish(self) -> tuple[DualEncoder, dict[str, Any]]:
+        """The model of the best epoch, and the history."""
+        model = DualEncoder(replace(self.model.config, temperature=self.best["temperature"]))
+        model.load_state_dict(self.best["model"])
+        seconds = sum(row["seconds"] for row in self.epochs)
+        return model.to(memory_format=torch.channels_last).eval(), {
+            "epochs": self.epochs,
+            "best_epoch": self.best["epoch"],
+            "train_seconds": round(seconds, 1),
+            "photos_per_second": round(len(self.epochs) * len(self.data.pixels) / seconds, 1),
+            "parameters": sum(weight.numel() for weight in model.parameters()),
+        }

@@ -1,0 +1,180 @@
+"""Retrieval metrics: how well one set of vectors finds its counterparts in another.
+
+With captions, each photo has a few texts of its own, and the question is at which rank the first of them comes
+(recall@k and median rank; Hodosh, Young and Hockenmaier, "Framing image description as a ranking task", 2013).
+With classes, every photo of the class is a right answer, and the question is how many of the first k are
+(precision@k, average precision; Manning, Raghavan and Schütze, "Introduction to Information Retrieval", ch. 8).
+
+Ties are resolved pessimistically: a wrong answer with the same score as a right one is placed before it. So a
+model that gives every pair the same score comes out last, not first. Recalls are percentages from 0 to 100,
+precisions fractions from 0 to 1, as papers print them. Figures depend on the gallery's size: always state it.
+"""
+
+import numpy as np
+
+from helpers.files import InputError
+
+RECALL_AT = (1, 5, 10)
+PRECISION_AT = (1, 5, 10)
+TIE = 1e-6  # float32 sums differ by this much with the order of summation, so equal pairs may not score equal
+BLOCK_BYTES = 128 * 2**20  # of scores held at once: 30,000 photos x 150,000 captions do not fit whole
+
+
+def retrieval_metrics(images: np.ndarray, texts: np.ndarray, owners: np.ndarray) -> dict[str, float]:
+    """Recall@1/5/10 and median rank, image->text and text->image.
+
+    Args:
+        images: photo vectors (N, D); scores are their dot products with `texts`.
+        texts: caption vectors (M, D), any number of captions a photo.
+        owners: (M,) the row in `images` that each caption describes. A photo without captions stays in the
+            gallery, but is no query.
+
+    Returns:
+        i2t_r1, i2t_r5, i2t_r10, t2i_r1, t2i_r5, t2i_r10 (percent), median_rank_i2t, median_rank_t2i (1 is
+        best), gallery (number of photos).
+
+    Raises:
+        InputError: the vectors are not finite.
+
+    >>> retrieval_metrics(np.eye(2), np.eye(2)[[0, 0, 1]], np.array([0, 0, 1]))["i2t_r1"]
+    100.0
+    """
+    _check_finite(images, texts)
+    owners = np.asarray(owners)
+    i2t = [image_ranks(images[rows] @ texts.T, rows, owners) for rows in _blocks(len(images), len(texts))]
+    t2i = [text_ranks(images @ texts[rows].T, owners[rows]) for rows in _blocks(len(texts), len(images))]
+    return _summary(np.concatenate(i2t), np.concatenate(t2i), len(images))
+
+
+def score_metrics(scores: np.ndarray, owners: np.ndarray) -> dict[str, float]:
+    """`retrieval_metrics` for any score: `scores` (N, M) of every photo with every caption, higher is closer."""
+    _check_finite(scores)
+    owners = np.asarray(owners)
+    i2t = image_ranks(scores, np.arange(len(scores)), owners)
+    return _summary(i2t, text_ranks(scores, owners), len(scores))
+
+
+def image_ranks(scores: np.ndarray, rows: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """For photos `rows` with `scores` (n, M): the rank of the first caption of their own, photos without left out."""
+    own = rows[:, None] == owners[None, :]  # (n, M)
+    best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)  # (n, 1)
+    ranks = 1 + ((scores >= best - TIE) & ~own).sum(axis=1)  # (n,)
+    return ranks[own.any(axis=1)]
+
+
+def text_ranks(scores: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """For captions with `scores` (N, m): the rank of the photo each describes."""
+    own = scores[owners, np.arange(len(owners))]  # (m,)
+    return (scores >= own - TIE).sum(axis=0)  # the photo itself counts as the 1
+
+
+def chance_metrics(owners: np.ndarray, gallery: int) -> dict[str, float]:
+    """What `retrieval_metrics` gives on average when the ranking is random: the floor to compare with."""
+    photos = np.bincount(np.bincount(owners))[1:]  # photos with 1, 2, ... captions
+    ranks = np.arange(1, len(owners) + 1)
+    # The chance that none of a photo's c captions is among the first k of M: (M-k)/M * (M-k-1)/(M-1) * ...
+    drawn = np.arange(len(photos))  # (c,)
+    miss = np.clip((len(owners) - ranks[:, None] - drawn) / (len(owners) - drawn), 0, 1).cumprod(axis=1)  # (M, c)
+    hit = 1 - miss @ photos / photos.sum()  # (M,) by rank
+    chance = {f"i2t_r{k}": 100 * float(hit[min(k, len(hit)) - 1]) for k in RECALL_AT}
+    chance |= {f"t2i_r{k}": 100 * min(k / gallery, 1.0) for k in RECALL_AT}
+    return chance | {
+        "median_rank_i2t": float(np.argmax(hit >= 0.5) + 1),
+        "median_rank_t2i": (gallery + 1) / 2,
+        "gallery": gallery,
+    }
+
+
+def class_metrics(
+    images: np.ndarray, labels: np.ndarray, texts: np.ndarray, text_labels: np.ndarray
+) -> dict[str, float]:
+    """Precision@1/5/10 text->image and image->image, and mean average precision text->image by class.
+
+    Args:
+        images: photo vectors (N, D) with `labels` (N,).
+        texts: description vectors (M, D) with `text_labels` (M,).
+
+    Returns:
+        t2i_p1, t2i_p5, t2i_p10: mean over descriptions. i2i_p1, i2i_p5, i2i_p10: mean over photos, each a query
+        among all others. map: average precision of each description, averaged within its class, then over the
+        classes. All 0 to 1. With fewer than k right answers in the gallery, precision@k cannot reach 1.
+
+    Raises:
+        InputError: the vectors are not finite.
+    """
+    _check_finite(images, texts)
+    found = relevance(texts @ images.T, text_labels[:, None] == labels[None, :])  # (M, N)
+    others = ~np.eye(len(images), dtype=bool)
+    # Without the diagonal, a row per photo with all photos but itself.
+    similar = (images @ images.T)[others].reshape(len(images), -1)  # (N, N-1)
+    same = (labels[:, None] == labels[None, :])[others].reshape(len(images), -1)
+    neighbours = relevance(similar, same)
+    by_class = class_table(found, text_labels)
+    return (
+        {f"t2i_p{k}": float(found[:, :k].mean()) for k in PRECISION_AT}
+        | {f"i2i_p{k}": float(neighbours[:, :k].mean()) for k in PRECISION_AT}
+        | {"map": float(np.mean([row["map"] for row in by_class.values()])), "gallery": len(images)}
+    )
+
+
+def class_chance(labels: np.ndarray, text_labels: np.ndarray) -> dict[str, float]:
+    """Precision of a random ranking: the share of each query's class in the gallery."""
+    t2i = float(np.mean([np.mean(labels == label) for label in text_labels]))
+    i2i = float(np.mean([(np.sum(labels == label) - 1) / max(len(labels) - 1, 1) for label in labels]))
+    return {f"t2i_p{k}": t2i for k in PRECISION_AT} | {f"i2i_p{k}": i2i for k in PRECISION_AT}
+
+
+def relevance(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Sort each row of `right` (Q, N) by falling `scores` (Q, N): whether the first, second, ... answer is right."""
+    # The last key sorts first; among equal scores the wrong answers (False) come first.
+    order = np.lexsort((right, -np.round(scores / TIE)), axis=1)
+    return np.take_along_axis(right, order, axis=1)
+
+
+def average_precision(found: np.ndarray) -> np.ndarray:
+    """(Q, N) of right or wrong by rank -> (Q,) mean of the precisions at the ranks of right answers; 0 if none."""
+    precision = found.cumsum(axis=1) / np.arange(1, found.shape[1] + 1)
+    return (precision * found).sum(axis=1) / np.maximum(found.sum(axis=1), 1)
+
+
+def class_table(found: np.ndarray, text_labels: np.ndarray) -> dict[str, dict[str, float]]:
+    """Per class, from `relevance` of the descriptions: t2i_p1, t2i_p5, t2i_p10 and map."""
+    average = average_precision(found)
+    return {
+        str(label): {f"t2i_p{k}": float(found[text_labels == label, :k].mean()) for k in PRECISION_AT}
+        | {"map": float(average[text_labels == label].mean())}
+        for label in sorted(set(text_labels))
+    }
+
+
+def classify(images: np.ndarray, texts: np.ndarray, text_labels: np.ndarray) -> np.ndarray:
+    """The class of each photo (N,): the one whose descriptions are closest to it on average."""
+    classes = np.array(sorted(set(text_labels)))
+    centres = np.stack([texts[text_labels == label].mean(axis=0) for label in classes])  # (C, D)
+    return classes[(images @ centres.T).argmax(axis=1)]
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> np.ndarray:
+    """(C, C) counts of photos: row is the class they are of, column the class they were taken for."""
+    counts = np.zeros((len(classes), len(classes)), int)
+    rows = {label: row for row, label in enumerate(classes)}
+    np.add.at(counts, ([rows[label] for label in labels], [rows[label] for label in predicted]), 1)
+    return counts
+
+
+def _summary(i2t: np.ndarray, t2i: np.ndarray, gallery: int) -> dict[str, float]:
+    recalls = {f"i2t_r{k}": 100 * float(np.mean(i2t <= k)) for k in RECALL_AT}
+    recalls |= {f"t2i_r{k}": 100 * float(np.mean(t2i <= k)) for k in RECALL_AT}
+    medians = {"median_rank_i2t": float(np.median(i2t)), "median_rank_t2i": float(np.median(t2i))}
+    return recalls | medians | {"gallery": gallery}
+
+
+def _blocks(count: int, width: int) -> list[np.ndarray]:
+    """Row numbers 0..count-1 in pieces, so that a piece of scores against `width` columns fits BLOCK_BYTES."""
+    size = max(1, BLOCK_BYTES // (4 * width))
+    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _check_finite(*arrays: np.ndarray) -> None:
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise InputError("The vectors to compare are not all finite: training diverged; lower the learning rate.")

@@ -1,0 +1,142 @@
+"""Retrieval metrics against slow references that sort every list in plain Python."""
+
+import numpy as np
+import pytest
+
+from helpers import retrieval
+from helpers.files import InputError
+from helpers.retrieval import (
+    chance_metrics,
+    class_chance,
+    class_metrics,
+    classify,
+    confusion,
+    retrieval_metrics,
+    score_metrics,
+)
+
+
+def slow_retrieval(scores: np.ndarray, owners: np.ndarray) -> dict[str, float]:
+    """Walk each ranked list from the top, wrong answers first among equals."""
+    i2t, t2i = [], []
+    for photo in range(len(scores)):
+        ranked = sorted(range(len(owners)), key=lambda text: (-scores[photo, text], owners[text] == photo))
+        ranks = [rank for rank, text in enumerate(ranked, 1) if owners[text] == photo]
+        i2t += ranks[:1]
+    for text in range(len(owners)):
+        ranked = sorted(range(len(scores)), key=lambda photo: (-scores[photo, text], owners[text] == photo))
+        t2i.append(ranked.index(owners[text]) + 1)
+    result = {"gallery": len(scores), "median_rank_i2t": np.median(i2t), "median_rank_t2i": np.median(t2i)}
+    for k in (1, 5, 10):
+        result[f"i2t_r{k}"] = 100 * sum(rank <= k for rank in i2t) / len(i2t)
+        result[f"t2i_r{k}"] = 100 * sum(rank <= k for rank in t2i) / len(t2i)
+    return result
+
+
+@pytest.mark.parametrize("levels", [2, 3, 1000])
+def test_recall_agrees_with_sorted_lists(levels: int) -> None:
+    # Vectors of small integers: few levels mean many exact ties.
+    rng = np.random.default_rng(levels)
+    images = rng.integers(0, levels, (23, 4)).astype(np.float32)
+    owners = rng.permutation(np.concatenate([np.arange(22), rng.integers(0, 22, 40)]))  # photo 22 has no caption
+    texts = images[owners] + rng.integers(0, 2, (len(owners), 4))
+    expected = slow_retrieval(images @ texts.T, owners)
+    assert retrieval_metrics(images, texts, owners) == pytest.approx(expected)
+    assert score_metrics(images @ texts.T, owners) == pytest.approx(expected)
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    images, owners = rng.normal(size=(30, 8)).astype(np.float32), rng.integers(0, 30, 90)
+    texts = images[owners] + rng.normal(size=(90, 8)).astype(np.float32)
+    whole = retrieval_metrics(images, texts, owners)
+    monkeypatch.setattr(retrieval, "BLOCK_BYTES", 4 * 90 * 7)  # seven photos, or 21 captions, at once
+    assert retrieval_metrics(images, texts, owners) == whole
+
+
+def test_a_model_that_gives_everything_one_score_comes_last() -> None:
+    result = retrieval_metrics(np.ones((20, 4)), np.ones((40, 4)), np.repeat(np.arange(20), 2))
+    assert result["i2t_r10"] == result["t2i_r10"] == 0
+    assert (result["median_rank_i2t"], result["median_rank_t2i"]) == (39, 20)
+
+
+def test_a_caption_at_the_same_place_as_the_right_one_ties_despite_rounding() -> None:
+    rng = np.random.default_rng(1)
+    image = rng.normal(size=(1, 256)).astype(np.float32)
+    image /= np.linalg.norm(image)
+    images = np.repeat(image, 37, axis=0)
+    assert retrieval_metrics(images, images, np.arange(37))["median_rank_t2i"] == 37
+
+
+def test_chance_agrees_with_random_rankings() -> None:
+    rng = np.random.default_rng(2)
+    owners = np.repeat(np.arange(15), rng.integers(1, 6, 15))
+    drawn = [score_metrics(rng.random((15, len(owners))), owners) for _ in range(600)]
+    expected = chance_metrics(owners, gallery=15)
+    for name, value in expected.items():
+        mean = np.mean([result[name] for result in drawn])
+        assert mean == pytest.approx(value, abs=1.5 if "_r" in name else 0.6), name
+
+
+def slow_precision(scores: list[float], right: list[bool], k: int) -> float:
+    ranked = sorted(zip(scores, right, strict=True), key=lambda pair: (-pair[0], pair[1]))
+    return sum(right for _, right in ranked[:k]) / min(k, len(ranked))
+
+
+def slow_average_precision(scores: list[float], right: list[bool]) -> float:
+    ranked = sorted(zip(scores, right, strict=True), key=lambda pair: (-pair[0], pair[1]))
+    precisions = [sum(right for _, right in ranked[:rank]) / rank for rank, (_, hit) in enumerate(ranked, 1) if hit]
+    return sum(precisions) / len(precisions)
+
+
+@pytest.mark.parametrize("levels", [2, 1000])
+def test_class_metrics_agree_with_sorted_lists(levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    labels = np.array(["ant", "bee", "cow"])[rng.integers(0, 3, 40)]
+    text_labels = np.array(["ant", "ant", "bee", "bee", "bee", "cow"])
+    images = rng.integers(0, levels, (40, 3)).astype(np.float32)
+    texts = rng.integers(0, levels, (6, 3)).astype(np.float32)
+    result = class_metrics(images, labels, texts, text_labels)
+    scores = (texts @ images.T).tolist()
+    for k in (1, 5, 10):
+        t2i = [slow_precision(scores[q], list(labels == text_labels[q]), k) for q in range(6)]
+        i2i = [
+            slow_precision(
+                [float(images[q] @ images[other]) for other in range(40) if other != q],
+                [labels[other] == labels[q] for other in range(40) if other != q],
+                k,
+            )
+            for q in range(40)
+        ]
+        assert result[f"t2i_p{k}"] == pytest.approx(np.mean(t2i))
+        assert result[f"i2i_p{k}"] == pytest.approx(np.mean(i2i))
+    average = [slow_average_precision(scores[q], list(labels == text_labels[q])) for q in range(6)]
+    by_class = [np.mean([average[q] for q in range(6) if text_labels[q] == label]) for label in sorted(set(labels))]
+    assert result["map"] == pytest.approx(np.mean(by_class))
+
+
+def test_class_chance_agrees_with_random_vectors() -> None:
+    rng = np.random.default_rng(3)
+    labels = np.array(["ant"] * 30 + ["bee"] * 10)
+    text_labels = np.array(["ant", "bee", "bee"])
+    drawn = [class_metrics(rng.normal(size=(40, 8)), labels, rng.normal(size=(3, 8)), text_labels) for _ in range(150)]
+    for name, value in class_chance(labels, text_labels).items():
+        assert np.mean([result[name] for result in drawn]) == pytest.approx(value, abs=0.05), name
+
+
+def test_classify_and_confusion() -> None:
+    texts = np.array([[1.0, 0], [1, 0.1], [0, 1]])
+    text_labels = np.array(["cow", "cow", "ant"])
+    images = np.array([[1.0, 0], [0.9, 0.2], [0.8, 0.1], [0, 1]])
+    predicted = classify(images, texts, text_labels)
+    assert list(predicted) == ["cow", "cow", "cow", "ant"]
+    counts = confusion(np.array(["cow", "cow", "ant", "ant"]), predicted, ["ant", "cow"])
+    assert counts.tolist() == [[1, 1], [0, 2]]
+
+
+def test_a_diverged_model_is_named_and_not_scored() -> None:
+    broken = np.full((3, 2), np.nan)
+    with pytest.raises(InputError, match="diverged"):
+        retrieval_metrics(broken, np.ones((3, 2)), np.arange(3))
+    with pytest.raises(InputError, match="diverged"):
+        class_metrics(np.ones((3, 2)), np.array(["a", "a", "b"]), broken, np.array(["a", "a", "b"]))
