@@ -237,3 +237,80 @@ def show_source(*objects: Any) -> None:
 
     for item in objects:
         display(Code(inspect.getsource(item).rstrip(), language="python"))
+
+
+def plot_points(
+    points: np.ndarray,
+    labels: Sequence[str],
+    title: str,
+    stars: np.ndarray | None = None,
+    star_labels: Sequence[str] = (),
+) -> Figure:
+    """A map of vectors pressed flat: points (N, 2) coloured by label, and stars (M, 2) in the colour of theirs."""
+    names = sorted({*labels, *star_labels})
+    figure, axes = plt.subplots(figsize=(8.5, 6), layout="constrained")
+    for number, name in enumerate(names):
+        # Eight colours, then the same colours with another marker.
+        colour, marker = PALETTE[number % len(PALETTE)], "osD^"[number // len(PALETTE) % 4]
+        chosen = np.array([label == name for label in labels], bool)
+        axes.scatter(*points[chosen].T, s=26, color=colour, marker=marker, alpha=0.75, linewidths=0, label=name)
+        for place, label in zip(stars if stars is not None else [], star_labels, strict=True):
+            if label == name:
+                axes.scatter(*place, s=240, color=colour, marker="*", edgecolors=INK, linewidths=1.2, zorder=3)
+                axes.annotate(name, place, textcoords="offset points", xytext=(8, 6), fontsize=9, fontweight="bold")
+    axes.set(xticks=[], yticks=[])
+    axes.legend(frameon=False, fontsize=9, bbox_to_anchor=(1, 1), loc="upper left")
+    _title(figure, title)
+    return figure
+
+
+_VARIANT_MARKS = {
+    "pytorch": (INK, "X"), "fp32": (BLUE, "o"), "bf16": (SKY, "v"), "fp16": (ORANGE, "s"), "int8": (RED, "D"),
+}  # fmt: skip
+
+
+def plot_measurements(table: Mapping[str, Mapping[str, Mapping[str, float]]], title: str) -> Figure:
+    """`measure`'s figures for many graphs: a row a graph, a mark a variant; scales are logarithmic."""
+    panels = {
+        "latency_ms": "milliseconds for one request",
+        "rows_per_second": "inputs a second, in batches",
+        "megabytes": "megabytes on disk",
+    }
+    figure, axes = plt.subplots(1, 3, figsize=(13, 0.5 * len(table) + 2), sharey=True, layout="constrained")
+    for cell, (key, label) in zip(axes, panels.items(), strict=True):
+        for row, variants in enumerate(table.values()):
+            values = [figures[key] for figures in variants.values() if key in figures]
+            cell.plot([min(values), max(values)], [row, row], color="#d8d4ca", linewidth=2, zorder=1)
+            for variant, figures in variants.items():
+                if key in figures:
+                    colour, marker = _VARIANT_MARKS[variant]
+                    cell.scatter(figures[key], row, color=colour, marker=marker, s=55, zorder=2)
+        cell.set(xscale="log", xlabel=label, yticks=range(len(table)), yticklabels=list(table))
+        cell.xaxis.set_major_formatter("{x:g}")
+        cell.xaxis.set_minor_formatter("")
+        cell.grid(axis="y", visible=False)
+    axes[0].invert_yaxis()
+    names = next(iter(table.values()))
+    marks = [
+        plt.Line2D([], [], color=colour, marker=marker, linestyle="", label=name)
+        for name, (colour, marker) in _VARIANT_MARKS.items()
+        if name in names
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
+    _title(figure, title)
+    return figure
+
+
+def plot_accuracy_and_speed(panels: Mapping[str, Mapping[str, tuple[float, float]]], xlabel: str, title: str) -> Figure:
+    """Accuracy against time, a panel a task: variant -> (milliseconds, accuracy). Up and to the left is better."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(6.2 * len(panels), 3.8), squeeze=False, layout="constrained")
+    for cell, (accuracy, points) in zip(axes[0], panels.items(), strict=True):
+        for variant, (time, value) in points.items():
+            colour, marker = _VARIANT_MARKS[variant]
+            cell.scatter(time, value, color=colour, marker=marker, s=80, label=f"{variant}: {value:.1f}", zorder=2)
+        top = max(value for _, value in points.values())
+        slowest = max(time for time, _ in points.values())
+        cell.set(xlim=(0, 1.1 * slowest), ylim=(0, 1.15 * top or 1), xlabel=xlabel, title=accuracy)
+        cell.legend(frameon=False, fontsize=9, loc="lower right")
+    _title(figure, title)
+    return figure

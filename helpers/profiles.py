@@ -43,16 +43,29 @@ class Profile:
 
     # 03: captioners.
     caption_tokenizer: str = "wordpiece"  # word, wordpiece or bert
-    caption_max_length: int = 30  # tokens, <SOS> and <EOS> included
+    caption_min_count: int = 4  # word only: words seen less often in training become <UNK>
+    caption_max_length: int = 26  # tokens, <SOS> and <EOS> included
+    caption_hidden: int = 512  # width of the decoder
+    caption_dropout: float = 0.5
     caption_epochs: int = 12
     caption_batch: int = 32  # photos a step; each brings all its captions
+    caption_learning_rate: float = 1e-3
     beam: int = 5
+    length_power: float = 0.7  # see `beam_search`
 
     # 04: the dual encoders.
     encoder_photo_size: int = 96  # pixels a side of what the 4-block CNN sees
-    encoder_epochs: int = 12
-    encoder_batch: int = 64
-    class_epochs: int = 10
+    encoder_tokenizer: str = "wordpiece"  # word, wordpiece or bert
+    encoder_epochs: int = 24
+    encoder_batch: int = 64  # photos a step
+    class_photo_size: int = 96
+    class_epochs: int = 24
+    class_batch: int = 64
+    descriptions_file: str | None = None  # own descriptions of classes, see helpers/descriptions.py
+
+    # 05: OpenVINO.
+    calibration_photos: int = 64  # training photos that show the range of what flows through the graphs
+    judged_photos: int = 200  # validation photos whose captions are scored in each precision
 
     @property
     def data(self) -> Path:

@@ -1,0 +1,129 @@
+"""The models of this course on OpenVINO: export beside the trained weights, load behind the same interfaces.
+
+    pair = load_openvino_pair(Path("outputs/sample/dual_encoder"), "int8")             # as from load_dual_encoder
+    captioner = load_openvino_captioner(Path("outputs/sample/captioners/lstm"))        # as from load_captioner
+
+A graph remembers the fingerprint of the weights it was made from; after a new training it is refused, not used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from helpers import captioners, dual_encoder
+from helpers.captioners import Captioner
+from helpers.dual_encoder import DualEncoderConfig, EncoderPair
+from helpers.files import fingerprint_files
+from helpers.openvino_export import Graph, export, graph_path, read_graph
+
+
+def export_dual_encoder(pair: EncoderPair, folder: Path, pixels: np.ndarray, texts: Sequence[str]) -> None:
+    """Write `image_encoder.xml` and `text_encoder.xml`, in all precisions, beside the pair saved in `folder`.
+
+    `pixels`, uint8 training photos (B, S, S, 3), calibrate the photo tower. The text tower keeps its arithmetic in
+    floats: an LSTM in 8 bits was no faster when measured, and the CPU cannot run every LSTM so.
+    """
+    weights = fingerprint_files([folder / dual_encoder.WEIGHTS])
+    photos = [(torch.from_numpy(photo[None]),) for photo in pixels]
+    tokens = [(torch.from_numpy(pair.tokens(texts)),)]
+    model = pair.model
+    export(model, model.encode_image, folder / "image_encoder.xml", photos, weights=weights)
+    export(model, model.encode_text, folder / "text_encoder.xml", tokens, weights_only=True, weights=weights)
+
+
+@torch.no_grad()
+def export_captioner(captioner: Captioner, folder: Path, features: np.ndarray, captions: Sequence[str]) -> None:
+    """Write the graphs `encode`, `initial_state` and `step`, in all precisions, beside the captioner saved in `folder`.
+
+    `features` of training photos (B, D) or (B, R, C) and a caption of each calibrate: the captioner is walked along
+    the captions, and each step's inputs are one sample.
+    """
+    weights = fingerprint_files([folder / captioners.WEIGHTS])
+    model = captioner.model.eval()
+    features = torch.from_numpy(features)
+    tokens = torch.from_numpy(captioner.tokenizer.encode_batch(captions, captioner.max_length))  # (B, T)
+    memory = model.encode(features)
+    state = model.initial_state(memory)
+    steps = []
+    for position in range(tokens.shape[1] - 1):
+        steps.append((tokens[:, position], memory, *state))
+        state = model.step(tokens[:, position], state, memory)[1]
+
+    def step(tokens: Tensor, memory: Tensor, *state: Tensor) -> tuple[Tensor | None, ...]:
+        log_probs, state, attention = model.step(tokens, state, memory)
+        return log_probs, *state, attention
+
+    functions = {"encode": model.encode, "initial_state": model.initial_state, "step": step}
+    samples = {"encode": [(features,)], "initial_state": [(memory,)], "step": steps}
+    for name, function in functions.items():
+        export(model, function, folder / f"{name}.xml", samples[name], weights=weights)
+
+
+class OpenVINODualEncoder(nn.Module):
+    """An exported dual encoder behind the interface of the PyTorch one."""
+
+    def __init__(self, folder: Path, config: DualEncoderConfig, precision: str, arithmetic: str) -> None:
+        super().__init__()
+        self.config = config
+        weights = fingerprint_files([folder / dual_encoder.WEIGHTS])
+        self.image = Graph(read_graph(graph_path(folder / "image_encoder.xml", precision), weights), arithmetic)
+        self.text = Graph(read_graph(graph_path(folder / "text_encoder.xml", precision), weights), arithmetic)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, S, S, 3) -> (B, embedding), L2-normalised."""
+        return self.image(pixels)[0]
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """int64 (B, T), 0 is padding -> (B, embedding), L2-normalised."""
+        return self.text(tokens)[0]
+
+
+def load_openvino_pair(folder: Path, precision: str = "fp32", arithmetic: str = "f32") -> EncoderPair:
+    """The pair saved in `folder`, run by OpenVINO in one of PRECISIONS.
+
+    Raises:
+        InputError: the pair or its graphs are missing, damaged, or do not belong together.
+    """
+    pair = dual_encoder.load_dual_encoder(folder)
+    return EncoderPair(OpenVINODualEncoder(folder, pair.model.config, precision, arithmetic), pair.tokenizer)
+
+
+class OpenVINOCaptioner(nn.Module):
+    """An exported captioner behind the interface of the PyTorch ones, so that the same decoders serve it."""
+
+    def __init__(self, folder: Path, precision: str, arithmetic: str) -> None:
+        super().__init__()
+        weights = fingerprint_files([folder / captioners.WEIGHTS])
+        self._encode, self._initial_state, self._step = (
+            Graph(read_graph(graph_path(folder / f"{name}.xml", precision), weights), arithmetic)
+            for name in ("encode", "initial_state", "step")
+        )
+
+    def encode(self, features: Tensor) -> Tensor:
+        """Photo features (B, D) or (B, R, C) -> memory, batch first."""
+        return self._encode(features)[0]
+
+    def initial_state(self, memory: Tensor) -> tuple[Tensor, ...]:
+        """The state before the first token."""
+        return self._initial_state(memory)
+
+    def step(
+        self, tokens: Tensor, state: tuple[Tensor, ...], memory: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        """Tokens (B,) -> log-probabilities of the next (B, V), the new state, attention (B, R) or None."""
+        log_probs, *rest = self._step(tokens, memory, *state)
+        attention = rest[len(state)] if len(rest) > len(state) else None
+        return log_probs, tuple(rest[: len(state)]), attention
+
+
+def load_openvino_captioner(folder: Path, precision: str = "fp32", arithmetic: str = "f32") -> Captioner:
+    """The captioner saved in `folder`, run by OpenVINO in one of PRECISIONS.
+
+    Raises:
+        InputError: the captioner or its graphs are missing, damaged, or do not belong together.
+    """
+    return replace(captioners.load_captioner(folder), model=OpenVINOCaptioner(folder, precision, arithmetic))

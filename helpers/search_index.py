@@ -1,0 +1,169 @@
+"""Search: the nearest vectors to a query, by FAISS, with the names of what they stand for.
+
+All vectors are scaled to length 1, so the inner product of two is the cosine of the angle between them: 1 for the
+same direction, 0 for unrelated ones. The index is flat: each query is compared with every vector, so the answers
+are exact, and a few thousand comparisons take a fraction of a millisecond. Johnson, Douze and Jégou, "Billion-scale
+similarity search with GPUs" (2017); Douze et al., "The Faiss library" (2024).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import faiss
+import numpy as np
+from PIL import Image
+
+from helpers.dual_encoder import EncoderPair
+from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
+from helpers.images import resize_photo
+
+MADE_BY = "notebook 06_search"
+
+
+class SearchIndex:
+    """Ids and unit vectors, searched by cosine.
+
+    Args:
+        width: numbers in a vector.
+        fingerprint: names the model that makes the vectors. Vectors of another model lie in another space, where
+            every comparison gives a number and none means anything.
+
+    >>> index = SearchIndex(2)
+    >>> index.add(["east", "north"], np.array([[3.0, 0.0], [0.0, 1.0]]))
+    >>> index.search(np.array([0.0, 2.0]), k=1)
+    (array([[1.]], dtype=float32), [['north']])
+    """
+
+    def __init__(self, width: int, fingerprint: str = "") -> None:
+        self.fingerprint = fingerprint
+        self.ids: list[str] = []
+        self._rows: dict[str, int] = {}
+        self._flat = faiss.IndexFlatIP(width)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a vector."""
+        return self._flat.d
+
+    def add(self, ids: Sequence[str], vectors: np.ndarray) -> None:
+        """Add `vectors` (N, width) under `ids` (N); they are scaled to length 1. All are added, or none.
+
+        Raises:
+            InputError: wrong shape, numbers that are not finite, a vector of zeros, or an id that is already there.
+        """
+        unit = self._unit(vectors)
+        if len(ids) != len(unit):
+            raise InputError(f"{len(ids):,} ids came with {len(unit):,} vectors; give one id for each vector.")
+        rows = {id_: row for row, id_ in enumerate(ids, start=len(self))}
+        if len(rows) < len(ids) or not self._rows.keys().isdisjoint(rows):
+            known = set(self._rows)
+            twice = next(id_ for id_ in ids if id_ in known or known.add(id_))
+            raise InputError(f"The id {twice!r} would be in the index twice; ids must be unique.")
+        self._flat.add(unit)
+        self.ids.extend(ids)
+        self._rows |= rows
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, list[list[str]]]:
+        """The `k` nearest of each query, nearest first; all there are, if the index holds fewer.
+
+        Args:
+            queries: (Q, width), or (width,) for a single one; of any length but 0.
+
+        Returns:
+            Cosines (Q, k) and ids (Q lists of k).
+
+        Raises:
+            InputError: the index is empty, `k` is below 1, or the queries are not finite vectors of this width.
+        """
+        if not len(self):
+            raise InputError("The index is empty; add vectors before searching.")
+        if k < 1:
+            raise InputError(f"k is {k}, but at least 1 result must be asked for.")
+        scores, rows = self._flat.search(self._unit(queries), min(k, len(self)))  # (Q, k) each
+        return scores, [[self.ids[row] for row in line] for line in rows]
+
+    def vectors(self, ids: Sequence[str]) -> np.ndarray:
+        """The unit vectors (N, width) of `ids`.
+
+        Raises:
+            InputError: an id is not in the index.
+        """
+        missing = [id_ for id_ in ids if id_ not in self._rows]
+        if missing:
+            raise InputError(f"{missing[0]!r} is not in the index of {len(self):,} entries; check the id.")
+        return self._flat.reconstruct_batch(np.array([self._rows[id_] for id_ in ids], np.int64))
+
+    def save(self, folder: Path) -> None:
+        """Write `embeddings.npy`, `faiss_index.bin` and `metadata.json` to `folder`.
+
+        The metadata comes last and holds a checksum of the other two, so that files of different indexes, left by
+        a crash between two writes, are noticed when loading.
+        """
+        embeddings, binary = folder / "embeddings.npy", folder / "faiss_index.bin"
+        with atomic_path(embeddings) as temporary:
+            np.save(temporary, self._flat.reconstruct_n(0, len(self)))
+        with atomic_path(binary) as temporary:
+            faiss.write_index(self._flat, str(temporary))
+        metadata = {
+            "fingerprint": self.fingerprint,
+            "count": len(self),
+            "width": self.width,
+            "checksum": fingerprint_files([embeddings, binary]),
+            "ids": self.ids,
+        }
+        write_json(folder / "metadata.json", metadata)
+
+    @classmethod
+    def load(cls, folder: Path, fingerprint: str) -> "SearchIndex":
+        """The index saved in `folder`, for queries from the model named by `fingerprint`.
+
+        Raises:
+            InputError: there is none, its files do not belong together, or another model made it.
+        """
+        metadata = read_json(folder / "metadata.json", made_by=MADE_BY)
+        files = [folder / "embeddings.npy", folder / "faiss_index.bin"]
+        if not all(path.exists() for path in files) or fingerprint_files(files) != metadata["checksum"]:
+            raise InputError(f"The files in {folder} are not one complete index; delete it and run {MADE_BY} again.")
+        if metadata["fingerprint"] != fingerprint:
+            raise InputError(
+                f"The index in {folder} was built by another model ({metadata['fingerprint']}) than the one in use "
+                f"({fingerprint}); run {MADE_BY} again to build it anew."
+            )
+        index = cls(metadata["width"], fingerprint)
+        index._flat = faiss.read_index(str(files[1]))
+        index.ids = metadata["ids"]
+        index._rows = {id_: row for row, id_ in enumerate(index.ids)}
+        return index
+
+    def _unit(self, vectors: np.ndarray) -> np.ndarray:
+        """`vectors` as float32 (N, width) of length 1."""
+        vectors = np.atleast_2d(np.asarray(vectors, np.float32))
+        if vectors.ndim != 2 or vectors.shape[1] != self.width:
+            raise InputError(f"Vectors of shape {vectors.shape} do not fit an index of width {self.width}.")
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # (N, 1)
+        bad = ~(np.isfinite(lengths) & (lengths > 0))[:, 0]
+        if bad.any():
+            raise InputError(
+                f"{bad.sum():,} of {len(vectors):,} vectors have no direction (NaN, infinite or all zeros), the first "
+                f"in row {bad.argmax()}; check the model that made them."
+            )
+        return np.ascontiguousarray(vectors / lengths)
+
+
+def query_vector(pair: EncoderPair, text: str | None = None, photo: Image.Image | None = None) -> np.ndarray:
+    """One query (D,) from a text, a photo, or both: then the direction midway between the two.
+
+    Raises:
+        InputError: neither is given, or the text has no words.
+    """
+    sides = []
+    if text is not None:
+        sides.append(pair.embed_texts([text])[0])
+    if photo is not None:
+        sides.append(pair.embed_photos(np.array(resize_photo(photo, pair.photo_size))[None])[0])
+    if not sides:
+        raise InputError("A query needs a text, a photo or both; give at least one.")
+    return np.mean(sides, axis=0)  # (D,)

@@ -1,0 +1,105 @@
+"""Graphs against the PyTorch functions they came from: numbers, precisions, and damaged files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from helpers import openvino_export
+from helpers.files import InputError
+from helpers.openvino_export import Graph, compare, convert, export, latency, measure, read_graph, save, variants
+
+
+def saved_layer(folder: Path, weights: str = "") -> tuple[nn.Module, Path]:
+    layer = nn.Linear(3, 200)
+    save(convert(layer, layer, (torch.zeros(1, 3),)), folder / "layer.xml", weights=weights)
+    return layer, folder / "layer.xml"
+
+
+def test_missing_and_torn_graphs_are_named(tmp_path: Path):
+    _, xml = saved_layer(tmp_path)
+    weights = xml.with_suffix(".bin")
+    operations, numbers = xml.read_bytes(), weights.read_bytes()
+    read_graph(xml)
+    for file, damage in [(xml, operations[:500]), (xml, b""), (weights, numbers[:100]), (weights, b"")]:
+        xml.write_bytes(operations)
+        weights.write_bytes(numbers)
+        file.write_bytes(damage)
+        with pytest.raises(InputError, match="not a readable OpenVINO graph"):
+            read_graph(xml)
+    for file in (weights, xml):
+        file.unlink()
+        with pytest.raises(InputError, match="does not exist with its"):
+            read_graph(xml)
+
+
+def test_a_graph_of_other_weights_is_refused(tmp_path: Path):
+    _, xml = saved_layer(tmp_path, weights="abc")
+    read_graph(xml, weights="abc")
+    read_graph(xml)
+    with pytest.raises(InputError, match="exported from other weights"):
+        read_graph(xml, weights="def")
+
+
+def test_a_failed_save_leaves_the_old_graph_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    layer, path = saved_layer(tmp_path)
+    model = convert(layer, layer, (torch.zeros(1, 3),))
+    old = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def stops_half_way(model, temporary, compress_to_fp16):
+        temporary.with_suffix(".bin").write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(openvino_export.ov, "save_model", stops_half_way)
+    with pytest.raises(OSError, match="disk full"):
+        save(model, path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == old
+
+
+def test_outputs_stay_when_the_graph_is_called_again(tmp_path: Path):
+    layer, path = saved_layer(tmp_path)
+    graph = Graph(read_graph(path))
+    first = graph(torch.ones(1, 3))[0]
+    kept = first.clone()
+    graph(torch.zeros(1, 3))
+    torch.testing.assert_close(first, kept)
+    torch.testing.assert_close(first, layer(torch.ones(1, 3)).detach())
+
+
+def test_any_function_of_a_module_exports_with_all_its_outputs(tmp_path: Path):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+
+    def vector_and_grid(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        maps = network(pixels.permute(0, 3, 1, 2).float() / 255)
+        return maps.mean(dim=(2, 3)), maps.flatten(2).transpose(1, 2)
+
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8))
+    export(network, vector_and_grid, tmp_path / "network.xml", [(photo[None],) for photo in pixels])
+    vector, grid = Graph(read_graph(tmp_path / "network.xml"))(pixels)
+    with torch.no_grad():
+        expected = vector_and_grid(pixels)
+    torch.testing.assert_close(vector, expected[0])
+    torch.testing.assert_close(grid, expected[1])
+    assert grid.shape == (6, 36, 4)
+    table = measure(tmp_path / "network.xml", vector_and_grid, (pixels,), seconds=0.01)
+    assert list(table) == ["pytorch", *variants()]
+    assert all(row["latency_ms"] > 0 and row["rows_per_second"] > 0 for row in table.values())
+    assert table["fp32"]["cosine"] > 0.9999999 and table["int8"]["cosine"] > 0.9
+    assert table["int8"]["megabytes"] > 0
+
+
+def test_an_output_that_is_none_is_left_out():
+    layer = nn.Linear(3, 2)
+    assert len(convert(layer, lambda x: (layer(x), None), (torch.zeros(1, 3),)).outputs) == 1
+
+
+def test_compare_and_latency_on_known_answers():
+    reference = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    assert compare(reference, reference) == {"max_difference": 0.0, "cosine": pytest.approx(1.0)}
+    result = compare(reference, torch.tensor([[0.0, 1.0], [0.0, 5.0]]))  # a right angle, and the same direction
+    assert result == {"max_difference": 3.0, "cosine": pytest.approx(0.5)}
+    calls = []
+    assert latency(lambda: calls.append(1), seconds=0.0) >= 0
+    assert len(calls) >= 3
