@@ -150,6 +150,11 @@ def _roots(profile: Profile) -> tuple[Path, Path | None, Path | None]:
     captions_root = _own_folder(profile.captions_folder, "captions_folder")
     classes_root = _own_folder(profile.classes_folder, "classes_folder")
     split_file = None
+    if captions_root is None and profile.captions_handle:
+        captions_root = download(profile.captions_handle, "captions_folder")
+        split_file = _find_split_file(profile) if profile.split_handle else None  # None: split by chance
+    if classes_root is None and profile.classes_handle:
+        classes_root = download(profile.classes_handle, "classes_folder")
     if profile.captions_handle is None and not (captions_root and classes_root):
         from helpers.sample import draw_sample
 
@@ -158,11 +163,6 @@ def _roots(profile: Profile) -> tuple[Path, Path | None, Path | None]:
         if captions_root is None:
             captions_root, split_file = sample / "captions", sample / "captions" / "dataset_sample.json"
         classes_root = classes_root or sample / "animals"
-    if captions_root is None:
-        captions_root = download(profile.captions_handle, "captions_folder")
-        split_file = _find_split_file(profile)
-    if classes_root is None and profile.classes_handle:
-        classes_root = download(profile.classes_handle, "classes_folder")
     return captions_root, split_file, classes_root
 
 

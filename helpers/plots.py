@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from PIL import Image
 
 from helpers.files import atomic_path
@@ -269,6 +270,11 @@ _VARIANT_MARKS = {
 }  # fmt: skip
 
 
+def _hollow(colour: str) -> dict[str, Any]:
+    """Marks of equal values stay visible through each other."""
+    return {"facecolors": "none", "edgecolors": colour, "linewidths": 2}
+
+
 def plot_measurements(table: Mapping[str, Mapping[str, Mapping[str, float]]], title: str) -> Figure:
     """`measure`'s figures for many graphs: a row a graph, a mark a variant; scales are logarithmic."""
     panels = {
@@ -284,15 +290,16 @@ def plot_measurements(table: Mapping[str, Mapping[str, Mapping[str, float]]], ti
             for variant, figures in variants.items():
                 if key in figures:
                     colour, marker = _VARIANT_MARKS[variant]
-                    cell.scatter(figures[key], row, color=colour, marker=marker, s=55, zorder=2)
+                    cell.scatter(figures[key], row, marker=marker, s=60, zorder=2, **_hollow(colour))
         cell.set(xscale="log", xlabel=label, yticks=range(len(table)), yticklabels=list(table))
+        cell.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(values) < 100 else (1,)))
         cell.xaxis.set_major_formatter("{x:g}")
         cell.xaxis.set_minor_formatter("")
         cell.grid(axis="y", visible=False)
     axes[0].invert_yaxis()
     names = next(iter(table.values()))
     marks = [
-        plt.Line2D([], [], color=colour, marker=marker, linestyle="", label=name)
+        plt.Line2D([], [], color=colour, marker=marker, fillstyle="none", markeredgewidth=2, linestyle="", label=name)
         for name, (colour, marker) in _VARIANT_MARKS.items()
         if name in names
     ]
@@ -307,10 +314,10 @@ def plot_accuracy_and_speed(panels: Mapping[str, Mapping[str, tuple[float, float
     for cell, (accuracy, points) in zip(axes[0], panels.items(), strict=True):
         for variant, (time, value) in points.items():
             colour, marker = _VARIANT_MARKS[variant]
-            cell.scatter(time, value, color=colour, marker=marker, s=80, label=f"{variant}: {value:.1f}", zorder=2)
+            cell.scatter(time, value, marker=marker, s=80, label=f"{variant}: {value:.1f}", zorder=2, **_hollow(colour))
         top = max(value for _, value in points.values())
         slowest = max(time for time, _ in points.values())
-        cell.set(xlim=(0, 1.1 * slowest), ylim=(0, 1.15 * top or 1), xlabel=xlabel, title=accuracy)
+        cell.set(xlim=(0, 1.1 * slowest), ylim=(0, max(1.15 * top, 1)), xlabel=xlabel, title=accuracy)
         cell.legend(frameon=False, fontsize=9, loc="lower right")
     _title(figure, title)
     return figure

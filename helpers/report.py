@@ -1,8 +1,8 @@
 """One run on one page: report.html, pictures first.
 
-The page is a single file that opens without a network: pictures are embedded, the style is inline, there is no
-JavaScript. A picture's title is the `Title` in its PNG metadata (`savefig(..., metadata={"Title": ...})`), else
-its file name made readable.
+The page is a single file that opens without a network: pictures are embedded, as WebP, a tenth of the size of PNG;
+the style is inline; there is no JavaScript. A picture's title is the `Title` in its PNG metadata
+(`savefig(..., metadata={"Title": ...})`), else its file name made readable.
 """
 
 import base64
@@ -20,6 +20,8 @@ from helpers.files import InputError, atomic_path, read_json
 from helpers.profiles import PROFILES, Profile
 
 PACKAGES = ("torch", "torchvision", "numpy", "transformers", "openvino", "nncf", "faiss-cpu", "scikit-learn")
+PICTURE = (1400, 4000)  # pixels of a picture at most, wide and high
+HERO = (1200, 560)  # the same at the top of the page: as large as it is shown there
 
 
 @dataclass
@@ -38,10 +40,10 @@ class StageResult:
 
 @dataclass
 class Picture:
-    anchor: str
+    path: Path
+    anchor: str  # its place in the page
     title: str
-    data: str  # data URI of the PNG as saved
-    thumbnail: str  # data URI of a smaller copy, for the top of the page
+    data: str  # data URI
     colours: float  # different colours a pixel: high for photos, low for charts
 
 
@@ -103,21 +105,22 @@ def title_of(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def load_picture(path: Path, anchor: str) -> Picture:
+def load_picture(path: Path, anchor: str, largest: tuple[int, int] = PICTURE) -> Picture:
+    """A PNG as the page shows it: no larger than `largest`, and so compressed that text in it stays sharp."""
     from PIL import Image
 
     with Image.open(path) as image:
         title = image.info.get("Title") or title_of(path.stem)
-        small = image.convert("RGB")
-    small.thumbnail((1100, 900))
+        pixels = image.convert("RGB")
+    pixels.thumbnail(largest, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=82)
-    tiny = small.resize((128, 128))
+    pixels.save(buffer, "WEBP", quality=85)
+    tiny = pixels.resize((128, 128))
     return Picture(
+        path=path,
         anchor=anchor,
         title=title,
-        data=data_uri("image/png", path.read_bytes()),
-        thumbnail=data_uri("image/webp", buffer.getvalue()),
+        data=f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}",
         colours=len(tiny.getcolors(128 * 128)) / (128 * 128),
     )
 
@@ -134,10 +137,6 @@ def best_pictures(galleries: list[list[Picture]]) -> list[Picture]:
         best.append([picture for picture in pictures if picture.colours >= most / 2][-1])
     most = max((picture.colours for picture in best), default=0)
     return [picture for picture in best if picture.colours >= most / 3][:3]
-
-
-def data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
@@ -223,7 +222,7 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
                 "page": render_notebook(copy) if copy.exists() else None,
             }
         )
-    heroes = best_pictures([chapter["pictures"] for chapter in chapters])
+    best = best_pictures([chapter["pictures"] for chapter in chapters])
     usual = asdict(PROFILES[profile.name]) if profile.name in PROFILES else {}
     environment = Environment(
         loader=FileSystemLoader(project_root() / "helpers"),
@@ -236,7 +235,7 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
     html = environment.get_template("report.html.j2").render(
         profile=profile.name,
         chapters=chapters,
-        heroes=heroes,
+        heroes=[load_picture(picture.path, picture.anchor, HERO) for picture in best],
         settings=[(name, value, usual.get(name) != value) for name, value in asdict(profile).items() if name != "name"],
         versions=versions(),
         processor=processor(),

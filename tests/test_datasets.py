@@ -231,3 +231,17 @@ def test_cached_kaggle_copy_needs_no_network(
     assert [len(manifest.split(name)) for name in ("train", "val", "test")] == [8, 2, 2]
     assert any("1 photos of the split file are not in" in notice for notice in manifest.notices)
     assert str(split / "dataset_flickr8k.json") in sources
+
+
+def test_other_kaggle_sets_need_only_their_handles(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kagglehub
+
+    cached = {"one/photos/versions/1": str(captioned_folder), "two/animals/versions/3": str(class_folder)}
+    monkeypatch.setattr(kagglehub, "dataset_download", cached.__getitem__)
+    handles = {"captions_handle": "one/photos/versions/1", "classes_handle": "two/animals/versions/3"}
+    manifest, sources = prepare(get_profile("sample", data_dir=str(tmp_path), **handles))
+    assert len(manifest.photos) == 12 and manifest.split("test")
+    assert manifest.classes == ["cane", "gatto"]
+    assert set(sources) == {str(captioned_folder), str(class_folder)}

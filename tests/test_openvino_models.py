@@ -130,8 +130,9 @@ def test_captioner_equals_pytorch(tmp_path: Path, make):
     torch.manual_seed(1)
     captioner, shape = make(build_tokenizer("word", TEXTS), tmp_path)
     model = captioner.model.eval()
-    export_captioner(captioner, tmp_path, np.random.default_rng(0).normal(size=(3, *shape)).astype("float32"), TEXTS)
-    features = 3 * torch.randn(7, *shape)  # another batch than the example's
+    examples = np.random.default_rng(0).normal(size=(60, *shape)).astype("float32")
+    export_captioner(captioner, tmp_path, examples, 20 * TEXTS)
+    features = torch.randn(7, *shape)  # another batch than the examples'
     memory = model.encode(features)
     tokens, state = torch.randint(1, 12, (7,)), model.initial_state(memory)
     expected = model.step(tokens, state, memory)

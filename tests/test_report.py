@@ -1,6 +1,7 @@
 """The report: one file, pictures inside, nothing loaded from elsewhere, nothing of a metric taken for HTML."""
 
 import base64
+import io
 import re
 from html.parser import HTMLParser
 
@@ -11,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from helpers.files import write_json
 from helpers.profiles import get_profile
-from helpers.report import StageResult, results_table, write_report
+from helpers.report import StageResult, load_picture, results_table, write_report
 
 
 class Page(HTMLParser):
@@ -68,13 +69,34 @@ def test_pictures_are_inside_the_page_and_nothing_is_loaded(run):
     html = write_report(profile, stages).read_text(encoding="utf-8")
     page = Page(html)
     sources = [image["src"] for image in page.all("img")]
-    assert len(sources) == 3  # two pictures, and the best one again at the top
-    saved = (profile.outputs / "search/found.png").read_bytes()
-    assert f"data:image/png;base64,{base64.b64encode(saved).decode()}" in sources
+    assert len(sources) == 3 and sources[0] == sources[2]  # two pictures, and the best one again at the top
     assert all(source.startswith("data:image/") for source in sources)
     assert not page.all("script") and not page.all("link") and "url(" not in html
     assert not re.search(r"https?://", html)
     assert all(link["href"].startswith(("#", "notebooks/")) for link in page.all("a"))
+
+
+def test_a_picture_keeps_its_look_at_a_fraction_of_its_size(tmp_path):
+    # A chart-like picture, wider than the page shows: a grey ramp, and black strokes two pixels wide, as in letters.
+    columns = np.arange(2800)
+    ramp = np.broadcast_to((columns / 2800 * 255).astype(np.uint8)[None, :, None], (600, 2800, 3)).copy()
+    ramp[:300] = np.where(columns // 4 % 2, 0, 250)[None, :, None]  # after halving, 2 px black, 2 px white
+    Image.fromarray(ramp).save(tmp_path / "wide.png")
+    picture = load_picture(tmp_path / "wide.png", "anchor")
+    kind, content = picture.data.split(",")
+    assert kind == "data:image/webp;base64"
+    with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+        assert image.size == (1400, 300)
+        shown = np.asarray(image.convert("L"), np.float32)
+    assert np.abs(shown[160:] - columns[::2] / 2800 * 255).mean() < 3  # as good as the eye can tell
+    stripes = shown[20:140, 200:1200]
+    assert np.percentile(stripes, 90) - np.percentile(stripes, 10) > 200  # contrast of the strokes
+
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    photo = Image.fromarray(noise).resize((1200, 900), Image.Resampling.BICUBIC)
+    photo.save(tmp_path / "photo.png")
+    small = load_picture(tmp_path / "photo.png", "anchor")
+    assert len(small.data) < (tmp_path / "photo.png").stat().st_size / 4
 
 
 def test_every_link_inside_the_page_has_a_target(run):

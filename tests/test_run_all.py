@@ -14,17 +14,24 @@ import psutil
 import pytest
 
 import run_all
+from helpers.environment import project_root
+from helpers.freshness import Stage, code_cells, imported_helpers, owned_files, source_hashes
+from helpers.notebook_runner import Progress
 from helpers.profiles import PROFILES
-from run_all import Stage, imported_helpers, main, owned_files, source_hashes
+from run_all import main
 
-# 01 -> 02 -> 03 and 01 -> 04; 05 writes into the folder of 02.
-STAGES = (
-    Stage("01_draw", (), "draw"),
-    Stage("02_square", ("01",), "square"),
-    Stage("03_sum", ("02",), "sum"),
-    Stage("04_text", ("01",), "text"),
-    Stage("05_export", ("02",), "export", also=("*.xml",)),
-)
+
+def stages_in(notebooks: Path) -> list[Stage]:
+    """01 -> 02 -> 03 and 01 -> 04; 05 writes into the folder of 02."""
+    return [
+        Stage(notebooks / "01_draw.ipynb", (), "draw"),
+        Stage(notebooks / "02_square.ipynb", ("01",), "square"),
+        Stage(notebooks / "03_sum.ipynb", ("02",), "sum"),
+        Stage(notebooks / "04_text.ipynb", ("01",), "text"),
+        Stage(notebooks / "05_export.ipynb", ("02",), "export", also=("*.xml",)),
+    ]
+
+
 BEGIN = """
 import json, sys
 from pathlib import Path
@@ -74,6 +81,7 @@ class Chain:
 
     def __init__(self, folder: Path) -> None:
         self.notebooks = folder / "notebooks"
+        self.stages = stages_in(self.notebooks)
         self.outputs = folder / "outputs" / "sample"
         self.ran: list[str] = []
         self.parameters: dict[str, dict] = {}
@@ -86,13 +94,13 @@ class Chain:
 
     def run(self, *arguments: str) -> int:
         self.ran.clear()
-        return main([*arguments, "--set", f"outputs_dir={self.outputs.parent}"])
+        return main([*arguments, "--set", f"outputs_dir={self.outputs.parent}"], self.stages)
 
-    def execute(self, notebook: Path, copy: Path, parameters: dict, progress: run_all.Progress) -> None:
+    def execute(self, notebook: Path, copy: Path, parameters: dict, progress: Progress) -> None:
         self.ran.append(notebook.stem[:2])
         self.parameters[notebook.stem[:2]] = parameters
         names: dict = {}
-        for source, tagged in run_all.code_cells(notebook):
+        for source, tagged in code_cells(notebook):
             progress.cell += 1
             exec(source, names)
             names |= parameters if tagged else {}
@@ -101,8 +109,6 @@ class Chain:
 @pytest.fixture
 def chain(tmp_path, monkeypatch) -> Chain:
     chain = Chain(tmp_path)
-    monkeypatch.setattr(run_all, "NOTEBOOKS", chain.notebooks)
-    monkeypatch.setattr(run_all, "STAGES", STAGES)
     monkeypatch.setattr(run_all, "execute", chain.execute)
     return chain
 
@@ -189,8 +195,9 @@ def test_force_reruns_and_a_different_result_spreads(chain):
 
 def test_files_written_into_another_stages_folder_belong_to_their_writer(chain):
     chain.run()
-    assert set(owned_files(STAGES[1], chain.outputs)) == {"square/a.json"}
-    assert set(owned_files(STAGES[4], chain.outputs)) == {"square/a.xml", "export/b.json"}
+    square, export = (set(owned_files(chain.stages[position], chain.stages, chain.outputs)) for position in (1, 4))
+    assert square == {"square/a.json"}
+    assert export == {"square/a.xml", "export/b.json"}
     (chain.outputs / "square" / "a.xml").unlink()
     chain.run()
     assert chain.ran == ["05"]
@@ -210,7 +217,7 @@ def test_the_real_table_gives_every_artefact_its_owner(tmp_path):
     for name in [*expected, "report.html", "notebooks/01_download.ipynb"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    owners = {name: stage.short for stage in run_all.STAGES for name in owned_files(stage, tmp_path)}
+    owners = {name: stage.short for stage in run_all.STAGES for name in owned_files(stage, run_all.STAGES, tmp_path)}
     assert owners == expected
 
 
@@ -286,21 +293,19 @@ def test_backbone_stands_for_both_kinds(chain):
 # --- What a stage imports ---
 
 
-def test_imported_helpers_in_all_their_forms(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_all, "HELPERS", tmp_path)
+def test_imported_helpers_in_all_their_forms(tmp_path):
     for name in ("a", "b", "c", "d"):
         (tmp_path / f"{name}.py").touch()
     source = (
         "%matplotlib inline\nimport helpers.a\nfrom helpers.b import x\ndef f():\n    from helpers import c, nothing\n"
     )
-    assert imported_helpers(source) == {"a", "b", "c"}
-    assert imported_helpers("%%bash\nls | wc") == set()
+    assert imported_helpers(source, tmp_path) == {"a", "b", "c"}
+    assert imported_helpers("%%bash\nls | wc", tmp_path) == set()
 
 
-def test_a_changed_helper_touches_only_the_notebooks_that_reach_it(chain, tmp_path, monkeypatch):
+def test_a_changed_helper_touches_only_the_notebooks_that_reach_it(chain, tmp_path):
     helpers = tmp_path / "helpers"
     helpers.mkdir()
-    monkeypatch.setattr(run_all, "HELPERS", helpers)
     (helpers / "near.py").write_text("from helpers.far import x\nfrom helpers.profiles import y")
     (helpers / "far.py").write_text("import helpers.near")  # a circle must not hang it
     (helpers / "far.json").write_text("{}")
@@ -403,10 +408,9 @@ def test_a_missing_notebook_is_named(chain, capsys):
 
 
 @pytest.fixture
-def real(chain, monkeypatch) -> Chain:
-    monkeypatch.undo()
-    monkeypatch.setattr(run_all, "NOTEBOOKS", chain.notebooks)
-    monkeypatch.setattr(run_all, "STAGES", STAGES[:2])
+def real(tmp_path) -> Chain:
+    chain = Chain(tmp_path)
+    chain.stages = chain.stages[:2]
     return chain
 
 
@@ -423,7 +427,7 @@ def test_papermill_runs_this_interpreter_and_reports_a_failing_cell(real, tmp_pa
     real.edit("02_square", "power = 2", "def divide(a):\n    return a / 0\n\ndivide(1)")
     assert real.run("--set", "scenes=4") == 1
     captured = capfd.readouterr()
-    assert json.loads((real.outputs / "draw/numbers.json").read_text()) == [sys.executable, str(run_all.ROOT), 4]
+    assert json.loads((real.outputs / "draw/numbers.json").read_text()) == [sys.executable, str(project_root()), 4]
     assert "02_square stopped in cell [4] with ZeroDivisionError: division by zero" in captured.err
     assert "return a / 0" in captured.err and "\x1b" not in captured.err and "noise" not in captured.err
     copy = json.loads((real.outputs / "notebooks/02_square.ipynb").read_text(encoding="utf-8"))

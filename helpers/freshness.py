@@ -1,0 +1,225 @@
+"""Freshness: whether a stage of the chain has to run again, and why.
+
+A stage's result is decided by its facts (the code cells of its notebook, the helpers they import, its parameters
+and profile settings), by the stages it needs, and by the folders it reads outside the chain. When a stage succeeds,
+all of these go into a record, together with a stamp of each file it wrote. As long as everything is as recorded, the
+stage is up to date; the first difference is the reason to run it, told to the user in a few words.
+
+Prose cells and the parameters in `HOW_NOT_WHAT` do not count: they change how or where, not what.
+"""
+
+import ast
+import hashlib
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from helpers.files import InputError, fingerprint_files, fingerprint_folder, read_json
+from helpers.profiles import SETTING_NAMES, Profile
+
+Record = dict[str, Any]  # what run_state.json remembers of a stage's last success
+
+HOW_NOT_WHAT = {"threads", "data_dir", "outputs_dir"}  # parameters whose change reruns nothing
+FOR_PEOPLE = (".png", "metrics.json", "history.json")  # files that hold times and pictures, no stage's input
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A notebook and its place in the chain."""
+
+    notebook: Path
+    needs: tuple[str, ...]  # short names of the stages whose files it reads
+    folder: str  # its folder in outputs/<profile>
+    also: tuple[str, ...] = ()  # patterns of files it writes into the folders of earlier stages
+
+    @property
+    def name(self) -> str:
+        return self.notebook.stem
+
+    @property
+    def short(self) -> str:
+        return self.name.split("_")[0]
+
+
+# --- Facts: what decides the result ---
+
+
+def code_cells(notebook: Path) -> list[tuple[str, bool]]:
+    """(source, whether it is tagged `parameters`) of each code cell that is not empty."""
+    cells = read_json(notebook, made_by="the editor that wrote it")["cells"]
+    return [
+        ("".join(cell["source"]), "parameters" in cell["metadata"].get("tags", ()))
+        for cell in cells
+        if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
+    ]
+
+
+def declared_parameters(notebook: Path) -> list[str]:
+    """Names assigned in the cell tagged `parameters`.
+
+    Raises:
+        InputError: the notebook is not there, or that cell is not Python.
+    """
+    source = "\n".join(source for source, tagged in code_cells(notebook) if tagged)
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        raise InputError(f"The parameters cell of {notebook} is not valid Python: {error}.") from None
+    assigned = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    return [target.id for target in assigned if isinstance(target, ast.Name)]
+
+
+def imported_helpers(source: str, helpers: Path) -> set[str]:
+    """Modules in the folder `helpers` that `source` imports; lines of IPython (%magic, !shell) are passed over."""
+    try:
+        tree = ast.parse(re.sub(r"(?m)^\s*[%!].*$", "", source))
+    except SyntaxError:  # not Python, such as a %%bash cell; if it is a mistake, running it will say so
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in names if name.startswith("helpers.")]
+    return {part[1] for part in parts if (helpers / f"{part[1]}.py").is_file()}
+
+
+def source_hashes(notebook: Path) -> dict[str, str]:
+    """A hash of the notebook's code cells and of each helper it imports, directly or through others.
+
+    `helpers` is the folder beside the notebook's own. Data beside a module (descriptions.json beside descriptions.py)
+    counts as part of it. profiles.py is left out, because its values are compared one by one: editing one field must
+    not rerun every stage.
+    """
+    helpers = notebook.parent.parent / "helpers"
+    sources = [source for source, _ in code_cells(notebook)]
+    hashes = {f"{notebook.parent.name}/{notebook.name}": digest(sources)}
+    pending, seen = {module for source in sources for module in imported_helpers(source, helpers)}, set()
+    while pending - seen:
+        module = min(pending - seen)
+        seen.add(module)
+        pending |= imported_helpers((helpers / f"{module}.py").read_text(encoding="utf-8"), helpers)
+    for module in sorted(seen - {"profiles"}):
+        hashes |= {f"helpers/{path.name}": fingerprint_files([path]) for path in sorted(helpers.glob(f"{module}.*"))}
+    return hashes
+
+
+def stage_facts(stage: Stage, profile: Profile, given: dict[str, Any], records: dict[str, Record]) -> Record:
+    """Everything but files that decides the stage's result, in a form that JSON gives back unchanged.
+
+    `given` are the parameters set on the command line, `records` those of all stages by short name.
+    """
+    settings: dict[str, Any] = {}
+    for name in declared_parameters(stage.notebook):
+        if name == "backbone":
+            settings |= {"vector_backbone": profile.vector_backbone, "grid_backbone": profile.grid_backbone}
+        elif name in SETTING_NAMES and name not in HOW_NOT_WHAT:
+            settings[name] = getattr(profile, name)
+        elif name in given and name not in HOW_NOT_WHAT:
+            settings[name] = given[name]
+    needs = {need: records.get(need, {}).get("key") for need in stage.needs}
+    facts = {"code": source_hashes(stage.notebook), "parameters": settings, "needs": needs}
+    return json.loads(json.dumps(facts, default=str))
+
+
+def digest(content: Any) -> str:
+    """Twelve hex digits of SHA-256 over `content` as JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+# --- Records: what was so when a stage last succeeded ---
+
+
+def owned_files(stage: Stage, stages: Sequence[Stage], outputs: Path) -> dict[str, Path]:
+    """The files that `stage` wrote, by path relative to `outputs`. Where claims overlap, the later stage owns."""
+    files: dict[str, Path] = {}
+    for path in sorted(outputs.rglob("*")):
+        name = path.relative_to(outputs).as_posix()
+        claims = [s for s in stages if any(fnmatchcase(name, claim) for claim in (f"{s.folder}/*", *s.also))]
+        if claims and claims[-1] == stage and path.is_file() and not path.name.startswith("."):
+            files[name] = path
+    return files
+
+
+def make_record(
+    stage: Stage, stages: Sequence[Stage], outputs: Path, facts: Record, seconds: float, memory: int
+) -> Record:
+    """What to remember of a stage that has just succeeded.
+
+    The key stands for the stage in its dependents' facts. It covers the contents of its files, so that a stage run
+    again with the same result (an output was deleted, `--force`) does not send the stages after it round again.
+    """
+    metrics_file = outputs / stage.folder / "metrics.json"
+    metrics = read_json(metrics_file) if metrics_file.is_file() else {}
+    files = owned_files(stage, stages, outputs)
+    result = fingerprint_files(path for path in files.values() if not path.name.endswith(FOR_PEOPLE))
+    inputs = metrics.get("inputs", {})
+    return {
+        "key": digest([facts, inputs, result]),
+        "facts": facts,
+        "inputs": inputs,
+        "outputs": {name: file_stamp(path) for name, path in files.items()},
+        "seconds": round(seconds, 1),
+        "memory": memory,
+        "headline": metrics.get("headline", {}),
+        "finished": time.strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+def load_records(state: Path) -> dict[str, Record]:
+    """run_state.json; empty when there is none, and, with a notice, when it is torn."""
+    if not state.exists():
+        return {}
+    try:
+        return dict(read_json(state))
+    except (InputError, TypeError, ValueError):
+        print(f"{state} is not readable, so every stage counts as not run.")
+        return {}
+
+
+def file_stamp(path: Path) -> list[int]:
+    """Size and time of a file: cheap, and enough to notice that someone else wrote it."""
+    return [path.stat().st_size, path.stat().st_mtime_ns]
+
+
+# --- Comparison: the reason to run a stage again ---
+
+
+def changed_fact(facts: Record, record: Record) -> str | None:
+    """The first reason why the result would be another one than `record` tells of, else None."""
+    if not record:
+        return "has not finished before"
+    kinds = {"code": "{} changed", "parameters": "parameter {} changed", "needs": "{} ran again"}
+    for kind, reason in kinds.items():
+        now, before = facts[kind], record["facts"][kind]
+        for name in now | before:
+            if now.get(name) != before.get(name):
+                return reason.format(name)
+    for path, known in record["inputs"].items():
+        if fingerprint(path) != known:
+            return f"{path} changed"
+    return None
+
+
+def changed_output(outputs: Path, record: Record) -> str | None:
+    """Which of the files that the stage wrote is not there as it was written, else None."""
+    for name, stamp in record["outputs"].items():
+        if not (outputs / name).is_file():
+            return f"an output is missing: {name}"
+        if file_stamp(outputs / name) != stamp:
+            return f"an output was changed: {name}"
+    return None
+
+
+def fingerprint(path: str) -> str | None:
+    """Of a folder or file outside the chain, such as the user's own photos; None when it has gone."""
+    place = Path(path)
+    if not place.exists():
+        return None
+    return fingerprint_folder(place) if place.is_dir() else fingerprint_files([place])

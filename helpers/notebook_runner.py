@@ -1,0 +1,140 @@
+"""One notebook, run headless: a progress line, peak memory, and a failure told in a sentence.
+
+Papermill executes a copy of the notebook with its parameters put in, in a kernel of its own: a process that starts
+fresh, gives all its memory back at the end, and can abort without taking the chain with it.
+"""
+
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from helpers.environment import project_root
+from helpers.report import duration, gigabytes
+
+
+@dataclass
+class Progress:
+    """One stage under way: what the progress line shows, and what is measured on the way."""
+
+    label: str
+    why: str
+    cells: int
+    cell: int = 0
+    peak: int = 0  # bytes
+    last_words: str = ""  # what the kernel's process wrote past Jupyter, such as why a library aborted
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def show(self, status: str, end: str = "\n") -> None:
+        """Print the line; on a terminal over the one before."""
+        if sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r{f'{self.label}  {status}'[:width]:{width}}", end=end, flush=True)
+        elif end:
+            print(f"{self.label}  {status}", flush=True)
+
+
+@contextmanager
+def watch(progress: Progress) -> Iterator[None]:
+    """Twice a second: redraw the line, and sample the resident memory of the kernel and its children."""
+    import psutil
+
+    done = threading.Event()
+
+    def sample() -> None:
+        while not done.wait(0.5):
+            total = 0
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    total += process.memory_info().rss
+                except psutil.Error:  # it ended meanwhile
+                    continue
+            progress.peak = max(progress.peak, total)
+            running = f"running  {duration(progress.seconds)}  cell {progress.cell}/{progress.cells}"
+            progress.show(f"{running}  ({progress.why})", end="")
+
+    if not sys.stdout.isatty():
+        progress.show(f"running  ({progress.why})")
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def execute(notebook: Path, copy: Path, parameters: dict[str, Any], progress: Progress) -> None:
+    """Execute `notebook` with papermill in a kernel of this very interpreter, from the project root."""
+    import papermill
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+
+    class ThisPython(AsyncKernelManager):
+        # "python3" is looked up in the user's kernel folders first, where it may be another interpreter. With no
+        # folder to look in, what remains is the kernel that ipykernel itself describes: sys.executable.
+        def __init__(self, **options: Any) -> None:
+            super().__init__(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]), **options)
+
+        # Jupyter carries the output to the executed copy; its echo here would tear the progress line.
+        async def start_kernel(self, **options: Any) -> None:
+            await super().start_kernel(stdout=echo, stderr=echo, **options)
+
+    def count(**_: Any) -> None:
+        progress.cell += 1
+
+    if sys.platform == "darwin":
+        # The macOS wheels of PyTorch and FAISS each bring an OpenMP runtime, and the second to load would abort.
+        os.environ.setdefault("KMP_DUPLICATE_LIB_OK", "TRUE")
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would log is reported below, in our words
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile() as echo, watch(progress):
+        try:
+            papermill.execute_notebook(
+                notebook,
+                copy,
+                parameters=parameters,
+                kernel_name="python3",
+                language="python",
+                cwd=project_root(),
+                progress_bar=False,
+                log_output=False,
+                start_timeout=180,
+                kernel_manager_class=ThisPython,
+                on_cell_execute=count,
+                extra_arguments=["--log-level=ERROR"],
+            )
+        finally:
+            echo.seek(0)
+            progress.last_words = "\n".join(echo.read().decode(errors="replace").splitlines()[-3:])
+
+
+def explain(error: Exception, progress: Progress, copy: Path) -> str:
+    """What went wrong, for the user: one sentence for a mistake of theirs, the last frame for one of ours."""
+    where = f"{copy.stem} stopped in cell [{progress.cell}]"
+    name, message = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+    frames = [re.sub(r"\x1b\[[0-9;]*m", "", frame) for frame in getattr(error, "traceback", [])]
+    details = frames[-2] if len(frames) > 1 else progress.last_words
+    if name == "InputError":
+        text, details = f"{where}: {message}", ""
+    elif name == "DeadKernelError":
+        text = (
+            f"{where}: its Python process ended at once, as it does when memory runs out "
+            f"(it had used {gigabytes(progress.peak)})."
+        )
+    else:
+        text = f"{where} with {name}: {message}"
+    return "\n".join([text, *(f"    {line}" for line in details.splitlines()), f"Executed copy: {copy}"])

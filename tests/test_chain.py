@@ -1,0 +1,306 @@
+"""The whole chain through run_all.py, as a user starts it, on a very small sample: what it promises is there and works.
+
+One run serves all tests; nothing of the network or of the machine's caches is within its reach. Models this small
+and this little trained know nothing, so the tests look at agreement (a saved model with itself, OpenVINO with PyTorch,
+FAISS with NumPy), never at how good a result is.
+"""
+
+import ast
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.captioners import load_captioner
+from helpers.datasets import load_manifest
+from helpers.decoding import greedy
+from helpers.dual_encoder import load_dual_encoder
+from helpers.environment import project_root
+from helpers.features import load_features
+from helpers.files import fingerprint_files, read_json
+from helpers.freshness import code_cells, declared_parameters
+from helpers.images import load_pixels
+from helpers.openvino_export import core
+from helpers.openvino_models import load_openvino_captioner, load_openvino_pair
+from helpers.profiles import SETTING_NAMES
+from helpers.report import flatten
+from helpers.search_index import SearchIndex, query_vector
+from run_all import PATHS, STAGES
+
+SMALL = {
+    "scenes": 60,
+    "pictures_per_class": 12,
+    "caption_epochs": 2,
+    "caption_hidden": 64,
+    "encoder_epochs": 1,
+    "encoder_photo_size": 64,
+    "class_epochs": 1,
+    "class_photo_size": 64,
+    "calibration_photos": 8,
+    "judged_photos": 6,
+    "threads": 1,  # the models are too small to share, and other work may be under way
+}
+BACKBONE = "efficientnet_lite0"
+NOWHERE = "http://127.0.0.1:9"
+
+
+# --- What the table of stages says about the notebooks ---
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_stage_needs_the_stages_whose_files_its_notebook_loads(stage):
+    loaders = {
+        "load_manifest": {"01"},
+        "load_features": {"02"},
+        "load_captioner": {"03a"},
+        "load_dual_encoder": {"04a"},
+        "load_openvino_captioner": {"03a", "05"},
+        "load_openvino_pair": {"04a", "05"},
+    }
+    source = "\n".join(source for source, _ in code_cells(stage.notebook))
+    loaded = set().union(*(written for name, written in loaders.items() if re.search(rf"\b{name}\(", source)))
+    assert set(stage.needs) == loaded - {stage.short}
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_notebook_declares_every_setting_it_reads(stage):
+    # What is not in the parameters cell can neither be set nor be noticed when it changes.
+    trees = [ast.parse(source) for source, _ in code_cells(stage.notebook)]
+    read = {
+        node.attr
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "settings"
+    }
+    assert read & set(SETTING_NAMES) <= set(declared_parameters(stage.notebook))
+
+
+def test_every_setting_can_be_set_somewhere():
+    declared = set().union(*(declared_parameters(stage.notebook) for stage in STAGES))
+    assert set(SETTING_NAMES) | PATHS <= declared
+
+
+# --- One run of everything ---
+
+
+class Chain:
+    """A copy of the project in a folder of its own, as after a fresh clone, and `run(...)`, its `run_all.py`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = folder / "project"
+        self.cache = folder / "cache"
+        self.outputs = self.project / "outputs" / "sample"
+        for name in ("helpers", "notebooks"):
+            ignored = shutil.ignore_patterns("__pycache__", ".*")
+            shutil.copytree(project_root() / name, self.project / name, ignore=ignored)
+        shutil.copy(project_root() / "run_all.py", self.project)
+
+    def run(self, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+        pairs = [f"--set={name}={value}" for name, value in (SMALL | settings).items()]
+        environment = os.environ | {
+            **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), NOWHERE),
+            **dict.fromkeys(("NO_PROXY", "no_proxy"), ""),
+            **dict.fromkeys(("KAGGLEHUB_CACHE", "HF_HOME", "TORCH_HOME"), str(self.cache)),
+        }
+        command = [sys.executable, "run_all.py", *arguments, *pairs]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=self.project)
+
+    def metrics(self, stage_folder: str) -> dict:
+        return read_json(self.outputs / stage_folder / "metrics.json")
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory) -> Chain:
+    chain = Chain(tmp_path_factory.mktemp("chain"))
+    finished = chain.run()
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    table = finished.stdout.split("stage ", 1)[1].splitlines()[2 : 2 + len(STAGES)]
+    assert [line.split()[:2] for line in table] == [[stage.name, "ran"] for stage in STAGES]
+    return chain
+
+
+@pytest.fixture(scope="module")
+def manifest(chain):
+    return load_manifest(chain.outputs)
+
+
+@pytest.fixture(scope="module")
+def features(chain):
+    return load_features(chain.outputs / "features", BACKBONE)
+
+
+def test_the_data_set_is_split_and_complete(chain, manifest):
+    assert sum(len(manifest.split(split)) for split in ("train", "val", "test")) == SMALL["scenes"]
+    assert len(manifest.classes) == 10
+    assert len(manifest.class_photos) == 10 * SMALL["pictures_per_class"]
+    assert all(photo.path.is_file() for photo in [*manifest.photos, *manifest.class_photos])
+
+
+def test_features_are_there_for_every_photo(features, manifest):
+    assert set(features.ids) == {photo.id for photo in manifest.photos}
+    assert features.vectors.shape == (60, 1280) and features.vectors.dtype == np.float32
+    assert features.grid.shape == (60, 49, 1280) and features.grid.dtype == np.float16
+    assert np.isfinite(features.vectors).all() and np.isfinite(features.grid).all()
+    assert (features.vectors.std(axis=0) > 0).mean() > 0.9  # photos differ
+
+
+def test_the_captioner_describes_a_photo(chain, manifest):
+    captioner = load_captioner(chain.outputs / "captioners/lstm")
+    text = captioner.caption(manifest.split("test")[0].path)
+    assert text and not re.search(r"<(SOS|EOS|PAD|UNK)>", text)
+
+
+def test_the_encoders_put_photos_and_texts_into_one_space(chain, manifest):
+    for folder, photo in (("dual_encoder", manifest.photos[0]), ("dual_encoder/classes", manifest.class_photos[0])):
+        pair = load_dual_encoder(chain.outputs / folder)
+        photos = pair.embed_photos(load_pixels([photo.path], pair.photo_size))
+        texts = pair.embed_texts(["a brown dog on the grass", "a cow"])
+        assert photos.shape == (1, 256) and texts.shape == (2, 256)
+        np.testing.assert_allclose(np.linalg.norm(np.concatenate([photos, texts]), axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("folder", ["dual_encoder", "dual_encoder/classes"])
+def test_exported_encoders_agree_with_pytorch(chain, manifest, folder):
+    pair = load_dual_encoder(chain.outputs / folder)
+    pixels = load_pixels([photo.path for photo in manifest.split("test")], pair.photo_size)
+    texts = [photo.captions[0] for photo in manifest.split("test")]
+    for precision, least in (("fp32", 0.9999), ("fp16", 0.999), ("int8", 0.9)):
+        exported = load_openvino_pair(chain.outputs / folder, precision)
+        for ours, theirs in (
+            (pair.embed_photos(pixels), exported.embed_photos(pixels)),
+            (pair.embed_texts(texts), exported.embed_texts(texts)),
+        ):
+            assert (ours * theirs).sum(axis=1).min() > least, precision
+
+
+def test_the_exported_captioner_writes_the_same_captions(chain, manifest, features):
+    folder = chain.outputs / "captioners/lstm"
+    captioner = load_captioner(folder)
+    photos = torch.from_numpy(captioner.features(features, [photo.id for photo in manifest.split("test")]))
+    captions = greedy(captioner.model, photos, captioner.rules)
+    exported = load_openvino_captioner(folder)
+    assert [c.tokens for c in greedy(exported.model, photos, exported.rules)] == [c.tokens for c in captions]
+    for precision in ("fp16", "int8"):
+        smaller = load_openvino_captioner(folder, precision)
+        assert len(greedy(smaller.model, photos, smaller.rules)) == len(captions)
+
+
+def test_every_exported_graph_is_whole_and_comes_in_all_precisions(chain):
+    graphs = {path.relative_to(chain.outputs).as_posix() for path in chain.outputs.rglob("*.xml")}
+    whole = {name for name in graphs if not name.endswith(("_fp16.xml", "_int8.xml"))}
+    assert whole >= {
+        "captioners/lstm/encode.xml",
+        "captioners/lstm/step.xml",
+        *(f"dual_encoder/{part}{side}_encoder.xml" for part in ("", "classes/") for side in ("image", "text")),
+    }
+    variants = {name.replace(".xml", f"_{precision}.xml") for name in whole for precision in ("fp16", "int8")}
+    assert graphs == whole | variants
+    assert all(core().read_model(chain.outputs / name).outputs for name in graphs)
+
+
+def test_the_index_answers_as_brute_force_does(chain, manifest):
+    pair = load_dual_encoder(chain.outputs / "dual_encoder")
+    weights = fingerprint_files([chain.outputs / "dual_encoder/best_multimodal_model.pth"])
+    index = SearchIndex.load(chain.outputs / "dual_encoder/vector_db", weights)
+    paths = {photo.id: photo.path for photo in manifest.photos}
+    assert set(index.ids) == set(paths)
+    vectors = pair.embed_photos(load_pixels([paths[photo_id] for photo_id in index.ids], pair.photo_size))
+    query = query_vector(pair, text="two black cats under a tree")
+    cosines = vectors @ (query / np.linalg.norm(query))
+    scores, found = index.search(query, k=5)
+    np.testing.assert_allclose(scores[0], np.sort(cosines)[::-1][:5], atol=1e-4)
+    assert found[0][0] in [index.ids[row] for row in np.flatnonzero(cosines > cosines.max() - 1e-4)]
+
+
+PROMISED = {
+    "captioners/lstm": "split images decoding bleu_1 bleu_2 bleu_3 bleu_4 rouge_l cider_d meteor train_seconds "
+    "parameters distinct_share",
+    "dual_encoder": "split gallery i2t_r1 i2t_r5 i2t_r10 t2i_r1 t2i_r5 t2i_r10 median_rank_i2t median_rank_t2i "
+    "train_seconds parameters t2i_p10 i2i_p10 map",
+    "dual_encoder/classes": "split gallery t2i_p10 i2i_p10 map train_seconds parameters",
+}
+
+
+@pytest.mark.parametrize("folder", PROMISED)
+def test_promised_metrics_are_there(chain, folder):
+    metrics = chain.metrics(folder)
+    names = set(PROMISED[folder].split())
+    assert names <= set(metrics)
+    values = {name: metrics[name] for name in names - {"split", "decoding"}}
+    assert metrics["split"] == "test"
+    assert all(isinstance(value, int | float) for name, value in values.items() if name != "meteor")
+    percentages = [value for name, value in values.items() if re.match(r"bleu|rouge|distinct|[it]2[it]_r", name)]
+    assert all(0 <= value <= 100 for value in percentages)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_every_stage_leaves_numbers_pictures_and_its_executed_notebook(chain, stage):
+    metrics = chain.metrics(stage.folder)
+    assert metrics["headline"]
+    numbers = [value for value in flatten(metrics).values() if isinstance(value, int | float)]
+    assert numbers and all(map(math.isfinite, numbers))
+    pictures = list((chain.outputs / stage.folder).rglob("*.png"))
+    report = (chain.outputs / "report.html").read_text(encoding="utf-8")
+    section = report.split(f'id="stage-{stage.short}"')[1].split("</section>")[0]
+    assert section.count('<img src="data:image/') == len(pictures) > 0
+    cells = read_json(chain.outputs / "notebooks" / stage.notebook.name)["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    assert all(cell["execution_count"] for cell in code)
+
+
+def test_nothing_half_written_is_left(chain):
+    names = [path.name for path in chain.outputs.rglob("*")]
+    assert not [name for name in names if name.startswith(".") or name.endswith((".partial", ".old", ".tmp"))]
+
+
+# --- What runs again ---
+
+
+def test_a_second_run_does_nothing(chain):
+    copies = {path: path.stat().st_mtime_ns for path in chain.outputs.rglob("*") if path.is_file()}
+    again = chain.run()
+    assert again.returncode == 0
+    assert re.findall(r"\] (\S+)  up to date", again.stdout) == [stage.name for stage in STAGES]
+    assert {path: path.stat().st_mtime_ns for path in chain.outputs.rglob("*") if path.is_file()} == copies
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ({"encoder_batch": 16}, "04a 05 06"),
+        ({"caption_batch": 16}, "03a 05 06"),
+        ({"judged_photos": 5}, "05 06"),
+        ({"scenes": 61}, "01 02 03a 04a 05 06"),
+        ({"threads": 2}, ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else None,
+)
+def test_a_changed_parameter_reruns_its_stage_and_what_depends_on_it(chain, setting, expected):
+    listed = chain.run("--list", **setting)
+    assert listed.returncode == 0
+    assert re.findall(r"^(\w+?)_\w+ +would run", listed.stdout, re.MULTILINE) == expected.split()
+    assert len(re.findall(r"would run|up to date", listed.stdout)) >= len(STAGES)
+
+
+def test_a_wrong_setting_stops_the_chain_in_one_sentence_and_loses_nothing(chain, tmp_path):
+    outputs = tmp_path / "outputs" / "sample"
+    shutil.copytree(chain.outputs, outputs)
+    models = [path for path in outputs.rglob("*") if path.suffix in (".pt", ".pth", ".pkl", ".npy", ".bin", ".xml")]
+    before = fingerprint_files(models)
+    stopped = chain.run(outputs_dir=outputs.parent, caption_tokenizer="nonsense")
+    assert stopped.returncode == 1
+    message, copy = stopped.stderr.splitlines()
+    assert re.fullmatch(r"03a_caption_lstm stopped in cell \[\d+\]: .*nonsense.*", message)
+    assert copy == f"Executed copy: {outputs / 'notebooks/03a_caption_lstm.ipynb'}"
+    assert "02_features  up to date" in stopped.stdout and stopped.stdout.count("not run") == 3
+    assert fingerprint_files(models) == before
+    assert load_captioner(outputs / "captioners/lstm").kind == "lstm"
+    assert set(json.loads((outputs / "run_state.json").read_text())) == {"01", "02", "04a", "05", "06"}
