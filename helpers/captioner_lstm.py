@@ -10,7 +10,6 @@ on what goes in and what comes out, never from step to step (Zaremba et al. 2014
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 
@@ -38,7 +37,13 @@ class LSTMCaptioner(nn.Module):
             nn.Linear(config.feature_width, config.hidden),
             nn.ReLU(),
         )
-        self.start = nn.Linear(config.hidden, 2 * config.hidden)  # -> h and c
+        # Batch normalisation keeps photos apart. Without it the first steps, in which the model learns which words are
+        # frequent, push all photos' h and c far into the flat ends of tanh, and it can stay blind for good.
+        self.start = nn.Sequential(
+            nn.Linear(config.hidden, 2 * config.hidden),  # -> h and c
+            nn.BatchNorm1d(2 * config.hidden, affine=False),
+            nn.Tanh(),
+        )
         self.words = nn.Embedding(config.vocab_size, config.embedding, padding_idx=0)
         self.lstm = nn.LSTM(config.embedding, config.hidden, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
@@ -50,7 +55,7 @@ class LSTMCaptioner(nn.Module):
 
     def initial_state(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Memory (P, H) -> h and c before the first token, each (P, H)."""
-        h, c = self.start(memory).tanh().chunk(2, dim=1)
+        h, c = self.start(memory).chunk(2, dim=1)
         return h, c
 
     def step(
@@ -89,8 +94,3 @@ class LSTMCaptioner(nn.Module):
     def forward(self, features: Tensor, tokens: Tensor) -> Tensor:
         """Teacher forcing: features (P, D), tokens (P * k, T) -> logits (P * k, T, V) of each next token."""
         return self.logits(self.states(features, tokens))
-
-    @torch.no_grad()
-    def set_word_frequencies(self, counts: Tensor) -> None:
-        """Start from the words' frequencies (V,), so that training does not spend its first steps on learning them."""
-        self.output.bias.copy_(((counts + 1.0) / (counts.sum() + len(counts))).log())

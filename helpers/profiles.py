@@ -47,7 +47,7 @@ class Profile:
     caption_max_length: int = 26  # tokens, <SOS> and <EOS> included
     caption_hidden: int = 512  # width of the decoder
     caption_dropout: float = 0.4
-    caption_epochs: int = 18
+    caption_epochs: int = 14
     caption_batch: int = 32  # photos a step; each brings all its captions
     caption_learning_rate: float = 3e-3  # at its peak
     beam: int = 5

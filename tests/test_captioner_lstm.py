@@ -13,7 +13,9 @@ CONFIG = LSTMConfig(vocab_size=11, feature_width=6, embedding=5, hidden=7)
 @pytest.fixture
 def model() -> LSTMCaptioner:
     torch.manual_seed(0)
-    return LSTMCaptioner(CONFIG).eval()
+    captioner = LSTMCaptioner(CONFIG)
+    captioner.train()(*batch())  # gives batch normalisation something to remember
+    return captioner.eval()
 
 
 def batch(photos: int = 3, captions: int = 2, length: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,7 +38,8 @@ def test_teacher_forcing_equals_an_lstm_written_in_numpy(model: LSTMCaptioner) -
     x = features.double().numpy()
     x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
     memory = np.maximum(linear(x * weights["photo.0.weight"] + weights["photo.0.bias"], "photo.2"), 0)
-    h, c = np.split(np.tanh(linear(memory, "start")), 2, axis=1)
+    start = linear(memory, "start.0") - weights["start.1.running_mean"]
+    h, c = np.split(np.tanh(start / np.sqrt(weights["start.1.running_var"] + 1e-5)), 2, axis=1)
     expected = []
     for token in tokens.T:
         gates = weights["words.weight"][token] @ weights["lstm.weight_ih_l0"].T + weights["lstm.bias_ih_l0"]
@@ -58,6 +61,15 @@ def test_step_by_step_equals_teacher_forcing(model: LSTMCaptioner) -> None:
         log_probs, state, attention = model.step(tokens[:, place], state, memory)
         torch.testing.assert_close(log_probs, whole[:, place])
         assert attention is None
+
+
+@torch.no_grad()
+def test_photos_start_apart_however_large_what_they_share() -> None:
+    torch.manual_seed(0)
+    model = LSTMCaptioner(CONFIG)
+    model.start[0].bias += 50.0  # without normalisation every h and c would be tanh(50) = 1
+    h, c = model.train().initial_state(model.encode(batch(photos=16)[0]))
+    assert h.std(0).mean() > 0.2 and c.std(0).mean() > 0.2
 
 
 @torch.no_grad()
