@@ -34,6 +34,7 @@ from helpers.decoding import greedy
 from helpers.environment import autocast, progress
 from helpers.features import Features
 from helpers.files import InputError
+from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
 from helpers.scoring import score_captions
 from helpers.text import Tokenizer
 
@@ -132,14 +133,6 @@ def batches(data: CaptionData, size: int, rng: np.random.Generator) -> list[np.n
     return [parts[place] for place in rng.permutation(len(parts))]
 
 
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate at `step` of `steps`: linear warm-up, then half a cosine down to zero."""
-    first = max(1, round(warmup * steps))
-    if step < first:
-        return (step + 1) / first
-    return 0.5 * (1 + math.cos(math.pi * (step - first) / max(1, steps - first)))
-
-
 @torch.inference_mode()
 def validate(captioner: Captioner, data: CaptionData, batch: int = 100) -> dict[str, float]:
     """Teacher-forced loss, and BLEU-4 and CIDEr-D of greedy captions."""
@@ -175,7 +168,7 @@ def train_captioner(
         tokens=train.tokens,
         features=np.concatenate([data.features[data.rows[:: len(data.rows) // 100 + 1]] for data in (train, val)]),
     )
-    optimizer = adamw(model, settings)
+    optimizer = adamw(model.parameters(), settings.learning_rate, settings.weight_decay)
     history: History = []
     best: dict[str, Any] = {}
     state = load_checkpoint(folder / CHECKPOINT, run)
@@ -220,17 +213,6 @@ def best_epoch(history: History) -> int:
     return max(range(len(history)), key=lambda place: history[place]["cider_d"]) + 1 if history else 0
 
 
-def adamw(model: nn.Module, settings: CaptionTraining) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only; biases and scales are left alone."""
-    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
-    others = [weight for weight in model.parameters() if weight.dim() <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
-
-
 def _train_epoch(
     model: nn.Module, optimizer: torch.optim.Optimizer, data: CaptionData, settings: CaptionTraining, epoch: int
 ) -> tuple[float, int]:
@@ -240,9 +222,8 @@ def _train_epoch(
     total = words = 0
     parts = batches(data, settings.batch, rng)
     for number, places in enumerate(progress(parts, f"epoch {epoch + 1} of {settings.epochs}", unit="step")):
-        rate = schedule(epoch * len(parts) + number, settings.epochs * len(parts), settings.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate
+        rate = warmup_cosine(epoch * len(parts) + number, settings.epochs * len(parts), settings.warmup)
+        set_learning_rate(optimizer, settings.learning_rate * rate)
         loss, count = caption_loss(model, *data.batch(places), settings.label_smoothing)
         optimizer.zero_grad()
         loss.backward()

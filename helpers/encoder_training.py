@@ -7,7 +7,6 @@ best is kept. A killed run continues at its next epoch with the same result (see
 """
 
 import copy
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from helpers.dual_encoder import DualEncoder, EncoderPair, in_batches, save_dual
 from helpers.environment import autocast, progress
 from helpers.files import InputError, write_json
 from helpers.images import load_pixels
+from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
 from helpers.retrieval import class_metrics, retrieval_metrics
 
 
@@ -128,14 +128,6 @@ class TextDraw:
         return self.order[self.first[groups] + rng.integers(0, self.count[groups])]
 
 
-def learning_rate(step: int, steps: int, settings: EncoderSettings) -> float:
-    """A straight warm-up to the peak, then half a cosine down towards zero."""
-    warmup = max(1, round(settings.warmup * steps))
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    return settings.learning_rate * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
-
-
 def evaluate(model: DualEncoder, data: PairData) -> dict[str, float]:
     """Retrieval figures: by photo when each photo is its own group, else by class."""
     images = in_batches(model, model.encode_image, data.pixels)
@@ -207,13 +199,8 @@ class _Training:
         self.loss = ContrastiveLoss(model.config.temperature)
         self.data, self.settings = data, settings
         self.draw = TextDraw(data.text_groups)
-        # Weight decay is for matrices and filters; biases, norms and the temperature are left alone.
         parameters = [*self.model.parameters(), *self.loss.parameters()]
-        groups = [
-            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        self.optimizer = adamw(parameters, settings.learning_rate, settings.weight_decay)
         self.epochs: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"score": -1.0}
 
@@ -241,8 +228,8 @@ class _Training:
         self.model.train()
         losses = []
         for number, rows in enumerate(batches):
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(epoch * len(batches) + number, steps, self.settings)
+            rate = warmup_cosine(epoch * len(batches) + number, steps, self.settings.warmup)
+            set_learning_rate(self.optimizer, self.settings.learning_rate * rate)
             losses.append(self.step(rows, rng))
         seconds = time.perf_counter() - started
         metrics = evaluate(self.model, val)

@@ -20,23 +20,11 @@ from typing import Any
 
 from PIL import Image
 
+from helpers.descriptions import ENGLISH
 from helpers.environment import cores, progress
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
 from helpers.sample_captions import choose_portrait, choose_scene, write_captions
 from helpers.sample_drawing import draw_scene
-
-CLASSES = {
-    "cane": "dog",
-    "cavallo": "horse",
-    "elefante": "elephant",
-    "farfalla": "butterfly",
-    "gallina": "chicken",
-    "gatto": "cat",
-    "mucca": "cow",
-    "pecora": "sheep",
-    "ragno": "spider",
-    "scoiattolo": "squirrel",
-}
 
 
 def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int) -> None:
@@ -54,7 +42,7 @@ def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int) -
     photos = [folder / "captions" / "Images" / f"scene_{number:05d}.jpg" for number in range(scenes)]
     portraits = [
         folder / "animals" / "raw-img" / name / f"{name}_{number:04d}.jpg"
-        for name in CLASSES
+        for name in ENGLISH
         for number in range(pictures_per_class)
     ]
     captions_file = folder / "captions" / "captions.txt"
@@ -104,7 +92,7 @@ def _draw_photo(seed: int, path: Path) -> list[str]:
 
 def _draw_portrait(seed: int, path: Path) -> None:
     rng = Random(f"{seed} {path.stem}")
-    _save(draw_scene(choose_portrait(CLASSES[path.parent.name], rng), rng), path)
+    _save(draw_scene(choose_portrait(ENGLISH[path.parent.name], rng), rng), path)
 
 
 def _save(picture: Image.Image, path: Path) -> None:

@@ -18,7 +18,6 @@ from helpers.caption_training import (
     best_epoch,
     caption_data,
     caption_loss,
-    schedule,
     train_captioner,
 )
 from helpers.captioners import Captioner, load_captioner, new_captioner
@@ -109,13 +108,6 @@ def test_batches_hold_every_photo_once_and_similar_lengths_together() -> None:
     assert sum(len(set(longest[part])) for part in parts) < 2 * len(parts)
     again = batches(train, 8, np.random.default_rng(3))
     assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
-
-
-def test_schedule_warms_up_and_falls_to_zero() -> None:
-    rates = [schedule(step, 100, 0.1) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1) and max(rates) == rates[9] == 1.0
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[55] == pytest.approx(0.5) and rates[-1] < 0.001
 
 
 def test_it_learns_to_describe_unseen_photos_and_not_without_looking(tmp_path: Path) -> None:

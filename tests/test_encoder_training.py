@@ -21,7 +21,6 @@ from helpers.encoder_training import (
     caption_pairs,
     class_pairs,
     evaluate,
-    learning_rate,
     train_dual_encoder,
 )
 from helpers.files import InputError
@@ -161,15 +160,6 @@ def test_texts_are_drawn_from_the_photos_own() -> None:
     rows = draw(groups, rng)
     assert (owners[rows] == groups).all()
     assert set(rows) == set(range(7))
-
-
-def test_learning_rate_rises_then_falls() -> None:
-    settings = EncoderSettings(epochs=1, learning_rate=2.0, warmup=0.2)
-    rates = [learning_rate(step, 100, settings) for step in range(100)]
-    assert rates[19] == pytest.approx(2.0) == max(rates)
-    assert rates[:20] == sorted(rates[:20])
-    assert rates[20:] == sorted(rates[20:], reverse=True)
-    assert rates[-1] < 0.01
 
 
 def test_augmentation_off_is_the_photo_or_its_mirror_image() -> None:

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from helpers import sample
+from helpers.descriptions import ENGLISH
 from helpers.files import InputError
-from helpers.sample import CLASSES, draw_sample
+from helpers.sample import draw_sample
 from helpers.sample_captions import ANIMALS, KINDS, PLACES, choose_portrait, choose_scene, usual_caption, write_captions
 from helpers.sample_drawing import draw_scene
 
@@ -71,8 +72,8 @@ def test_layout(drawn: Path) -> None:
     assert [photo.name for photo in photos] == sorted(captions)
     assert all(len(set(sentences)) == 5 for sentences in captions.values())
     folders = sorted((drawn / "animals" / "raw-img").iterdir())
-    assert [folder.name for folder in folders] == sorted(CLASSES)
-    assert sorted(CLASSES.values()) == sorted(ANIMALS)
+    assert [folder.name for folder in folders] == sorted(ENGLISH)
+    assert sorted(ENGLISH.values()) == sorted(ANIMALS)
     for path in [*photos, *(picture for folder in folders for picture in folder.iterdir())]:
         with Image.open(path) as picture:
             picture.load()

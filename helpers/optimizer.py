@@ -1,0 +1,34 @@
+"""The optimiser that all trainings share: AdamW, a warm-up, then half a cosine down to zero.
+
+Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019) and "SGDR" (2017).
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+
+def adamw(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices and filters only; biases, scales and temperatures are left alone."""
+    parameters = list(parameters)
+    groups = [
+        {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": weight_decay},
+        {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate)
+
+
+def warmup_cosine(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak learning rate at `step` of `steps`; `warmup` is the share of the steps that climb to it."""
+    climbing = max(1, round(warmup * steps))
+    if step < climbing:
+        return (step + 1) / climbing
+    return 0.5 * (1 + math.cos(math.pi * (step - climbing) / max(1, steps - climbing)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Use `learning_rate` for the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate

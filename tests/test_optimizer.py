@@ -1,0 +1,41 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
+
+
+def test_schedule_climbs_then_follows_half_a_cosine() -> None:
+    shares = [warmup_cosine(step, 100, 0.2) for step in range(100)]
+    np.testing.assert_allclose(shares[:20], np.arange(1, 21) / 20)
+    expected = [(1 + math.cos(math.pi * place / 80)) / 2 for place in range(80)]
+    np.testing.assert_allclose(shares[20:], expected)
+    assert shares[-1] < 0.001
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0.1), (1, 1.0), (3, 1.0), (2, 0.0)])
+def test_schedule_of_very_short_runs_stays_between_0_and_1(steps: int, warmup: float) -> None:
+    shares = [warmup_cosine(step, steps, warmup) for step in range(steps)]
+    assert all(0 <= share <= 1 for share in shares)
+    assert max(shares) == 1
+
+
+def test_only_matrices_decay() -> None:
+    model = nn.Linear(3, 2)
+    before = [weight.detach().clone() for weight in model.parameters()]
+    optimizer = adamw(model.parameters(), learning_rate=0.1, weight_decay=0.5)
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    # Without a gradient AdamW only decays: weight * (1 - learning rate * weight decay).
+    torch.testing.assert_close(model.weight, before[0] * 0.95)
+    torch.testing.assert_close(model.bias, before[1])
+
+
+def test_learning_rate_reaches_every_group() -> None:
+    optimizer = adamw(nn.Linear(3, 2).parameters(), 0.1, 0.5)
+    set_learning_rate(optimizer, 0.025)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.025, 0.025]
