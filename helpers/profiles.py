@@ -78,59 +78,45 @@ class Profile:
         return project_root() / self.outputs_dir / self.name
 
 
+# The real thing: 8,091 photos with five captions each, and Animals-10 for the class part.
+_FLICKR8K = Profile(
+    name="flickr8k",
+    captions_handle="adityajn105/flickr8k/versions/1",
+    split_handle="shtvkumar/karpathy-splits/versions/1",
+    split_file="dataset_flickr8k.json",
+    classes_handle="alessiocorrado99/animals10/versions/2",
+    vector_backbone="vgg16",
+    grid_backbone="resnet50",
+    caption_tokenizer="word",
+    caption_dropout=0.5,
+    caption_epochs=12,
+    caption_learning_rate=1e-3,
+    encoder_epochs=30,
+    encoder_batch=128,
+    class_epochs=60,
+)
+
 PROFILES: dict[str, Profile] = {
     # Embedded: drawn on the spot, nothing to download, the whole chain in minutes.
     "sample": Profile(name="sample"),
-    # The real thing: 8,091 photos with five captions each, and Animals-10 for the class part.
-    "flickr8k": Profile(
-        name="flickr8k",
-        captions_handle="adityajn105/flickr8k/versions/1",
-        split_handle="shtvkumar/karpathy-splits/versions/1",
-        split_file="dataset_flickr8k.json",
-        classes_handle="alessiocorrado99/animals10/versions/2",
-        vector_backbone="vgg16",
-        grid_backbone="resnet50",
-        caption_tokenizer="word",
-        caption_dropout=0.5,
-        caption_epochs=12,
-        caption_learning_rate=1e-3,
-        encoder_epochs=30,
-        encoder_batch=128,
-        class_epochs=60,
-    ),
-    # The same photos' bigger sister: 31,783 photos.
-    "flickr30k": Profile(
+    "flickr8k": _FLICKR8K,
+    # Its bigger sister: 31,783 photos.
+    "flickr30k": replace(
+        _FLICKR8K,
         name="flickr30k",
         captions_handle="adityajn105/flickr30k/versions/1",
-        split_handle="shtvkumar/karpathy-splits/versions/1",
         split_file="dataset_flickr30k.json",
-        classes_handle="alessiocorrado99/animals10/versions/2",
-        vector_backbone="vgg16",
-        grid_backbone="resnet50",
-        caption_tokenizer="word",
-        caption_dropout=0.5,
         caption_epochs=8,
-        caption_learning_rate=1e-3,
         encoder_epochs=20,
-        encoder_batch=128,
-        class_epochs=60,
     ),
     # 123,287 photos in two folders; needs about 30 GB of disk for photos and grids.
-    "coco": Profile(
+    "coco": replace(
+        _FLICKR8K,
         name="coco",
         captions_handle="awsaf49/coco-2017-dataset/versions/2",
-        split_handle="shtvkumar/karpathy-splits/versions/1",
         split_file="dataset_coco.json",
-        classes_handle="alessiocorrado99/animals10/versions/2",
-        vector_backbone="vgg16",
-        grid_backbone="resnet50",
-        caption_tokenizer="word",
-        caption_dropout=0.5,
         caption_epochs=6,
-        caption_learning_rate=1e-3,
         encoder_epochs=10,
-        encoder_batch=128,
-        class_epochs=60,
     ),
 }
 
