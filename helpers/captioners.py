@@ -135,16 +135,8 @@ def new_captioner(
 
 
 def features_of(kind: str, features: Features) -> np.ndarray:
-    """The array of all photos that captioners of this kind look at: (N, D), or (N, R, C) left on disk.
-
-    Raises:
-        InputError: the model needs a grid and the backbone has none.
-    """
-    if LOOKS_AT[kind] == "vectors":
-        return features.vectors
-    if features.grid is None:
-        raise InputError(f"The {kind} captioner needs a grid of regions, which this backbone has not; use another.")
-    return features.grid
+    """The array of all photos that captioners of this kind look at: (N, D), or (N, R, C) left on disk."""
+    return features.vectors if LOOKS_AT[kind] == "vectors" else features.grid
 
 
 def save_captioner(folder: Path, captioner: Captioner, history: Sequence[dict[str, float]]) -> None:
