@@ -5,7 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+# The tensors of the tests are tiny. On a busy machine a second thread would cost a hundred times what it saves.
+torch.set_num_threads(1)
 
 
 def write_photo(path: Path, colour: tuple[int, int, int] = (200, 60, 30), size: tuple[int, int] = (40, 30)) -> Path:

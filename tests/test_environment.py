@@ -23,12 +23,12 @@ def test_seed_repeats_all_three_generators() -> None:
 
 def test_threads_reach_torch_and_child_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    set_threads(1)
-    assert torch.get_num_threads() == 1
+    set_threads(2)
+    assert torch.get_num_threads() == 2
     child = subprocess.run(
         [sys.executable, "-c", "import os; print(os.environ['OMP_NUM_THREADS'])"], capture_output=True, text=True
     )
-    assert child.stdout.strip() == "1"
+    assert child.stdout.strip() == "2"
     set_threads(before)
 
 
