@@ -16,6 +16,7 @@ from helpers.dual_encoder import (
     save_dual_encoder,
 )
 from helpers.files import InputError
+from helpers.openvino_export import convert
 from helpers.text import build_tokenizer
 
 TEXTS = ["a dog on the grass", "two horses run", "a cat", "the brown dog runs over the wide green grass"]
@@ -79,7 +80,7 @@ def test_word_order_matters(pair: EncoderPair) -> None:
 
 
 def test_openvino_takes_the_text_tower_at_any_shape(pair: EncoderPair) -> None:
-    model = openvino.convert_model(pair.model.text, example_input=torch.from_numpy(pair.tokens(TEXTS[:2])))
+    model = convert(pair.model, pair.model.encode_text, [torch.from_numpy(pair.tokens(TEXTS[:2]))])
     longer = torch.nn.functional.pad(torch.from_numpy(pair.tokens(TEXTS)), (0, 3))
     found = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(longer)[0]
     np.testing.assert_allclose(found, pair.embed_texts(TEXTS), atol=1e-5)
