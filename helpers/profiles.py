@@ -91,7 +91,7 @@ _FLICKR8K = Profile(
     caption_dropout=0.5,
     caption_epochs=12,
     caption_learning_rate=1e-3,
-    encoder_epochs=50,
+    encoder_epochs=30,
     encoder_batch=128,
     class_epochs=60,
 )
