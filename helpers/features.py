@@ -23,7 +23,7 @@ from helpers.backbones import Backbone
 from helpers.environment import cores, progress
 from helpers.files import InputError, load_pickle, read_json, save_pickle, write_json
 from helpers.images import load_photo, resize_photo
-from helpers.openvino_export import convert
+from helpers.openvino_export import compile_graph, convert
 
 _CHUNK = 256  # photos between two notes of how far the extraction has come
 _AHEAD = 32  # photos decoded ahead of the network
@@ -144,12 +144,8 @@ def _compile(backbone: Backbone) -> ov.CompiledModel:
     photo = torch.zeros(1, backbone.photo_size, backbone.photo_size, 3, dtype=torch.uint8)
     model = convert(backbone, backbone.forward, [photo])
     model.reshape(list(photo.shape))
-    settings = {
-        "PERFORMANCE_HINT": "THROUGHPUT",
-        "INFERENCE_PRECISION_HINT": "f32",  # in bfloat16 the vectors' cosine to these is about 0.996
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-    }
-    return ov.Core().compile_model(model, "CPU", settings)
+    # Float32: in bfloat16 the vectors' cosine to these is about 0.996.
+    return compile_graph(model, arithmetic="f32", hint="THROUGHPUT")
 
 
 def _decoded(photos: Sequence[HasPath], size: int, done: int) -> Iterator[tuple[int, np.ndarray]]:
