@@ -2,7 +2,7 @@
 
     python run_all.py                                   the embedded sample, every stage that is not up to date
     python run_all.py --profile flickr8k --to 03a       up to the LSTM captioner, on Flickr8k
-    python run_all.py --only 03a --set caption_epochs=3
+    python run_all.py --only 03a --set lstm_epochs=3
     python run_all.py --list                            what would run, and why
 
 A stage is up to date while its code, the helpers it imports, its parameters, the stages it needs, the folders it

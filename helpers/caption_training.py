@@ -36,9 +36,10 @@ from helpers.features import Features
 from helpers.files import InputError
 from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
 from helpers.scoring import score_captions
+from helpers.self_critical import CiderReward, self_critical_loss
 from helpers.text import Tokenizer
 
-History = list[dict[str, float]]
+History = list[dict[str, Any]]  # an entry an epoch
 _POOL = 16  # batches' worth of photos that are sorted by length together
 
 
@@ -53,7 +54,10 @@ class CaptionTraining:
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
     clip: float = 1.0  # largest norm of all gradients together
-    patience: int = 4  # epochs without a better CIDEr-D after which training ends
+    patience: int = 4  # epochs without a better CIDEr-D after which a stage ends
+    self_critical_epochs: int = 0  # of the second stage, see `self_critical.py`
+    self_critical_rate: float = 5e-5  # its learning rate, at the end of its warm-up
+    self_critical_captions: int = 5  # drawn for each photo
     seed: int = 42
 
 
@@ -63,31 +67,42 @@ class CaptionData:
 
     Attributes:
         ids: photo ids.
-        features: (M, D) or (M, R, C) of all photos of the data set; may be memory-mapped.
-        rows: (N,), where in `features` these photos are.
+        views: (M, D) or (M, R, C) of all photos of the data set, as they are and, where there are more, seen in other
+            ways, such as mirrored; may be memory-mapped.
+        rows: (N,), where in each view these photos are.
         tokens: int64 (N, k, T), padded with 0. A photo with fewer than k captions has rows of `<SOS>` alone.
         captions: the captions as their authors wrote them, for scoring.
     """
 
     ids: list[str]
-    features: np.ndarray
+    views: list[np.ndarray]
     rows: np.ndarray
     tokens: np.ndarray
     captions: list[tuple[str, ...]]
 
-    def batch(self, places: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Features float32 (P, ...) and tokens (P * k, T) of the photos at `places` (P,), T as short as it can be."""
+    def batch(self, places: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Features float32 (P, ...) and tokens (P * k, T) of the photos at `places` (P,), T as short as it can be.
+
+        With `rng` each photo is seen in one of its views, drawn at random; else in the first, as it is.
+        """
         tokens = self.tokens[places]
         longest = int((tokens != 0).sum(2).max())
         tokens = tokens[:, :, :longest].reshape(-1, longest)
-        features = self.features[self.rows[places]].astype(np.float32)
-        return torch.from_numpy(features), torch.from_numpy(tokens)
+        return torch.from_numpy(self.features(places, rng)), torch.from_numpy(tokens)
+
+    def features(self, places: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Float32 (P, D) or (P, R, C) of the photos at `places` (P,); see `batch`."""
+        drawn = np.zeros(len(places), int) if rng is None else rng.integers(len(self.views), size=len(places))
+        rows = zip(drawn, self.rows[places], strict=True)
+        return np.stack([self.views[view][row] for view, row in rows]).astype(np.float32)
 
 
 def caption_data(
-    kind: str, photos: Sequence[Photo], features: Features, tokenizer: Tokenizer, max_length: int
+    kind: str, photos: Sequence[Photo], views: Sequence[Features], tokenizer: Tokenizer, max_length: int
 ) -> CaptionData:
     """What a captioner of this `kind` trains on.
+
+    `views` are the photos' features as they are and, to train on, in other ways: see `CaptionData`.
 
     Raises:
         InputError: there are no photos, or one has no features.
@@ -102,9 +117,8 @@ def caption_data(
     for place, (photo, end) in enumerate(zip(photos, ends, strict=True)):
         tokens[place, : len(photo.captions)] = encoded[end - len(photo.captions) : end]
     ids = [photo.id for photo in photos]
-    return CaptionData(
-        ids, features_of(kind, features), features.rows(ids), tokens, [photo.captions for photo in photos]
-    )
+    arrays = [features_of(kind, features) for features in views]
+    return CaptionData(ids, arrays, views[0].rows(ids), tokens, [photo.captions for photo in photos])
 
 
 def caption_loss(
@@ -166,7 +180,9 @@ def train_captioner(
         initial=torch.cat([weight.detach().flatten() for weight in model.state_dict().values()]),
         captions=[train.captions, val.captions],
         tokens=train.tokens,
-        features=np.concatenate([data.features[data.rows[:: len(data.rows) // 100 + 1]] for data in (train, val)]),
+        features=np.concatenate(
+            [view[data.rows[:: len(data.rows) // 100 + 1]] for data in (train, val) for view in data.views]
+        ),
     )
     optimizer = adamw(model.parameters(), settings.learning_rate, settings.weight_decay)
     history: History = []
@@ -176,24 +192,30 @@ def train_captioner(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         history, best = state["history"], state["best"]
-        print(f"continuing after epoch {len(history)} of {settings.epochs}")
+        print(f"continuing after epoch {len(history)}")
 
-    while len(history) < settings.epochs and len(history) - best_epoch(history) < settings.patience:
-        epoch = len(history)
+    reward: CiderReward | None = None
+    while (stage := _next_stage(history, settings)) is not None:
         start = time.perf_counter()
-        loss, words = _train_epoch(model, optimizer, train, settings, epoch)
+        rng = seed_epoch(settings.seed, len(history))
+        if stage == "self-critical":
+            reward = reward or CiderReward(train.captions)
+            if history[-1]["stage"] != stage:  # the second stage starts from the best of the first
+                model.load_state_dict(best)
+                optimizer = adamw(model.parameters(), settings.self_critical_rate, settings.weight_decay)
+            figures = _self_critical_epoch(captioner, optimizer, train, settings, history, rng, reward)
+        else:
+            figures = _cross_entropy_epoch(model, optimizer, train, settings, len(history), rng)
         seconds = time.perf_counter() - start
         history.append(
-            {"epoch": epoch + 1, "train_loss": loss}
+            {"epoch": len(history) + 1, "stage": stage}
+            | figures
+            | {"train_seconds": seconds}
             | validate(captioner, val)
-            | {"tokens_per_second": words / seconds, "train_seconds": seconds}
         )
         history[-1]["seconds"] = time.perf_counter() - start
-        print(
-            "epoch {epoch:2d}: loss {train_loss:.3f} train, {val_loss:.3f} val; greedy on val: BLEU-4 {bleu_4:.1f}, "
-            "CIDEr-D {cider_d:.1f}; {tokens_per_second:,.0f} words/s".format(**history[-1])
-        )
-        if best_epoch(history) == epoch + 1:
+        print(_in_words(history[-1]))
+        if best_epoch(history) == len(history):
             best = {name: weight.clone() for name, weight in model.state_dict().items()}
         save_checkpoint(
             folder / CHECKPOINT,
@@ -213,26 +235,83 @@ def best_epoch(history: History) -> int:
     return max(range(len(history)), key=lambda place: history[place]["cider_d"]) + 1 if history else 0
 
 
-def _train_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, data: CaptionData, settings: CaptionTraining, epoch: int
-) -> tuple[float, int]:
-    """One pass over all photos; mean loss a word, and the number of words."""
-    rng = seed_epoch(settings.seed, epoch)
+def _next_stage(history: History, settings: CaptionTraining) -> str | None:
+    """The stage that the next epoch belongs to; None when training has ended."""
+    for stage, epochs in (("cross-entropy", settings.epochs), ("self-critical", settings.self_critical_epochs)):
+        done = [epoch for epoch in history if epoch["stage"] == stage]
+        if len(done) < epochs and len(done) - best_epoch(done) < settings.patience:
+            return stage
+    return None
+
+
+def _cross_entropy_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: CaptionData,
+    settings: CaptionTraining,
+    epoch: int,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """One pass over all photos with their own captions."""
+    start = time.perf_counter()
     model.train()
     total = words = 0
     parts = batches(data, settings.batch, rng)
     for number, places in enumerate(progress(parts, f"epoch {epoch + 1} of {settings.epochs}", unit="step")):
         rate = warmup_cosine(epoch * len(parts) + number, settings.epochs * len(parts), settings.warmup)
         set_learning_rate(optimizer, settings.learning_rate * rate)
-        loss, count = caption_loss(model, *data.batch(places), settings.label_smoothing)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-        optimizer.step()
+        loss, count = caption_loss(model, *data.batch(places, rng), settings.label_smoothing)
+        _descend(model, optimizer, loss, settings.clip)
         total, words = total + loss.item() * count, words + count
     if not math.isfinite(total):
         raise InputError(
             f"The training loss is no longer a number in epoch {epoch + 1}; lower the learning rate "
             f"(it is {settings.learning_rate:g}) and train again."
         )
-    return total / words, words
+    return {"train_loss": total / words, "tokens_per_second": words / (time.perf_counter() - start)}
+
+
+def _self_critical_epoch(
+    captioner: Captioner,
+    optimizer: torch.optim.Optimizer,
+    data: CaptionData,
+    settings: CaptionTraining,
+    history: History,
+    rng: np.random.Generator,
+    reward: CiderReward,
+) -> dict[str, float]:
+    """One pass over all photos with captions that the model draws itself."""
+    epoch = sum(figures["stage"] == "self-critical" for figures in history)
+    total = 0.0
+    parts = batches(data, settings.batch, rng)
+    bar = progress(parts, f"self-critical epoch {epoch + 1} of {settings.self_critical_epochs}", unit="step")
+    for number, places in enumerate(bar):
+        rate = warmup_cosine(epoch * len(parts) + number, settings.self_critical_epochs * len(parts), settings.warmup)
+        set_learning_rate(optimizer, settings.self_critical_rate * rate)
+        features = torch.from_numpy(data.features(places, rng))
+        loss, mean_reward = self_critical_loss(
+            captioner, features, places, reward, settings.self_critical_captions, int(rng.integers(2**31))
+        )
+        _descend(captioner.model, optimizer, loss, settings.clip)
+        total += mean_reward * len(places)
+    return {"train_reward": total / len(data.ids)}
+
+
+def _descend(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> None:
+    """One step down the gradient."""
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+
+
+def _in_words(figures: dict[str, float]) -> str:
+    """An epoch's figures as a line of text."""
+    trained = (
+        "loss {train_loss:.3f} train, {val_loss:.3f} val; {tokens_per_second:,.0f} words/s"
+        if figures["stage"] == "cross-entropy"
+        else "CIDEr-D of drawn captions {train_reward:.2f} of 10; {val_loss:.3f} val"
+    )
+    return f"epoch {{epoch:2d}}: {trained}; greedy on val: BLEU-4 {{bleu_4:.1f}}, CIDEr-D {{cider_d:.1f}}".format(
+        **figures
+    )

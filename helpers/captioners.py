@@ -19,7 +19,9 @@ from PIL import Image
 from torch import Tensor
 
 from helpers.backbones import Backbone, load_backbone
+from helpers.captioner_attention import AttentionCaptioner, AttentionConfig
 from helpers.captioner_lstm import LSTMCaptioner, LSTMConfig
+from helpers.captioner_transformer import TransformerCaptioner, TransformerConfig
 from helpers.decoding import Caption, Rules, StepModel, beam_search, greedy
 from helpers.features import Features, photo_features
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
@@ -27,9 +29,13 @@ from helpers.images import load_photo, resize_photo
 from helpers.text import Tokenizer, load_tokenizer
 
 WEIGHTS = "weights.pt"
-MODELS = {"lstm": (LSTMConfig, LSTMCaptioner)}
+MODELS = {
+    "lstm": (LSTMConfig, LSTMCaptioner),
+    "attention": (AttentionConfig, AttentionCaptioner),
+    "transformer": (TransformerConfig, TransformerCaptioner),
+}
 # What of a photo each model looks at: one vector, or the grid of regions.
-LOOKS_AT = {"lstm": "vectors"}
+LOOKS_AT = {"lstm": "vectors", "attention": "grid", "transformer": "grid"}
 
 
 @dataclass

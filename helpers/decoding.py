@@ -115,16 +115,20 @@ def sample(
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
+    count: int = 1,
     seed: int = 0,
 ) -> list[Caption]:
-    """One caption drawn at random for each row of `features` (B, ...); the arguments are those of `trim`."""
+    """`count` captions drawn at random for each row of `features` (B, ...), those of a photo one after another.
+
+    `temperature`, `top_k` and `top_p` are those of `trim`.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def draw(log_probs: Tensor) -> Tensor:
         kept = trim(log_probs, temperature, top_k, top_p)
         return torch.multinomial(kept.exp(), 1, generator=generator)[:, 0]
 
-    return _walk(model, features, rules, draw)
+    return _walk(model, features, rules, draw, count)
 
 
 def trim(log_probs: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Tensor:
@@ -157,13 +161,17 @@ def trim(log_probs: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: flo
 
 
 @torch.inference_mode()
-def _walk(model: StepModel, features: Tensor, rules: Rules, choose: Callable[[Tensor], Tensor]) -> list[Caption]:
-    """Extend every photo's caption by what `choose` picks from (B, V), until all have ended."""
+def _walk(
+    model: StepModel, features: Tensor, rules: Rules, choose: Callable[[Tensor], Tensor], count: int = 1
+) -> list[Caption]:
+    """Extend `count` captions of every photo by what `choose` picks from (B, V), until all have ended."""
     memory = model.encode(features)
     state = model.initial_state(memory)
-    tokens = torch.full((len(features), 1), rules.sos_id)  # (B, 1)
-    scores = torch.zeros(len(features))
-    running = torch.ones(len(features), dtype=torch.bool)
+    if count > 1:  # a photo is encoded once for all its captions
+        memory, *state = (part.repeat_interleave(count, dim=0) for part in (memory, *state))
+    tokens = torch.full((len(memory), 1), rules.sos_id)  # (B, 1)
+    scores = torch.zeros(len(memory))
+    running = torch.ones(len(memory), dtype=torch.bool)
     maps = []
     while running.any():
         log_probs, state, attention = model.step(tokens[:, -1], state, memory)
@@ -174,7 +182,7 @@ def _walk(model: StepModel, features: Tensor, rules: Rules, choose: Callable[[Te
         running &= chosen != rules.eos_id
         maps.append(attention)
     attention = None if maps[0] is None else torch.stack(maps, 1)  # (B, t, R)
-    return [_caption(rules, row, tokens, scores[row], attention) for row in range(len(features))]
+    return [_caption(rules, row, tokens, scores[row], attention) for row in range(len(memory))]
 
 
 @torch.inference_mode()

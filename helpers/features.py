@@ -3,6 +3,7 @@
 <backbone>.pkl         {photo id: float32 vector}
 <backbone>_grid.npy    float16 (N, regions, channels), memory-mapped, so that memory stays flat
 <backbone>_grid.json   ids in row order, and what the rows were made from
+<backbone>_mirrored*   the same of the photos turned left to right, to train on
 """
 
 import hashlib
@@ -65,8 +66,8 @@ class Features:
         return np.array([place[photo_id] for photo_id in ids], np.int64)
 
 
-def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path) -> Features:
-    """Vectors and grids of all `photos`, written to `folder` and returned.
+def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path, mirrored: bool = False) -> Features:
+    """Vectors and grids of all `photos`, or of their mirror images, written to `folder` and returned.
 
     The network runs in OpenVINO, in float32 and with one photo a request on every core, while the next photos are
     decoded. An interrupted extraction goes on where it stopped. Features that are already there for the same photos
@@ -75,21 +76,29 @@ def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path
     Raises:
         InputError: a photo cannot be read.
     """
-    provenance = {"backbone": backbone.name, "weights": _weights_fingerprint(backbone), "photos": _stamps(photos)}
-    if _provenance(folder, backbone.name) == provenance:
-        return load_features(folder, backbone.name)
-    partial = folder / f"{backbone.name}.partial"
-    _fill(partial, provenance, photos, backbone)
+    name = _name(backbone.name, mirrored)
+    provenance = {"backbone": name, "weights": _weights_fingerprint(backbone), "photos": _stamps(photos)}
+    if _provenance(folder, name) == provenance:
+        return load_features(folder, backbone.name, mirrored)
+    partial = folder / f"{name}.partial"
+    _fill(partial, provenance, photos, backbone, mirrored)
     ids = [photo.id for photo in photos]
     vectors = np.load(partial / "vectors.npy")
-    save_pickle(folder / f"{backbone.name}.pkl", dict(zip(ids, vectors, strict=True)))
-    (partial / "grid.npy").replace(folder / f"{backbone.name}_grid.npy")
-    write_json(folder / f"{backbone.name}_grid.json", {"ids": ids} | provenance)
+    save_pickle(folder / f"{name}.pkl", dict(zip(ids, vectors, strict=True)))
+    (partial / "grid.npy").replace(folder / f"{name}_grid.npy")
+    write_json(folder / f"{name}_grid.json", {"ids": ids} | provenance)
     shutil.rmtree(partial)
-    return load_features(folder, backbone.name)
+    return load_features(folder, backbone.name, mirrored)
 
 
-def _fill(partial: Path, provenance: dict[str, str], photos: Sequence[HasPath], backbone: Backbone) -> None:
+def _name(backbone_name: str, mirrored: bool) -> str:
+    """What the names of the files begin with."""
+    return f"{backbone_name}_mirrored" if mirrored else backbone_name
+
+
+def _fill(
+    partial: Path, provenance: dict[str, str], photos: Sequence[HasPath], backbone: Backbone, mirrored: bool
+) -> None:
     """Run the backbone over `photos` into memory-mapped files in `partial`, noting now and then how far it is."""
     vectors, grid, done = _open_partial(partial, provenance, len(photos), backbone)
 
@@ -100,7 +109,8 @@ def _fill(partial: Path, provenance: dict[str, str], photos: Sequence[HasPath], 
     queue = ov.AsyncInferQueue(_compile(backbone))
     queue.set_callback(store)
     for row, pixels in _decoded(photos, backbone.photo_size, done):
-        queue.start_async({0: pixels[None]}, row)  # waits while all requests are busy
+        pixels = np.ascontiguousarray(pixels[None, :, ::-1]) if mirrored else pixels[None]
+        queue.start_async({0: pixels}, row)  # waits while all requests are busy
         if (row + 1) % _CHUNK == 0 or row + 1 == len(photos):
             queue.wait_all()
             vectors.flush()
@@ -108,18 +118,19 @@ def _fill(partial: Path, provenance: dict[str, str], photos: Sequence[HasPath], 
             write_json(partial / "progress.json", provenance | {"done": row + 1})
 
 
-def load_features(folder: Path, backbone_name: str) -> Features:
+def load_features(folder: Path, backbone_name: str, mirrored: bool = False) -> Features:
     """The features that `extract_features` wrote; the grid stays on disk until rows of it are read.
 
     Raises:
         InputError: they do not exist or do not fit together.
     """
-    by_id = load_pickle(folder / f"{backbone_name}.pkl")
-    ids = read_json(folder / f"{backbone_name}_grid.json", made_by="notebook 02_features")["ids"]
-    grid = np.load(folder / f"{backbone_name}_grid.npy", mmap_mode="r")
+    name = _name(backbone_name, mirrored)
+    by_id = load_pickle(folder / f"{name}.pkl")
+    ids = read_json(folder / f"{name}_grid.json", made_by="notebook 02_features")["ids"]
+    grid = np.load(folder / f"{name}_grid.npy", mmap_mode="r")
     if list(by_id) != ids or len(grid) != len(ids):
         raise InputError(
-            f"The {backbone_name} files in {folder} do not belong together; delete them and run notebook 02_features."
+            f"The {name} files in {folder} do not belong together; delete them and run notebook 02_features."
         )
     return Features(ids, np.stack(list(by_id.values())), grid)
 
@@ -170,7 +181,8 @@ def _open_partial(
     if progress_file.exists():
         content = read_json(progress_file)
         done = content.pop("done")
-        if content == provenance:
+        # The grid is moved to its place before this folder is removed; between the two there is nothing to go on with.
+        if content == provenance and grid.exists():
             print(f"{backbone.name}: going on after {done:,} of {count:,} photos.")
             return open_memmap(vectors, "r+"), open_memmap(grid, "r+"), done
     shutil.rmtree(partial, ignore_errors=True)
@@ -182,9 +194,9 @@ def _open_partial(
     )
 
 
-def _provenance(folder: Path, backbone_name: str) -> dict | None:
-    path = folder / f"{backbone_name}_grid.json"
-    if not path.exists() or not (folder / f"{backbone_name}.pkl").exists():
+def _provenance(folder: Path, name: str) -> dict | None:
+    path = folder / f"{name}_grid.json"
+    if not path.exists() or not (folder / f"{name}.pkl").exists():
         return None
     content = read_json(path)
     content.pop("ids", None)

@@ -40,18 +40,29 @@ class Profile:
     # 02: which frozen networks look at the photos.
     vector_backbone: str = "efficientnet_lite0"  # one vector a photo, for the LSTM
     grid_backbone: str = "efficientnet_lite0"  # a 7x7 grid of vectors, for the attention models
+    mirrored: bool = False  # look at mirror images, too, and train captioners on both
 
-    # 03: captioners.
+    # 03: captioners; what all three share, then each one's own.
     caption_tokenizer: str = "wordpiece"  # word, wordpiece or bert
     caption_min_count: int = 4  # word only: words seen less often in training become <UNK>
     caption_max_length: int = 26  # tokens, <SOS> and <EOS> included
-    caption_hidden: int = 512  # width of the decoder
-    caption_dropout: float = 0.4
-    caption_epochs: int = 14
     caption_batch: int = 32  # photos a step; each brings all its captions
-    caption_learning_rate: float = 3e-3  # at its peak
+    self_critical_epochs: int = 0  # a second stage, rewarded for CIDEr-D; see helpers/self_critical.py
     beam: int = 5
     length_power: float = 0.7  # see `beam_search`
+    lstm_hidden: int = 512  # width of the LSTM
+    lstm_dropout: float = 0.4
+    lstm_epochs: int = 14
+    lstm_learning_rate: float = 3e-3  # at its peak, like the two others
+    attention_hidden: int = 512
+    attention_dropout: float = 0.4
+    attention_epochs: int = 10
+    attention_learning_rate: float = 2e-3
+    transformer_width: int = 256
+    transformer_layers: int = 2  # of the decoder
+    transformer_dropout: float = 0.2
+    transformer_epochs: int = 14
+    transformer_learning_rate: float = 1e-3
 
     # 04: the dual encoders.
     encoder_photo_size: int = 96  # pixels a side of what the 4-block CNN sees
@@ -87,10 +98,11 @@ _FLICKR8K = Profile(
     classes_handle="alessiocorrado99/animals10/versions/2",
     vector_backbone="vgg16",
     grid_backbone="resnet50",
+    mirrored=True,
     caption_tokenizer="word",
-    caption_dropout=0.5,
-    caption_epochs=12,
-    caption_learning_rate=1e-3,
+    lstm_dropout=0.5,
+    lstm_epochs=12,
+    lstm_learning_rate=1e-3,
     encoder_epochs=30,
     encoder_batch=128,
     class_epochs=60,
@@ -106,7 +118,7 @@ PROFILES: dict[str, Profile] = {
         name="flickr30k",
         captions_handle="adityajn105/flickr30k/versions/1",
         split_file="dataset_flickr30k.json",
-        caption_epochs=8,
+        lstm_epochs=8,
         encoder_epochs=20,
     ),
     # 123,287 photos in two folders; needs about 30 GB of disk for photos and grids.
@@ -115,7 +127,7 @@ PROFILES: dict[str, Profile] = {
         name="coco",
         captions_handle="awsaf49/coco-2017-dataset/versions/2",
         split_file="dataset_coco.json",
-        caption_epochs=6,
+        lstm_epochs=6,
         encoder_epochs=10,
     ),
 }

@@ -40,24 +40,32 @@ def photo_set(count: int, seed: int = 0) -> tuple[list[Photo], Features]:
         texts += [f"there is a big {ANIMALS[animal]} that stands there"] * int(number % 2)
         photos.append(Photo(f"{seed}-{number}", Path("x.jpg"), tuple(texts), "train"))
         vectors.append(np.concatenate([np.eye(5)[animal], np.eye(5)[place]]) + 0.05 * rng.normal(size=10))
-    return photos, Features([photo.id for photo in photos], np.array(vectors, np.float32), None)
+    vectors = np.array(vectors, np.float32)
+    grid = vectors[:, None] * np.array([[1.0], [0.5], [0.0], [0.2]], np.float32)  # (N, 4, 10)
+    return photos, Features([photo.id for photo in photos], vectors, grid.astype(np.float16))
 
 
-def prepared(count: int = 40, **model: int) -> tuple[Captioner, CaptionData, CaptionData]:
+SMALL = {
+    "lstm": {"embedding": 16, "hidden": 32, "dropout": 0.2},
+    "attention": {"embedding": 16, "hidden": 32, "attention": 16, "dropout": 0.2},
+    "transformer": {"width": 32, "heads": 4, "encoder_layers": 1, "decoder_layers": 2, "grid": 2, "dropout": 0.1},
+}
+KINDS = tuple(SMALL)
+
+
+def prepared(count: int = 40, kind: str = "lstm", **model: float) -> tuple[Captioner, CaptionData, CaptionData]:
     train, train_features = photo_set(count)
     val, val_features = photo_set(18, seed=1)
     tokenizer = build_tokenizer("word", [text for photo in train for text in photo.captions])
-    captioner = new_captioner(
-        "lstm", tokenizer, 10, "vgg16", 12, **({"embedding": 16, "hidden": 32, "dropout": 0.2} | model)
-    )
+    captioner = new_captioner(kind, tokenizer, 10, "vgg16", 12, **(SMALL[kind] | model))
     return (
         captioner,
-        caption_data("lstm", train, train_features, tokenizer, 12),
-        caption_data("lstm", val, val_features, tokenizer, 12),
+        caption_data(kind, train, [train_features], tokenizer, 12),
+        caption_data(kind, val, [val_features], tokenizer, 12),
     )
 
 
-SETTINGS = CaptionTraining(epochs=3, batch=8, learning_rate=5e-3)
+SETTINGS = CaptionTraining(epochs=3, batch=8, learning_rate=5e-3, self_critical_epochs=2)
 
 
 def test_loss_is_the_mean_cross_entropy_of_real_words() -> None:
@@ -93,7 +101,7 @@ def test_captions_stay_with_their_photo() -> None:
     captioner, train, _ = prepared(30)
     features, tokens = train.batch(np.array([7, 3, 21]))
     for place, photo in enumerate((7, 3, 21)):
-        np.testing.assert_allclose(features[place], train.features[photo])
+        np.testing.assert_allclose(features[place], train.views[0][photo])
         texts = [captioner.tokenizer.decode(row.tolist()) for row in tokens[3 * place : 3 * place + 3]]
         assert [text for text in texts if text] == [text.replace(" .", "") for text in train.captions[photo]]
 
@@ -110,13 +118,15 @@ def test_batches_hold_every_photo_once_and_similar_lengths_together() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
 
 
-def test_it_learns_to_describe_unseen_photos_and_not_without_looking(tmp_path: Path) -> None:
-    settings = CaptionTraining(epochs=10, batch=8, learning_rate=2e-2, patience=10)
-    captioner, train, val = prepared(100, dropout=0)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns_to_describe_unseen_photos_and_not_without_looking(kind: str, tmp_path: Path) -> None:
+    rate = {"lstm": 2e-2, "attention": 1e-2, "transformer": 5e-3}[kind]
+    settings = CaptionTraining(epochs=10, batch=8, learning_rate=rate, patience=10)
+    captioner, train, val = prepared(100, kind, dropout=0)
     seen = train_captioner(captioner, train, val, settings, tmp_path / "seen")
-    blind, train, val = prepared(100, dropout=0)
-    train.features[:] = 0
-    val.features[:] = 0
+    blind, train, val = prepared(100, kind, dropout=0)
+    train.views[0][:] = 0
+    val.views[0][:] = 0
     unseen = train_captioner(blind, train, val, settings, tmp_path / "blind")
     assert max(epoch["bleu_4"] for epoch in seen) > 70
     assert max(epoch["bleu_4"] for epoch in unseen) < 55
@@ -133,6 +143,8 @@ def test_the_published_captioner_is_the_best_epoch(tmp_path: Path) -> None:
         "config.json", "history.json", "tokenizer.json", "weights.pt",
     ]  # fmt: skip
     assert {"epoch", "train_loss", "val_loss", "cider_d", "tokens_per_second", "train_seconds"} <= set(history[0])
+    assert [epoch["stage"] for epoch in history] == 3 * ["cross-entropy"] + 2 * ["self-critical"]
+    assert {"train_reward", "val_loss", "cider_d", "train_seconds"} <= set(history[-1])
 
 
 def test_training_ends_when_captions_stop_getting_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +159,7 @@ def test_training_ends_when_captions_stop_getting_better(tmp_path: Path, monkeyp
 
 def test_a_loss_that_is_no_number_is_said_so(tmp_path: Path) -> None:
     captioner, train, val = prepared(8)
-    train.features[0] = math.nan
+    train.views[0][0] = math.nan
     with pytest.raises(InputError, match="no longer a number"):
         train_captioner(captioner, train, val, SETTINGS, tmp_path)
 
@@ -156,12 +168,25 @@ def test_no_photos_and_unknown_photos_are_named() -> None:
     _, features = photo_set(3)
     tokenizer: Tokenizer = build_tokenizer("word", ["a dog"])
     with pytest.raises(InputError, match="no photos"):
-        caption_data("lstm", [], features, tokenizer, 12)
+        caption_data("lstm", [], [features], tokenizer, 12)
     with pytest.raises(InputError, match="1-0"):
-        caption_data("lstm", photo_set(1, seed=1)[0], features, tokenizer, 12)
+        caption_data("lstm", photo_set(1, seed=1)[0], [features], tokenizer, 12)
 
 
-def interrupted(folder: Path, epochs: int) -> None:
+def test_training_photos_are_seen_in_all_their_views_and_others_as_they_are() -> None:
+    photos, features = photo_set(6)
+    mirrored = Features(features.ids, -features.vectors, -features.grid)
+    tokenizer = build_tokenizer("word", [text for photo in photos for text in photo.captions])
+    data = caption_data("lstm", photos, [features, mirrored], tokenizer, 12)
+    np.testing.assert_allclose(data.features(np.arange(6)), features.vectors)
+    rng = np.random.default_rng(0)
+    drawn = np.stack([data.features(np.arange(6), rng) for _ in range(40)])  # (40, 6, D)
+    signs = np.sign((drawn * features.vectors).sum(2))  # (40, 6): 1 as it is, -1 mirrored
+    np.testing.assert_allclose(drawn, signs[:, :, None] * features.vectors)
+    assert (np.abs(signs.mean(0)) < 0.6).all()  # each photo was seen in both ways
+
+
+def interrupted(folder: Path, kind: str, epochs: int) -> None:
     """Train in a process of its own that SIGKILL ends right after the checkpoint of epoch `epochs`."""
     code = f"""
 import os, signal, sys
@@ -178,7 +203,7 @@ def save_then_die(path, run, state):
         os.kill(os.getpid(), signal.SIGKILL)
 caption_training.save_checkpoint = save_then_die
 torch.rand(100)  # what else the process drew must not matter
-caption_training.train_captioner(*prepared(), SETTINGS, Path({str(folder)!r}))
+caption_training.train_captioner(*prepared(kind={kind!r}), SETTINGS, Path({str(folder)!r}))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == -signal.SIGKILL, run.stderr
@@ -188,25 +213,26 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "weights.pt", weights_only=True)
 
 
-@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize(("kind", "epochs"), [("lstm", 1), ("lstm", 5), ("attention", 3), ("transformer", 4)])
 def test_a_killed_training_ends_with_the_same_weights(
-    tmp_path: Path, epochs: int, capsys: pytest.CaptureFixture
+    tmp_path: Path, kind: str, epochs: int, capsys: pytest.CaptureFixture
 ) -> None:
-    whole, train, val = prepared()
+    whole, train, val = prepared(kind=kind)
     history = train_captioner(whole, train, val, SETTINGS, tmp_path / "whole")
 
     train_captioner(*prepared(hidden=24), SETTINGS, tmp_path / "killed")  # an older captioner, finished
     older = (tmp_path / "killed" / "weights.pt").read_bytes()
-    interrupted(tmp_path / "killed", epochs)
+    interrupted(tmp_path / "killed", kind, epochs)
     assert (tmp_path / "killed" / "checkpoint.pt").exists()
     assert (tmp_path / "killed" / "weights.pt").read_bytes() == older
     assert load_captioner(tmp_path / "killed").model.config.hidden == 24
 
     capsys.readouterr()
     torch.rand(5)
-    resumed = train_captioner(*prepared(), SETTINGS, tmp_path / "killed")
-    assert f"continuing after epoch {epochs} of 3" in capsys.readouterr().out
-    assert [epoch["train_loss"] for epoch in resumed] == [epoch["train_loss"] for epoch in history]
+    resumed = train_captioner(*prepared(kind=kind), SETTINGS, tmp_path / "killed")
+    assert f"continuing after epoch {epochs}" in capsys.readouterr().out
+    for name in ("train_loss", "train_reward", "cider_d"):
+        assert [epoch.get(name) for epoch in resumed] == [epoch.get(name) for epoch in history]
     expected, found = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert not (tmp_path / "killed" / "checkpoint.pt").exists()

@@ -38,8 +38,8 @@ from run_all import PATHS, STAGES
 SMALL = {
     "scenes": 60,
     "pictures_per_class": 12,
-    "caption_epochs": 2,
-    "caption_hidden": 64,
+    "lstm_epochs": 2,
+    "lstm_hidden": 64,
     "encoder_epochs": 1,
     "encoder_photo_size": 64,
     "class_epochs": 1,

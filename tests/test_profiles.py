@@ -25,8 +25,8 @@ def test_overrides_take_their_place() -> None:
 def test_unknown_profile_and_setting_are_named() -> None:
     with pytest.raises(InputError, match="no profile 'flickr9k'; choose one of: sample, flickr8k"):
         get_profile("flickr9k")
-    with pytest.raises(InputError, match="Did you mean 'caption_epochs'"):
-        get_profile("sample", caption_epoch=3)
+    with pytest.raises(InputError, match="Did you mean 'lstm_epochs'"):
+        get_profile("sample", lstm_epoch=3)
 
 
 def test_outputs_are_apart_by_profile(tmp_path: Path) -> None:

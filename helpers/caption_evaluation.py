@@ -1,0 +1,92 @@
+"""Judging a trained captioner on photos it has never seen, the same way for all three.
+
+Scores come from `scoring.py`; here is what surrounds them: captions of a whole split, the line of a captioner
+without eyes beside them, the table, and `metrics.json`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from helpers.caption_training import CaptionData, History, best_epoch
+from helpers.captioners import Captioner
+from helpers.decoding import greedy
+from helpers.scoring import METRICS, score_captions
+
+Scores = dict[str, float | None]
+
+
+def caption_photos(captioner: Captioner, data: CaptionData) -> dict[str, str]:
+    """Photo id -> caption of each photo in `data`, decoded as `captioner` is set."""
+    captions = captioner.decode(data.features(np.arange(len(data.ids))))
+    return dict(zip(data.ids, captioner.texts(captions), strict=True))
+
+
+def judge(captioner: Captioner, data: CaptionData, texts: Mapping[str, str], blind: str) -> dict[str, Scores]:
+    """Scores of three ways to caption the photos in `data`: blind, greedy, and `texts`, found by beam search.
+
+    Args:
+        texts: what `caption_photos` gave.
+        blind: the one caption for all photos, see `blind_caption`.
+    """
+    references = dict(zip(data.ids, data.captions, strict=True))
+    features = torch.from_numpy(data.features(np.arange(len(data.ids))))
+    top_words = captioner.texts(greedy(captioner.model, features, captioner.rules))
+    return {
+        "blind": score_captions(dict.fromkeys(data.ids, blind), references),
+        "greedy": score_captions(dict(zip(data.ids, top_words, strict=True)), references),
+        f"beam {captioner.beam}": score_captions(texts, references, meteor=True),
+    }
+
+
+def print_scores(table: Mapping[str, Mapping[str, float | None]]) -> None:
+    """A line of scores for each name in `table`; what was not computed is a dash."""
+    width = max(map(len, table)) + 2
+    print(" " * width + "".join(f"{name:>9}" for name in METRICS))
+    for name, row in table.items():
+        cells = ("–" if row.get(metric) is None else format(row[metric], ".1f") for metric in METRICS)
+        print(f"{name:>{width}}" + "".join(f"{cell:>9}" for cell in cells))
+
+
+def captioner_metrics(
+    captioner: Captioner,
+    data: CaptionData,
+    scores: Mapping[str, Scores],
+    blind: str,
+    history: History,
+    speed: Mapping[str, float],
+) -> dict[str, Any]:
+    """The content of a captioner's `metrics.json`: percentages on the usual scale of 0 to 100, seconds, counts.
+
+    Args:
+        data: the test photos that `scores`, from `judge`, were measured on.
+        speed: from `words_per_second`, or empty.
+    """
+    final = scores[f"beam {captioner.beam}"]
+    return {
+        "split": "test",
+        "images": len(data.ids),
+        "decoding": captioner.decoding,
+        **final,
+        "parameters": sum(weight.numel() for weight in captioner.model.parameters()),
+        "epochs": len(history),
+        "train_seconds": sum(epoch["seconds"] for epoch in history),
+        "speed": dict(speed),
+        "validation": history[best_epoch(history) - 1],
+        "greedy": scores["greedy"],
+        "blind": scores["blind"] | {"caption": blind},
+        "headline": {
+            "BLEU-4": final["bleu_4"],
+            "CIDEr-D": final["cider_d"],
+            "BLEU-4 blind": scores["blind"]["bleu_4"],
+        },
+    }
+
+
+def best_and_worst(texts: Mapping[str, str], data: CaptionData, count: int = 4) -> tuple[list[str], list[str]]:
+    """Photos whose captions share most with their references (ROUGE-L, photo by photo), and those that share least."""
+    references = dict(zip(data.ids, data.captions, strict=True))
+    order = sorted(data.ids, key=lambda i: score_captions({i: texts[i]}, references)["rouge_l"], reverse=True)
+    return order[:count], order[-count:]

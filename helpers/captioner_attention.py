@@ -1,0 +1,119 @@
+"""The attention captioner: before each word it looks at the regions of the photo again.
+
+"Show, Attend and Tell" (Xu et al. 2015, arXiv:1502.03044), the soft kind: Bahdanau's additive attention (2015,
+arXiv:1409.0473) weighs the regions by how well they answer the LSTM's present state, and their weighted mean, the
+context, enters the LSTM with the last word.
+
+    grid (P, R, C) -> encode -> memory (P, R, H + A): a value and a key for each region
+    each step: h -> query; weights = softmax(v . tanh(key + query)) over R regions; context = weights . values
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """All that is needed to build the model again."""
+
+    vocab_size: int
+    feature_width: int
+    embedding: int = 256
+    hidden: int = 512
+    attention: int = 256
+    dropout: float = 0.5
+
+
+class AttentionCaptioner(nn.Module):
+    """Grid of regions (P, R, C) -> caption, through the interface that all captioners share."""
+
+    def __init__(self, config: AttentionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.normalise = nn.LayerNorm(config.feature_width)
+        # A dropped channel is dropped in all regions of a photo: a mask of (P, 1, C), not of (P, R, C).
+        self.channel_dropout = nn.Dropout(config.dropout)
+        self.values = nn.Sequential(nn.Linear(config.feature_width, config.hidden), nn.ReLU())
+        self.keys = nn.Linear(config.hidden, config.attention)
+        self.query = nn.Linear(config.hidden, config.attention, bias=False)
+        self.energy = nn.Linear(config.attention, 1, bias=False)
+        # Mean region -> h and c; batch normalisation keeps photos apart, as in the LSTM captioner.
+        self.start = nn.Sequential(
+            nn.Linear(config.hidden, 2 * config.hidden), nn.BatchNorm1d(2 * config.hidden, affine=False), nn.Tanh()
+        )
+        self.gate = nn.Linear(config.hidden, config.hidden)  # how much of the context counts for the next word
+        self.words = nn.Embedding(config.vocab_size, config.embedding, padding_idx=0)
+        # The LSTM cell's four gates, as a sum of what the word, the context and the last state ask for.
+        self.word_gates = nn.Linear(config.embedding, 4 * config.hidden)
+        self.gates = nn.Linear(2 * config.hidden, 4 * config.hidden, bias=False)
+        self.context_out = nn.Linear(config.hidden, config.hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.hidden, config.vocab_size)
+
+    def encode(self, features: Tensor) -> Tensor:
+        """Grid (P, R, C) -> memory (P, R, H + A), values and keys side by side, so that no step computes them again."""
+        x = self.normalise(features)
+        x = x * self.channel_dropout(torch.ones_like(x[:, :1]))
+        values = self.values(x)  # (P, R, H)
+        return torch.cat([values, self.keys(values)], dim=2)
+
+    def initial_state(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Memory (P, R, H + A) -> h and c before the first token, each (P, H), from the mean region."""
+        mean = memory[:, :, : self.config.hidden].mean(1)
+        h, c = self.start(mean).chunk(2, dim=1)
+        return h, c
+
+    def attend(self, h: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """State h (B, H) over memory (B, R, H + A) -> gated context (B, H) and the regions' weights (B, R)."""
+        values, keys = memory.split([self.config.hidden, self.config.attention], dim=2)
+        energy = self.energy((keys + self.query(h)[:, None]).tanh())[:, :, 0]  # (B, R)
+        weights = energy.softmax(1)
+        context = (weights[:, None] @ values)[:, 0]  # (B, H)
+        return self.gate(h).sigmoid() * context, weights
+
+    def cell(self, word: Tensor, h: Tensor, c: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One step of the LSTM: the word's share of the gates (B, 4 H), state, memory -> state, h, c, attention."""
+        context, weights = self.attend(h, memory)
+        gates = word + self.gates(torch.cat([context, h], dim=1))  # (B, 4 H)
+        entry, forget, content, leave = gates.chunk(4, dim=1)
+        c = forget.sigmoid() * c + entry.sigmoid() * content.tanh()
+        h = leave.sigmoid() * c.tanh()
+        return h + self.context_out(context), h, c, weights
+
+    def step(
+        self, tokens: Tensor, state: tuple[Tensor, Tensor], memory: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+        """Last tokens (B,) -> log-probabilities of the next (B, V), the new h and c, attention (B, R)."""
+        x, h, c, weights = self.cell(self.word_gates(self.words(tokens)), *state, memory)
+        return self.logits(x).log_softmax(1), (h, c), weights
+
+    def states(self, features: Tensor, tokens: Tensor) -> Tensor:
+        """What the output layer sees at every place, teacher-forced: (P, R, C), (P * k, T) -> (P * k, T, H).
+
+        Attention needs the state, so the places are walked one by one; what depends on words alone is computed for
+        all places at once before. Captions are sorted by length, and each step runs only those that go on.
+        """
+        k = len(tokens) // len(features)
+        lengths = (tokens != 0).sum(1)  # (B,)
+        order = lengths.argsort(descending=True, stable=True)
+        going_on = (lengths[order, None] > torch.arange(tokens.shape[1])).sum(0).tolist()  # captions at each place
+        memory = self.encode(features)
+        h, c = self.initial_state(memory)
+        owner = order // k  # the photo of each caption
+        memory, h, c = memory[owner], h[owner], c[owner]
+        word = self.word_gates(self.dropout(self.words(tokens[order])))  # (B, T, 4 H)
+        outputs = []
+        for place, count in enumerate(going_on):
+            x, h, c, _ = self.cell(word[:count, place], h[:count], c[:count], memory[:count])
+            outputs.append(nn.functional.pad(x, (0, 0, 0, len(tokens) - count)))
+        return self.dropout(torch.stack(outputs, 1)[order.argsort()])  # (B, T, H)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """States (..., H) -> logits (..., V). In training only the states of real words come here."""
+        return self.output(states)
+
+    def forward(self, features: Tensor, tokens: Tensor) -> Tensor:
+        """Teacher forcing: grid (P, R, C), tokens (P * k, T) -> logits (P * k, T, V) of each next token."""
+        return self.logits(self.states(features, tokens))
