@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from helpers.dropout import SharedDropout
+
 
 @dataclass(frozen=True)
 class AttentionConfig:
@@ -33,8 +35,6 @@ class AttentionCaptioner(nn.Module):
         super().__init__()
         self.config = config
         self.normalise = nn.LayerNorm(config.feature_width)
-        # A dropped channel is dropped in all regions of a photo: a mask of (P, 1, C), not of (P, R, C).
-        self.channel_dropout = nn.Dropout(config.dropout)
         self.values = nn.Sequential(nn.Linear(config.feature_width, config.hidden), nn.ReLU())
         self.keys = nn.Linear(config.hidden, config.attention)
         self.query = nn.Linear(config.hidden, config.attention, bias=False)
@@ -49,13 +49,12 @@ class AttentionCaptioner(nn.Module):
         self.word_gates = nn.Linear(config.embedding, 4 * config.hidden)
         self.gates = nn.Linear(2 * config.hidden, 4 * config.hidden, bias=False)
         self.context_out = nn.Linear(config.hidden, config.hidden)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = SharedDropout(config.dropout)
         self.output = nn.Linear(config.hidden, config.vocab_size)
 
     def encode(self, features: Tensor) -> Tensor:
         """Grid (P, R, C) -> memory (P, R, H + A), values and keys side by side, so that no step computes them again."""
-        x = self.normalise(features)
-        x = x * self.channel_dropout(torch.ones_like(x[:, :1]))
+        x = self.dropout(self.normalise(features))
         values = self.values(x)  # (P, R, H)
         return torch.cat([values, self.keys(values)], dim=2)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from helpers.dropout import SharedDropout
+
 
 @dataclass(frozen=True)
 class LSTMConfig:
@@ -46,7 +48,7 @@ class LSTMCaptioner(nn.Module):
         )
         self.words = nn.Embedding(config.vocab_size, config.embedding, padding_idx=0)
         self.lstm = nn.LSTM(config.embedding, config.hidden, batch_first=True)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = SharedDropout(config.dropout)
         self.output = nn.Linear(config.hidden, config.vocab_size)
 
     def encode(self, features: Tensor) -> Tensor:
@@ -63,9 +65,9 @@ class LSTMCaptioner(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor], None]:
         """Last tokens (B,) -> log-probabilities of the next (B, V), the new h and c, no attention."""
         h, c = state
-        x = self.dropout(self.words(tokens))[:, None]  # (B, 1, E)
+        x = self.words(tokens)[:, None]  # (B, 1, E)
         x, (h, c) = self.lstm(x, (h[None], c[None]))  # (B, 1, H)
-        return self.logits(self.dropout(x[:, 0])).log_softmax(1), (h[0], c[0]), None
+        return self.logits(x[:, 0]).log_softmax(1), (h[0], c[0]), None
 
     def states(self, features: Tensor, tokens: Tensor) -> Tensor:
         """What the output layer sees at every place, teacher-forced.

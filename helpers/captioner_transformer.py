@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.dropout import SharedDropout
+
 
 @dataclass(frozen=True)
 class TransformerConfig:
@@ -51,17 +53,6 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor |
     scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])  # (B, heads, T, S)
     weights = (scores if mask is None else scores + mask).softmax(3)
     return (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2), weights
-
-
-class SharedDropout(nn.Dropout):
-    """Dropout with one mask for all places of a sequence: (B, T, W) needs B * W random numbers, not B * T * W.
-
-    Drawing random numbers is slow on a processor. The same mask at all places is also the better-founded kind for
-    sequences (Gal and Ghahramani 2016, arXiv:1512.05287).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * super().forward(torch.ones_like(x[:, :1])) if self.training else x
 
 
 class EncoderLayer(nn.Module):

@@ -125,8 +125,10 @@ def sample(
     generator = torch.Generator().manual_seed(seed)
 
     def draw(log_probs: Tensor) -> Tensor:
-        kept = trim(log_probs, temperature, top_k, top_p)
-        return torch.multinomial(kept.exp(), 1, generator=generator)[:, 0]
+        # One random number a row, looked up in the running sum; `torch.multinomial` would need one a word.
+        reached = trim(log_probs, temperature, top_k, top_p).exp().cumsum(1)  # (B, V)
+        drawn = 1 - torch.rand(len(reached), 1, generator=generator)  # in (0, 1]: nothing impossible is drawn
+        return torch.searchsorted(reached, drawn * reached[:, -1:])[:, 0]
 
     return _walk(model, features, rules, draw, count)
 
@@ -150,6 +152,8 @@ def trim(log_probs: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: flo
         raise InputError(f"A temperature must be above 0, and {temperature} is not; use `greedy` for the limit at 0.")
     if top_k < 0 or not 0 < top_p <= 1:
         raise InputError(f"top_k must be 0 or more and top_p in (0, 1]; got top_k={top_k} and top_p={top_p}.")
+    if top_k == 0 and top_p == 1:  # sorting takes longer than all the rest
+        return (log_probs / temperature).log_softmax(1)
     ranked, order = (log_probs / temperature).log_softmax(1).sort(dim=1, descending=True, stable=True)  # (B, V)
     if top_k:
         ranked[:, top_k:] = -torch.inf

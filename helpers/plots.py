@@ -321,3 +321,44 @@ def plot_accuracy_and_speed(panels: Mapping[str, Mapping[str, tuple[float, float
         cell.legend(frameon=False, fontsize=9, loc="lower right")
     _title(figure, title)
     return figure
+
+
+def attention_maps(picture: Picture, words: Sequence[str], maps: np.ndarray, title: str, columns: int = 6) -> Figure:
+    """A photo, and once more for each word, lit where the model looked when it wrote that word.
+
+    Args:
+        picture: the photo.
+        words: T words.
+        maps: attention (T, R) over the R = G * G regions, row by row from the top left.
+        title: what the reader should see here.
+        columns: panels a row.
+    """
+    photo = _array(picture)  # (H, W, 3)
+    height, width = photo.shape[:2]
+    side = round(maps.shape[1] ** 0.5)
+    panels = [photo]
+    for regions in maps.reshape(-1, side, side).astype(np.float32):
+        smooth = Image.fromarray(regions).resize((width, height), Image.Resampling.BICUBIC)
+        light = np.asarray(smooth).clip(0)[:, :, None]
+        # Over the largest, not from the smallest to the largest: attention that is the same everywhere lights all.
+        panels.append((photo * (0.15 + 0.85 * light / light.max())).round().astype(np.uint8))
+    return photo_grid(panels, ["", *words], title, columns=columns, width=2.2)
+
+
+def plot_scores(table: Mapping[str, Mapping[str, float]], line: Mapping[str, float], title: str) -> Figure:
+    """A panel a score and a bar a model, from model -> score -> value; a dashed line at `line`, the score to beat."""
+    names = list(next(iter(table.values())))
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(3.2 * len(names), 0.5 * len(table) + 1.8), sharey=True, layout="constrained"
+    )
+    for cell, name in zip(np.atleast_1d(axes), names, strict=True):
+        bars = cell.barh(list(table), [row[name] for row in table.values()], color=PALETTE[: len(table)])
+        cell.bar_label(bars, fmt="%.1f", padding=3, fontsize=9)
+        cell.axvline(line[name], color=INK, linestyle="--", linewidth=1.2, label="blind")
+        cell.set(title=name)
+        cell.margins(x=0.2)
+        cell.grid(axis="y", visible=False)
+    cell.invert_yaxis()
+    figure.legend(*cell.get_legend_handles_labels(), loc="outside lower right", frameon=False, fontsize=9)
+    _title(figure, title)
+    return figure

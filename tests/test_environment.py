@@ -1,3 +1,4 @@
+import platform
 import random
 import subprocess
 import sys
@@ -50,3 +51,28 @@ def test_torchvision_imports_in_a_fresh_process(first: str) -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_root())
     assert run.stdout.strip() == "works", run.stderr
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked to")
+def test_freed_memory_is_used_again_without_asking_the_system_for_new_pages() -> None:
+    code = """
+import resource, sys
+sys.path.insert(0, {root!r})
+import torch
+from helpers.environment import keep_freed_memory
+
+def pages_fetched():
+    for _ in range(3):
+        torch.ones(16_000_000)  # 64 MB, freed at once
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(16_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(pages_fetched())
+keep_freed_memory()
+print(pages_fetched())
+"""
+    run = [sys.executable, "-c", code.format(root=str(project_root()))]
+    before, after = map(int, subprocess.run(run, capture_output=True, text=True, check=True).stdout.split())
+    assert after < 0.7 * before
