@@ -41,8 +41,15 @@ STAGES = (  # notebook, the stages whose files it reads, its folder, what it wri
     Stage(NOTEBOOKS / "01_download.ipynb", (), "dataset"),
     Stage(NOTEBOOKS / "02_features.ipynb", ("01",), "features"),
     Stage(NOTEBOOKS / "03a_caption_lstm.ipynb", ("01", "02"), "captioners/lstm"),
+    Stage(NOTEBOOKS / "03b_caption_attention.ipynb", ("01", "02"), "captioners/attention"),
+    Stage(NOTEBOOKS / "03c_caption_transformer.ipynb", ("01", "02", "03a", "03b"), "captioners/transformer"),
     Stage(NOTEBOOKS / "04a_dual_encoder.ipynb", ("01",), "dual_encoder"),
-    Stage(NOTEBOOKS / "05_openvino.ipynb", ("01", "02", "03a", "04a"), "openvino", also=("*.xml", "*.bin")),
+    Stage(
+        NOTEBOOKS / "05_openvino.ipynb",
+        ("01", "02", "03a", "03b", "03c", "04a"),
+        "openvino",
+        also=("*.xml", "*.bin"),
+    ),
     Stage(NOTEBOOKS / "06_search.ipynb", ("01", "03a", "04a", "05"), "search", also=("*/vector_db/*",)),
 )
 PATHS = {"captions_folder", "classes_folder", "descriptions_file", "own_photo"}  # what the user has, anywhere

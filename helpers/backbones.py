@@ -6,9 +6,14 @@
 | resnet50          | 2048 (mean of grid)  | 7 x 7 x 2048    | torchvision (He et al. 2016)           |
 | efficientnet_lite0 | 1280 (mean of grid) | 7 x 7 x 1280    | a Python package (Tan and Le 2019)     |
 
+`<name>_stem` is the frozen first part of a network: a 14 x 14 grid of 512, 1024 or 112 channels, from which the second
+part, its `Tail`, makes the grid in the table. A captioner that fine-tunes the tail looks at photos through the stem.
+
 A backbone takes photos as the bytes they are, (B, 224, 224, 3); its normalisation is its first layer. Training,
 evaluation, export and search therefore cannot disagree about preprocessing.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -56,39 +61,82 @@ class Backbone(nn.Module):
         return self.network((pixels - self.mean) / self.std)
 
 
-class _VGG16(nn.Module):
+class _Network(nn.Module):
+    """A convolutional network in two parts: the stem, always frozen, and the tail, which a captioner may train on."""
+
+    stem: nn.Sequential
+    tail: nn.Sequential
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        grid = regions(self.tail(self.stem(pixels)))
+        return grid.mean(1), grid  # (B, C), (B, 49, C)
+
+
+class _VGG16(_Network):
     def __init__(self, vgg: nn.Module) -> None:
         super().__init__()
-        self.features, self.avgpool = vgg.features, vgg.avgpool
+        self.stem, self.tail = vgg.features[:24], vgg.features[24:]
         self.fc7 = vgg.classifier[:-1]  # without the last layer, which names ImageNet's classes
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        maps = self.avgpool(self.features(pixels))  # (B, 512, 7, 7)
-        return self.fc7(maps.flatten(1)), _regions(maps)  # (B, 4096), (B, 49, 512)
+        maps = self.tail(self.stem(pixels))  # (B, 512, 7, 7)
+        return self.fc7(maps.flatten(1)), regions(maps)  # (B, 4096), (B, 49, 512)
 
 
-class _ResNet50(nn.Module):
+class _ResNet50(_Network):
     def __init__(self, resnet: nn.Module) -> None:
         super().__init__()
-        self.stages = nn.Sequential(*list(resnet.children())[:-2])  # without pooling and classifier
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        grid = _regions(self.stages(pixels))
-        return grid.mean(1), grid  # (B, 2048), (B, 49, 2048)
+        stages = list(resnet.children())[:-2]  # without pooling and classifier
+        self.stem, self.tail = nn.Sequential(*stages[:-1]), nn.Sequential(stages[-1])
 
 
-class _EfficientNetLite0(nn.Module):
-    def __init__(self, efficientnet: nn.Module) -> None:
+class _EfficientNetLite0(_Network):
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.efficientnet = efficientnet
+        self.stem = nn.Sequential(net._conv_stem, net._bn0, net._swish, *net._blocks[:11])
+        self.tail = nn.Sequential(*net._blocks[11:], net._conv_head, net._bn1, net._swish)
+
+
+class _Stem(nn.Module):
+    """The stem alone: its maps are the grid."""
+
+    def __init__(self, network: _Network) -> None:
+        super().__init__()
+        self.stem = network.stem
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        grid = _regions(self.efficientnet.extract_features(pixels))
-        return grid.mean(1), grid  # (B, 1280), (B, 49, 1280)
+        grid = regions(self.stem(pixels))
+        return grid.mean(1), grid  # (B, C), (B, 196, C)
 
 
-def _regions(maps: Tensor) -> Tensor:
-    return maps.flatten(2).transpose(1, 2)  # (B, C, 7, 7) -> (B, 49, C), row by row
+class Tail(nn.Module):
+    """The last layers of a backbone as a part of a captioner, trained with it.
+
+    Batch normalisation keeps ImageNet's mean and spread: a batch has too few photos for its own. The arithmetic stays
+    in float32, in which convolutions of single channels have fast gradients on a processor.
+    """
+
+    def __init__(self, layers: nn.Sequential, channels: int) -> None:
+        super().__init__()
+        self.layers = layers.requires_grad_(True)
+        self.channels = channels
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Tail":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """The stem's grid (P, 196, C) -> the backbone's grid (P, 49, D)."""
+        side = math.isqrt(grid.shape[1])
+        with torch.autocast("cpu", enabled=False):
+            maps = grid.transpose(1, 2).unflatten(2, (side, side))  # (P, C, 14, 14), channels last in memory
+            return regions(self.layers(maps))
+
+
+def regions(maps: Tensor) -> Tensor:
+    """Maps (B, C, S, S) -> grid (B, S * S, C), row by row."""
+    return maps.flatten(2).transpose(1, 2)
 
 
 def _build_vgg16(pretrained: bool) -> Backbone:
@@ -125,24 +173,43 @@ _BUILDERS = {
     "efficientnet_lite0": _build_efficientnet_lite0,
 }
 BACKBONES = tuple(_BUILDERS)
+STEM_CHANNELS = {"vgg16": 512, "resnet50": 1024, "efficientnet_lite0": 112}
 
 
 def load_backbone(name: str, random_seed: int | None = None) -> Backbone:
     """A frozen backbone with its published weights, in evaluation mode.
 
     Args:
-        name: one of `BACKBONES`.
+        name: one of `BACKBONES`, or one of them with `_stem` behind it.
         random_seed: take random weights of this seed instead of the published ones; for tests and timing.
 
     Raises:
         InputError: unknown name, or the weights cannot be downloaded.
     """
-    if name not in _BUILDERS:
+    whole = name.removesuffix("_stem")
+    if whole not in _BUILDERS:
         raise InputError(f"There is no backbone {name!r}; choose one of: {', '.join(BACKBONES)}.")
-    if random_seed is not None:
-        with torch.random.fork_rng():
-            torch.manual_seed(random_seed)
-            return _BUILDERS[name](pretrained=False)
+    backbone = _load_random(whole, random_seed) if random_seed is not None else _load_published(whole)
+    return backbone if name == whole else _stem_of(backbone)
+
+
+def load_tail(name: str, published: bool = True) -> Tail:
+    """The tail of backbone `name`, to be trained on; with random weights unless `published`.
+
+    Raises:
+        InputError: unknown name, or the weights cannot be downloaded.
+    """
+    backbone = load_backbone(name, None if published else 0)
+    return Tail(backbone.network.tail, backbone.grid_shape[1])
+
+
+def _load_random(name: str, seed: int) -> Backbone:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return _BUILDERS[name](pretrained=False)
+
+
+def _load_published(name: str) -> Backbone:
     try:
         return _BUILDERS[name](pretrained=True)
     except (OSError, RuntimeError) as error:  # no network, a refused connection, a download cut short
@@ -151,3 +218,9 @@ def load_backbone(name: str, random_seed: int | None = None) -> Backbone:
             "again, or use the backbone whose weights are installed with the requirements: backbone=efficientnet_lite0 "
             "(python run_all.py --set backbone=efficientnet_lite0)."
         ) from error
+
+
+def _stem_of(backbone: Backbone) -> Backbone:
+    channels = STEM_CHANNELS[backbone.name]
+    mean, std = ((values / 255).flatten().tolist() for values in (backbone.mean, backbone.std))
+    return Backbone(f"{backbone.name}_stem", _Stem(backbone.network), mean, std, channels, (196, channels))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.backbones import load_tail
 from helpers.dropout import SharedDropout
 
 
@@ -34,6 +35,7 @@ class TransformerConfig:
     grid: int = 7  # regions a side after pooling
     kernel: int = 3  # of the encoder's convolutions
     dropout: float = 0.3
+    tail: str = ""  # the backbone whose last layers are trained, too: see `Tail`; the grid is then its stem's
 
 
 def sinusoids(length: int, width: int) -> Tensor:
@@ -107,8 +109,9 @@ class DecoderLayer(nn.Module):
         y, _ = attend(self.query(self.norm_1(x)), key, value, self.heads, mask)
         x = x + self.dropout(self.out(y))
         key, value = memory.chunk(2, dim=2)
-        # All captions of a photo ask its regions together, so that no region is copied.
-        question = self.cross_query(self.norm_2(x)).view(len(memory), -1, x.shape[2])  # (P, k * T, W)
+        # All captions of a photo ask its regions together, so that no region is copied. (`shape[0]` and not `len`: an
+        # exported graph remembers `len` as a number.)
+        question = self.cross_query(self.norm_2(x)).view(memory.shape[0], -1, x.shape[2])  # (P, k * T, W)
         y, weights = attend(question, key, value, self.heads)
         x = x + self.dropout(self.cross_out(y.view_as(x)))
         x = x + self.dropout(self.feed(self.norm_3(x)))
@@ -125,9 +128,11 @@ class TransformerCaptioner(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
+        self.tail = load_tail(config.tail, published=False) if config.tail else nn.Identity()
         width, layers = config.width, config.decoder_layers
         self.channel_dropout = SharedDropout(config.dropout)
-        self.project = nn.Conv2d(config.feature_width, width, 1)
+        channels = self.tail.channels if config.tail else config.feature_width
+        self.project = nn.Conv2d(channels, width, 1)
         self.norm = nn.BatchNorm2d(width)
         self.pool = nn.AdaptiveAvgPool2d(config.grid)
         # A row code and a column code; their sum says where a region is.
@@ -146,8 +151,9 @@ class TransformerCaptioner(nn.Module):
 
     def encode(self, features: Tensor) -> Tensor:
         """Grid (P, R, C) -> memory (P, G * G, L * 2 W): keys and values of every decoder layer."""
-        side = math.isqrt(features.shape[1])
-        x = self.channel_dropout(features)  # a dropped channel is dropped in all regions of a photo
+        x = self.tail(features)
+        side = math.isqrt(x.shape[1])
+        x = self.channel_dropout(x)  # a dropped channel is dropped in all regions of a photo
         x = x.transpose(1, 2).unflatten(2, (side, side))  # (P, C, 7, 7)
         x = self.pool(self.norm(self.project(x)).relu())  # (P, W, G, G)
         x = (x + self.rows + self.columns).flatten(2).transpose(1, 2)  # (P, G * G, W)

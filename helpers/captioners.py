@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from helpers.backbones import Backbone, load_backbone
+from helpers.backbones import Backbone, load_backbone, load_tail
 from helpers.captioner_attention import AttentionCaptioner, AttentionConfig
 from helpers.captioner_lstm import LSTMCaptioner, LSTMConfig
 from helpers.captioner_transformer import TransformerCaptioner, TransformerConfig
@@ -35,7 +35,7 @@ MODELS = {
     "transformer": (TransformerConfig, TransformerCaptioner),
 }
 # What of a photo each model looks at: one vector, or the grid of regions.
-LOOKS_AT = {"lstm": "vectors", "attention": "grid", "transformer": "grid"}
+LOOKS_AT = {"lstm": "vectors", "attention": "grid", "transformer": "grid", "ensemble": "grid"}
 
 
 @dataclass
@@ -134,9 +134,13 @@ def new_captioner(
     if kind not in MODELS:
         raise InputError(f"There is no captioner {kind!r}; choose one of: {', '.join(MODELS)}.")
     settings, build = MODELS[kind]
+    if kind == "transformer":  # it has as many places for words as a caption may have
+        model["max_length"] = max_length
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build(settings(vocab_size=tokenizer.vocab_size, feature_width=feature_width, **model))
+    if model.get("tail"):
+        network.tail = load_tail(model["tail"])
     return Captioner(kind, network, tokenizer, backbone, max_length, beam, length_power)
 
 

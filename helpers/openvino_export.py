@@ -63,9 +63,9 @@ def convert(module: nn.Module, function: Callable[..., Any], *examples: Sequence
     """The graph of `function`, a method of `module` or a function that calls it, from tensors to tensors.
 
     PyTorch runs `function` once on the last of `examples` and records each operation. The recording holds for any
-    batch (axis 0 of every input), where an input is a matrix of token ids for any length (its axis 1), and for any
-    size of an axis that differs between the examples, as long as `function` takes sizes from the tensors (`.shape`,
-    which is recorded, not `len`, which is not) and has no `if` on their values.
+    batch (axis 0 of every input), for any length where an input is a matrix of token ids (its axis 1), and for any
+    size of an axis that differs between the examples, such as that of a cache that grows. `function` must take sizes
+    from `.shape`, which is recorded, and not from `len`, which is not, and must have no `if` on values.
     """
     traced = _Traced(module, function).eval()
     with warnings.catch_warnings(), torch.no_grad():
@@ -204,8 +204,8 @@ def compile_graph(model: ov.Model, arithmetic: str = "f32", hint: str = "LATENCY
         "INFERENCE_PRECISION_HINT": arithmetic,
         "PERFORMANCE_HINT": hint,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        # Off: the kernels generated for chains of operations. For attention over a cache that grows, the one of
-        # OpenVINO 2026.4 is wrong from the 16th key on. Measured on the models of this course, it was not faster either.
+        # Off: kernels that are generated for chains of operations. For attention over a cache that grows, the one of
+        # OpenVINO 2026.4 is wrong from the 16th key on. They make no model of this course faster.
         "SNIPPETS_MODE": "DISABLE",
     }
     return core().compile_model(model, "CPU", settings)

@@ -10,14 +10,26 @@ import torch
 from torch import nn
 
 
-def adamw(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices and filters only; biases, scales and temperatures are left alone."""
-    parameters = list(parameters)
-    groups = [
-        {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": weight_decay},
-        {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=learning_rate)
+def adamw(
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    weight_decay: float,
+    pretrained: Iterable[nn.Parameter] = (),
+) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices and filters only; biases, scales and temperatures are left alone.
+
+    Those of `parameters` that are also in `pretrained` learn at a tenth of the rate.
+    """
+    pretrained = {id(weight) for weight in pretrained}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for weight in parameters:
+        key = (weight_decay if weight.dim() > 1 else 0.0, 0.1 if id(weight) in pretrained else 1.0)
+        groups.setdefault(key, []).append(weight)
+    optimizer = torch.optim.AdamW(
+        [{"params": group, "weight_decay": decay, "share": share} for (decay, share), group in groups.items()]
+    )
+    set_learning_rate(optimizer, learning_rate)
+    return optimizer
 
 
 def warmup_cosine(step: int, steps: int, warmup: float) -> float:
@@ -31,4 +43,4 @@ def warmup_cosine(step: int, steps: int, warmup: float) -> float:
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Use `learning_rate` for the next step."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group["share"]

@@ -323,7 +323,7 @@ def plot_accuracy_and_speed(panels: Mapping[str, Mapping[str, tuple[float, float
     return figure
 
 
-def attention_maps(picture: Picture, words: Sequence[str], maps: np.ndarray, title: str, columns: int = 6) -> Figure:
+def attention_maps(picture: Picture, words: Sequence[str], maps: np.ndarray, title: str, columns: int = 5) -> Figure:
     """A photo, and once more for each word, lit where the model looked when it wrote that word.
 
     Args:

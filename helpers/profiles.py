@@ -41,6 +41,7 @@ class Profile:
     vector_backbone: str = "efficientnet_lite0"  # one vector a photo, for the LSTM
     grid_backbone: str = "efficientnet_lite0"  # a 7x7 grid of vectors, for the attention models
     mirrored: bool = False  # look at mirror images, too, and train captioners on both
+    finetune: bool = False  # the transformer trains the grid backbone's last layers, too
 
     # 03: captioners; what all three share, then each one's own.
     caption_tokenizer: str = "wordpiece"  # word, wordpiece or bert
@@ -54,14 +55,14 @@ class Profile:
     lstm_dropout: float = 0.4
     lstm_epochs: int = 14
     lstm_learning_rate: float = 3e-3  # at its peak, like the two others
-    attention_hidden: int = 512
-    attention_dropout: float = 0.4
-    attention_epochs: int = 10
+    attention_hidden: int = 256
+    attention_dropout: float = 0.3
+    attention_epochs: int = 5
     attention_learning_rate: float = 2e-3
     transformer_width: int = 256
     transformer_layers: int = 2  # of the decoder
     transformer_dropout: float = 0.2
-    transformer_epochs: int = 14
+    transformer_epochs: int = 6
     transformer_learning_rate: float = 1e-3
 
     # 04: the dual encoders.
@@ -100,9 +101,15 @@ _FLICKR8K = Profile(
     grid_backbone="resnet50",
     mirrored=True,
     caption_tokenizer="word",
+    self_critical_epochs=12,
     lstm_dropout=0.5,
     lstm_epochs=12,
     lstm_learning_rate=1e-3,
+    attention_hidden=512,
+    attention_dropout=0.5,
+    attention_epochs=9,
+    attention_learning_rate=1.2e-3,
+    transformer_epochs=14,
     encoder_epochs=30,
     encoder_batch=128,
     class_epochs=60,
@@ -119,6 +126,9 @@ PROFILES: dict[str, Profile] = {
         captions_handle="adityajn105/flickr30k/versions/1",
         split_file="dataset_flickr30k.json",
         lstm_epochs=8,
+        attention_epochs=7,
+        transformer_epochs=10,
+        self_critical_epochs=6,
         encoder_epochs=20,
     ),
     # 123,287 photos in two folders; needs about 30 GB of disk for photos and grids.
@@ -126,8 +136,12 @@ PROFILES: dict[str, Profile] = {
         _FLICKR8K,
         name="coco",
         captions_handle="awsaf49/coco-2017-dataset/versions/2",
+        mirrored=False,
         split_file="dataset_coco.json",
         lstm_epochs=6,
+        attention_epochs=6,
+        transformer_epochs=8,
+        self_critical_epochs=3,
         encoder_epochs=10,
     ),
 }

@@ -21,6 +21,7 @@ from helpers.environment import autocast
 from helpers.scoring import tokenize
 
 Ngram = tuple[str, ...]
+_TEMPERATURE = 0.8  # smoothed labels leave a tenth of the probability to any word at all: draw fewer of those
 _END = "<EOS>"  # the end counts as a word: without it, captions that stop after "in a" would be worth as much
 
 
@@ -78,10 +79,12 @@ def self_critical_loss(
     """One step's loss for a few photos, and the mean CIDEr-D of the captions drawn for it.
 
     Drawing needs no gradients: the captions are drawn word by word from the cached state, and then their
-    probabilities are computed once more as in teacher forcing, all places in one call.
+    probabilities are computed once more as in teacher forcing, all places in one call. Both times the distribution must
+    be the same: no dropout, the same temperature, the same words banned. With captions from another distribution than
+    the one whose gradient is taken, a transformer fell apart after a few epochs.
 
     Args:
-        captioner: its model is left in training mode.
+        captioner: its model is left in evaluation mode.
         features: (P, D) or (P, R, C).
         photos: the P photos' numbers in `reward`.
         count: captions drawn for each photo, at least 2, k below.
@@ -89,19 +92,21 @@ def self_critical_loss(
     """
     model = captioner.model.eval()
     with autocast():
-        captions = sample(model, features, captioner.rules, count=count, seed=seed)
+        captions = sample(model, features, captioner.rules, temperature=_TEMPERATURE, count=count, seed=seed)
     texts = captioner.texts(captions)
     owners = np.repeat(photos, count)  # (P * k,)
     rewards = np.array([reward(photo, text) for photo, text in zip(owners, texts, strict=True)])
     advantage = torch.from_numpy(advantages(rewards.reshape(-1, count)).astype(np.float32)).view(-1)  # (P * k,)
 
     tokens = _tokens(captions, captioner.rules)  # (P * k, T)
-    model.train()
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    row, place = (targets != 0).nonzero(as_tuple=True)  # (words,)
+    chosen = targets != 0
+    chosen[:, captioner.max_length - 2 :] = False  # an end at the last place is forced
+    row, place = chosen.nonzero(as_tuple=True)  # (words,)
     with autocast():
         logits = model.logits(model.states(features, inputs)[row, place])  # (words, V)
-    surprise = F.cross_entropy(logits.float(), targets[row, place], reduction="none")  # -log p of each word, (words,)
+    logits = (logits.float() / _TEMPERATURE).index_fill(1, torch.tensor(captioner.rules.banned), -torch.inf)
+    surprise = F.cross_entropy(logits, targets[row, place], reduction="none")  # -log p of each word, (words,)
     return (advantage[row] * surprise).mean(), float(rewards.mean())
 
 

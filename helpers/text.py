@@ -99,6 +99,11 @@ class Tokenizer:
         # BERT's vocabulary splits words at apostrophes and hyphens; put them back together.
         return re.sub(r" ?(['-]) ?", r"\1", text) if self.kind == "bert" else text
 
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """All pieces of text, in the order of their ids."""
+        return tuple(map(self.token, range(self.vocab_size)))
+
     def token(self, token_id: int) -> str:
         """The piece of text that `token_id` stands for."""
         return self._backend.id_to_token(int(token_id))

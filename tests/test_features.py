@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from helpers import features as module
 from helpers.backbones import Backbone, load_backbone
 from helpers.features import extract_features, load_features, nearest, photo_features
-from helpers.files import InputError
+from helpers.files import InputError, write_json
 from helpers.images import load_photo, resize_photo
 
 
@@ -115,6 +115,61 @@ def test_interrupted_extraction_goes_on_where_it_stopped(
     assert decoded == [f"{number}.png" for number in range(4, 10)]
     np.testing.assert_array_equal(made.vectors, whole.vectors)
     np.testing.assert_array_equal(made.grid, whole.grid)
+
+
+def test_an_extraction_that_was_interrupted_while_moving_its_files_starts_anew(
+    tmp_path: Path, photos: list[Item], decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = extract_features(photos, colour_backbone(), tmp_path / "whole")
+
+    def stop_at_the_end(path: Path, content: object) -> None:
+        if path.name == "colour_grid.json":  # the grid is in its place, the list of its rows is not
+            raise KeyboardInterrupt
+        write_json(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_json", stop_at_the_end)
+        with pytest.raises(KeyboardInterrupt):
+            extract_features(photos, colour_backbone(), tmp_path / "cut")
+    assert (tmp_path / "cut" / "colour_grid.npy").exists() and (tmp_path / "cut" / "colour.partial").exists()
+    with pytest.raises(InputError, match="does not exist"):
+        load_features(tmp_path / "cut", "colour")
+
+    decoded.clear()
+    made = extract_features(photos, colour_backbone(), tmp_path / "cut")
+    assert len(decoded) == 10
+    np.testing.assert_array_equal(made.vectors, whole.vectors)
+    np.testing.assert_array_equal(made.grid, whole.grid)
+    assert not (tmp_path / "cut" / "colour.partial").exists()
+
+
+def test_mirrored_features_are_those_of_photos_mirrored_by_hand(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    photos, turned = [], []
+    for number in range(4):
+        # Blocks of 56 pixels in a photo of the network's size, so that nothing is resized.
+        pixels = rng.integers(0, 256, (4, 4, 3), np.uint8).repeat(56, axis=0).repeat(56, axis=1)
+        for folder, items, image in (("plain", photos, pixels), ("turned", turned, pixels[:, ::-1])):
+            path = tmp_path / folder / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(np.ascontiguousarray(image)).save(path)
+            items.append(Item(str(number), path))
+    plain = extract_features(photos, colour_backbone(), tmp_path / "f")
+    extract_features(photos, colour_backbone(), tmp_path / "f", mirrored=True)
+    expected = extract_features(turned, colour_backbone(), tmp_path / "by hand")
+
+    mirrored = load_features(tmp_path / "f", "colour", mirrored=True)
+    assert mirrored.ids == plain.ids
+    np.testing.assert_array_equal(mirrored.vectors, expected.vectors)
+    np.testing.assert_array_equal(mirrored.grid, expected.grid)
+    # Four quarters, row by row: left and right change places, above and below do not.
+    np.testing.assert_allclose(mirrored.grid, plain.grid[:, [1, 0, 3, 2]], rtol=1e-3)
+    assert np.abs(mirrored.grid - plain.grid).max() > 10
+    np.testing.assert_array_equal(load_features(tmp_path / "f", "colour").grid, plain.grid)
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
+        *("colour.pkl", "colour_grid.json", "colour_grid.npy"),
+        *("colour_mirrored.pkl", "colour_mirrored_grid.json", "colour_mirrored_grid.npy"),
+    ]
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path: Path, photos: list[Item]) -> None:

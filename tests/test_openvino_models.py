@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from helpers.captioners import WEIGHTS, Captioner, new_captioner, save_captioner
+from helpers.captioners import Captioner, new_captioner, save_captioner
 from helpers.decoding import StepModel, beam_search
 from helpers.dual_encoder import DualEncoder, DualEncoderConfig, EncoderPair, save_dual_encoder
 from helpers.files import InputError
@@ -19,7 +19,7 @@ from helpers.openvino_models import (
     load_openvino_captioner,
     load_openvino_pair,
 )
-from helpers.text import Tokenizer, build_tokenizer
+from helpers.text import build_tokenizer
 
 TEXTS = ["a brown dog runs on the grass", "two cats", "a bird flies over the blue sea near a small boat"]
 WORST = {"fp32": (0.9999999, 1e-5), "fp16": (0.9999, 5e-3), "int8": (0.9, 1.0)}  # cosine, largest difference
@@ -87,84 +87,80 @@ def test_graphs_of_other_weights_are_refused(pair_folder, tmp_path: Path):
         load_openvino_pair(tmp_path)
 
 
-class TinyAttention(nn.Module):
-    """A captioner that looks at regions, to cover memory and attention in a step."""
-
-    def __init__(self, vocab_size: int, width: int = 16) -> None:
-        super().__init__()
-        self.project = nn.Linear(12, width)
-        self.words = nn.Embedding(vocab_size, width, padding_idx=0)
-        self.cell = nn.LSTMCell(width, width)
-        self.out = nn.Linear(width, vocab_size)
-
-    def encode(self, features: Tensor) -> Tensor:
-        return torch.tanh(self.project(features))  # (B, R, H)
-
-    def initial_state(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        start = memory.mean(dim=1)
-        return start, torch.zeros_like(start)
-
-    def step(self, tokens: Tensor, state: tuple[Tensor, Tensor], memory: Tensor):
-        h, c = self.cell(self.words(tokens), state)
-        attention = torch.softmax((memory @ h[:, :, None])[:, :, 0], dim=1)  # (B, R)
-        context = (attention[:, :, None] * memory).sum(dim=1)
-        return self.out(h + context).log_softmax(dim=1), (h, c), attention
+SMALL = {
+    "lstm": {"embedding": 16, "hidden": 24},
+    "attention": {"embedding": 16, "hidden": 24, "attention": 8},
+    "transformer": {"width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "grid": 2},
+}
 
 
-def lstm(tokenizer: Tokenizer, folder: Path) -> tuple[Captioner, tuple[int, ...]]:
-    """A random LSTM captioner, saved, and the shape of its features."""
-    captioner = new_captioner("lstm", tokenizer, 12, "none", 20, beam=1, embedding=16, hidden=24)
+@pytest.fixture(scope="module", params=SMALL)
+def captioner_folder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Captioner, Tensor, Path]:
+    """A random captioner with settled batch norm, saved and exported, and features of seven photos."""
+    folder = tmp_path_factory.mktemp(request.param)
+    torch.manual_seed(1)
+    shape = (12,) if request.param == "lstm" else (9, 12)
+    captioner = new_captioner(
+        request.param, build_tokenizer("word", TEXTS), 12, "none", 20, beam=1, **SMALL[request.param]
+    )
+    captioner.model.train()(torch.randn(16, *shape), torch.ones(16, 1, dtype=torch.int64))
+    captioner.model.eval()
     save_captioner(folder, captioner, [])
-    return captioner, (12,)
-
-
-def attention(tokenizer: Tokenizer, folder: Path) -> tuple[Captioner, tuple[int, ...]]:
-    captioner = Captioner("lstm", TinyAttention(tokenizer.vocab_size), tokenizer, "none", 20, beam=1)
-    torch.save(captioner.model.state_dict(), folder / WEIGHTS)
-    return captioner, (5, 12)
+    # Twelve examples: no batch below is that large. Their captions have 8 tokens at most, those below up to 20.
+    export_captioner(captioner, folder, np.random.default_rng(0).normal(size=(12, *shape)).astype("f"), 6 * TEXTS[:2])
+    return captioner, torch.randn(7, *shape), folder
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("make", [lstm, attention])
-def test_captioner_equals_pytorch(tmp_path: Path, make):
-    torch.manual_seed(1)
-    captioner, shape = make(build_tokenizer("word", TEXTS), tmp_path)
-    model = captioner.model.eval()
-    examples = np.random.default_rng(0).normal(size=(60, *shape)).astype("float32")
-    export_captioner(captioner, tmp_path, examples, 20 * TEXTS)
-    features = torch.randn(7, *shape)  # another batch than the examples'
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_captioner_equals_pytorch(captioner_folder, precision):
+    captioner, features, folder = captioner_folder
+    model, exported = captioner.model, OpenVINOCaptioner(folder, precision, "f32")
+    cosine, difference = WORST[precision]
     memory = model.encode(features)
-    tokens, state = torch.randint(1, 12, (7,)), model.initial_state(memory)
-    expected = model.step(tokens, state, memory)
-    for precision in PRECISIONS:
-        exported = OpenVINOCaptioner(tmp_path, precision, "f32")
-        cosine, difference = WORST[precision]
-        assert compare(memory, exported.encode(features))["cosine"] >= cosine
-        assert compare(state[0], exported.initial_state(memory)[0])["cosine"] >= cosine
-        log_probs, new_state, weights = exported.step(tokens, state, memory)
-        assert (log_probs - expected[0]).abs().max() <= difference
-        assert [compare(a, b)["cosine"] >= cosine for a, b in zip(expected[1], new_state, strict=True)] == [True, True]
-        assert (weights is None) == (expected[2] is None)
-        assert weights is None or compare(expected[2], weights)["cosine"] >= cosine
+    assert compare(memory, exported.encode(features))["cosine"] >= cosine
+    state, found_state = model.initial_state(memory), exported.initial_state(memory)
+    tokens = torch.full((7,), captioner.tokenizer.sos_id)
+    for _ in range(captioner.max_length - 1):
+        log_probs, state, attention = model.step(tokens, state, memory)
+        found, found_state, found_attention = exported.step(tokens, found_state, memory)
+        assert (found - log_probs).abs().max() <= difference
+        for expected, part in zip(state, found_state, strict=True):
+            assert expected.shape == part.shape and compare(expected, part)["cosine"] >= cosine
+        assert (found_attention is None) == (attention is None)
+        assert attention is None or compare(attention, found_attention)["cosine"] >= cosine
+        tokens = torch.randint(3, captioner.tokenizer.vocab_size, (7,))
 
-    def captions(of: StepModel, **options: int) -> list[list[int]]:
-        return [caption.tokens for caption in beam_search(of, features, captioner.rules, **options)]
 
-    exported = OpenVINOCaptioner(tmp_path, "fp32", "f32")
+def test_captions_equal_those_of_pytorch(captioner_folder):
+    captioner, features, folder = captioner_folder
+    exported = OpenVINOCaptioner(folder, "fp32", "f32")
+
+    def captions(of: StepModel, beam: int) -> list[list[int]]:
+        return [caption.tokens for caption in beam_search(of, features, captioner.rules, beam=beam)]
+
     for beam in (1, 3):  # 1 is greedy; 3 reorders the state
-        assert captions(exported, beam=beam) == captions(model, beam=beam)
-    assert len({tuple(caption) for caption in captions(model, beam=1)}) > 1
+        assert captions(exported, beam) == captions(captioner.model, beam)
+    greedy_captions = captions(captioner.model, beam=1)
+    assert len(set(map(tuple, greedy_captions))) > 1 and max(map(len, greedy_captions)) > 16
 
 
-def test_a_loaded_captioner_brings_vocabulary_and_settings(tmp_path: Path):
-    captioner, _ = lstm(build_tokenizer("word", TEXTS), tmp_path)
-    rows = np.random.default_rng(0).normal(size=(4, 12)).astype(np.float32)
+def test_a_loaded_captioner_brings_vocabulary_and_settings(captioner_folder, tmp_path: Path):
+    captioner, features, folder = captioner_folder
+    save_captioner(tmp_path, captioner, [])
     with pytest.raises(InputError, match="does not exist with its"):
         load_openvino_captioner(tmp_path)
-    export_captioner(captioner, tmp_path, rows[:3], TEXTS)
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
     exported = load_openvino_captioner(tmp_path)
-    assert exported.texts(exported.decode(rows)) == captioner.texts(captioner.decode(rows))
+    assert exported.texts(exported.decode(features)) == captioner.texts(captioner.decode(features))
     assert exported.max_length == 20
-    lstm(build_tokenizer("word", [*TEXTS, "one more word"]), tmp_path)  # trained again
+    save_captioner(
+        tmp_path,
+        new_captioner(captioner.kind, captioner.tokenizer, 12, "none", 20, seed=7, **SMALL[captioner.kind]),
+        [],
+    )  # trained again
     with pytest.raises(InputError, match="exported from other weights"):
         load_openvino_captioner(tmp_path)

@@ -39,3 +39,13 @@ def test_learning_rate_reaches_every_group() -> None:
     optimizer = adamw(nn.Linear(3, 2).parameters(), 0.1, 0.5)
     set_learning_rate(optimizer, 0.025)
     assert [group["lr"] for group in optimizer.param_groups] == [0.025, 0.025]
+
+
+def test_pretrained_weights_learn_at_a_tenth_of_the_rate() -> None:
+    fresh, known = nn.Linear(3, 2), nn.Linear(3, 2)
+    optimizer = adamw([*fresh.parameters(), *known.parameters()], 0.1, 0.5, pretrained=known.parameters())
+    for rate in (0.1, 0.04):
+        set_learning_rate(optimizer, rate)
+        rates = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
+        assert [rates[id(weight)] for weight in fresh.parameters()] == [rate, rate]
+        assert [rates[id(weight)] for weight in known.parameters()] == pytest.approx([rate / 10, rate / 10])

@@ -54,3 +54,22 @@ def test_heatmap_names_rows_and_columns() -> None:
     figure = plots.plot_heatmap(np.eye(2), ["r1", "r2"], ["c1", "c2"], "Same is same", "cosine")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["r1", "r2"]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["c1", "c2"]
+
+
+def test_attention_lights_the_photo_where_the_model_looked() -> None:
+    photo = np.full((70, 70, 3), 200, np.uint8)
+    corner, even = np.zeros((1, 49)), np.full((1, 49), 1 / 49)
+    corner[0, 6] = 1  # the last region of the first row
+    figure = plots.attention_maps(photo, ["sun", "everywhere"], np.concatenate([corner, even]), "Two words")
+    untouched, sun, everywhere = (cell.images[0].get_array() for cell in figure.axes)
+    assert [cell.get_xlabel() for cell in figure.axes] == ["", "sun", "everywhere"]
+    assert (untouched == 200).all() and (everywhere == 200).all()  # weights that say nothing darken nothing
+    assert sun[:4, 66:].min() > 150 and sun[20:].max() < 50 and sun[:, :50].max() < 50
+
+
+def test_scores_have_a_panel_each_and_the_line_to_beat() -> None:
+    table = {"one": {"BLEU-4": 20.0, "CIDEr-D": 50.0}, "two": {"BLEU-4": 25.0, "CIDEr-D": 40.0}}
+    figure = plots.plot_scores(table, {"BLEU-4": 9.0, "CIDEr-D": 4.0}, "Two is better at one")
+    assert [cell.get_title(loc="left") for cell in figure.axes] == ["BLEU-4", "CIDEr-D"]
+    assert [[bar.get_width() for bar in cell.patches] for cell in figure.axes] == [[20, 25], [50, 40]]
+    assert [cell.lines[0].get_xdata()[0] for cell in figure.axes] == [9.0, 4.0]

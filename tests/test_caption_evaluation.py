@@ -1,0 +1,107 @@
+"""Judging a captioner: which captions are scored, what the table shows, and what metrics.json promises."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocoevalcap.bleu.bleu import Bleu
+from test_caption_training import prepared
+
+from helpers import scoring
+from helpers.caption_evaluation import best_and_worst, caption_photos, captioner_metrics, judge, print_scores
+from helpers.caption_training import CaptionData
+from helpers.captioners import Captioner
+from helpers.files import write_json
+from helpers.scoring import METRICS, score_captions
+
+BLIND = "a dog on the grass"
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> tuple[Captioner, CaptionData]:
+    """A captioner whose captions differ between photos, and photos to judge it on."""
+    captioner, _, val = prepared()
+    captioner.model.photo[2].weight.data *= 8  # louder photos
+    return captioner, val
+
+
+@pytest.fixture(autouse=True)
+def meteor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """METEOR starts Java, which takes seconds."""
+    monkeypatch.setattr(scoring, "meteor_score", lambda *_: 33.0)
+
+
+def references(data: CaptionData) -> dict[str, tuple[str, ...]]:
+    return dict(zip(data.ids, data.captions, strict=True))
+
+
+def test_every_photo_gets_the_caption_that_it_gets_alone(trained: tuple[Captioner, CaptionData]) -> None:
+    captioner, data = trained
+    texts = caption_photos(captioner, data)
+    assert list(texts) == data.ids
+    for place, photo in enumerate(data.ids):
+        assert texts[photo] == captioner.texts(captioner.decode(data.views[0][data.rows[[place]]]))[0]
+    assert len(set(texts.values())) > 1
+
+
+def test_three_ways_to_caption_are_scored_on_the_same_photos(trained: tuple[Captioner, CaptionData]) -> None:
+    captioner, data = trained
+    texts = caption_photos(captioner, data)
+    table = judge(captioner, data, texts, BLIND)
+    assert list(table) == ["blind", "greedy", "beam 5"]
+    assert table["blind"] == score_captions(dict.fromkeys(data.ids, BLIND), references(data))
+    plain = [[text.replace(" .", "") for text in own] for own in data.captions]
+    bleu, _ = Bleu(4).compute_score(dict(enumerate(plain)), {i: [BLIND] for i in range(len(plain))}, verbose=0)
+    assert [table["blind"][f"bleu_{n}"] for n in range(1, 5)] == pytest.approx([100 * score for score in bleu])
+    assert table["beam 5"] == score_captions(texts, references(data), meteor=True)
+    captioner.beam = 1
+    assert table["greedy"] == score_captions(caption_photos(captioner, data), references(data))
+    assert [row["meteor"] for row in table.values()] == [None, None, 33.0]
+
+
+def test_a_table_has_a_line_a_name_and_a_dash_for_what_was_not_computed(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = {name: 10.0 * place + 1.26 for place, name in enumerate(METRICS)}
+    print_scores({"blind": scores | {"meteor": None}, "beam 5": scores, "old": {"bleu_1": 9.0}})
+    head, *lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert head == list(METRICS)
+    full = ["1.3", "11.3", "21.3", "31.3", "41.3", "51.3", "61.3"]
+    assert lines == [["blind", *full[:-1], "–"], ["beam", "5", *full], ["old", "9.0", *6 * "–"]]
+
+
+def test_metrics_have_the_promised_names_and_are_plain_numbers(
+    trained: tuple[Captioner, CaptionData], tmp_path: Path
+) -> None:
+    captioner, data = trained
+    scores = judge(captioner, data, caption_photos(captioner, data), BLIND)
+    history = [
+        {"epoch": epoch, "cider_d": cider, "val_loss": 1.0, "seconds": 2.5}
+        for epoch, cider in enumerate([4.0, 9.0, 8.0], start=1)
+    ]
+    metrics = captioner_metrics(captioner, data, scores, BLIND, history, {"ratio": 7.0})
+    write_json(tmp_path / "metrics.json", metrics)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    promised = "split images decoding bleu_1 bleu_2 bleu_3 bleu_4 rouge_l cider_d meteor train_seconds parameters"
+    assert {*promised.split(), "distinct_share"} <= set(metrics)
+    assert (metrics["split"], metrics["images"], metrics["decoding"]) == ("test", 18, "beam 5, length power 0.7")
+    assert {name: metrics[name] for name in METRICS} == {name: scores["beam 5"][name] for name in METRICS}
+    assert metrics["train_seconds"] == 7.5 and metrics["epochs"] == 3
+    assert metrics["validation"]["epoch"] == 2
+    assert metrics["blind"]["caption"] == BLIND and metrics["blind"]["bleu_4"] == scores["blind"]["bleu_4"]
+    assert metrics["headline"]["BLEU-4"] == metrics["bleu_4"]
+    sizes = {name: np.prod(weight.shape) for name, weight in captioner.model.named_parameters()}
+    assert metrics["parameters"] == sum(sizes.values())
+
+
+def test_best_and_worst_are_by_what_captions_share_with_their_references() -> None:
+    texts = {  # four words each: how many of them are in the reference, in order
+        "two": "a dog x y",
+        "all": "a dog runs fast",
+        "none": "x y z w",
+        "three": "a dog runs x",
+        "one": "a x y z",
+    }
+    data = CaptionData(list(texts), [], np.arange(5), np.zeros((5, 1, 1), np.int64), 5 * [("a dog runs fast",)])
+    assert best_and_worst(texts, data, count=2) == (["all", "three"], ["one", "none"])
+    best, worst = best_and_worst(texts, data, count=9)  # more than there are
+    assert best == worst == ["all", "three", "two", "one", "none"]
