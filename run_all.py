@@ -50,7 +50,7 @@ STAGES = (  # notebook, the stages whose files it reads, its folder, what it wri
         "openvino",
         also=("*.xml", "*.bin"),
     ),
-    Stage(NOTEBOOKS / "06_search.ipynb", ("01", "03a", "04a", "05"), "search", also=("*/vector_db/*",)),
+    Stage(NOTEBOOKS / "06_search.ipynb", ("01", "03b", "04a", "05"), "search", also=("*/vector_db/*",)),
 )
 PATHS = {"captions_folder", "classes_folder", "descriptions_file", "own_photo"}  # what the user has, anywhere
 
