@@ -31,7 +31,7 @@ from helpers.captioners import Captioner, features_of, save_captioner
 from helpers.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
 from helpers.datasets import Photo
 from helpers.decoding import greedy
-from helpers.environment import autocast, progress
+from helpers.environment import autocast, keep_freed_memory, progress
 from helpers.features import Features
 from helpers.files import InputError
 from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
@@ -173,6 +173,7 @@ def train_captioner(
     Raises:
         InputError: the loss is no longer a number.
     """
+    keep_freed_memory()
     model = captioner.model
     run = fingerprint_run(
         settings=asdict(settings),

@@ -22,7 +22,7 @@ from helpers.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, sa
 from helpers.contrastive import ContrastiveLoss, same
 from helpers.datasets import ClassPhoto, Photo
 from helpers.dual_encoder import DualEncoder, EncoderPair, in_batches, save_dual_encoder
-from helpers.environment import autocast, progress
+from helpers.environment import autocast, keep_freed_memory, progress
 from helpers.files import InputError, write_json
 from helpers.images import load_pixels
 from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
@@ -167,6 +167,7 @@ def train_dual_encoder(
         raise InputError(f"{settings.epochs} epochs train nothing; give at least 1.")
     if len(train.pixels) < 2:
         raise InputError(f"{len(train.pixels)} training photos are too few for a contrast; give at least 2.")
+    keep_freed_memory()
     run = fingerprint_run(
         settings=asdict(settings),
         config=asdict(pair.model.config),

@@ -34,7 +34,6 @@ def start(seed: int, threads: int | None = None) -> None:
 
     set_threads(threads or cores())
     set_seed(seed)
-    keep_freed_memory()
     print(
         f"Python {platform.python_version()}, PyTorch {torch.__version__}, NumPy {np.__version__}; "
         f"seed {seed}, {torch.get_num_threads()} threads, "
@@ -61,6 +60,8 @@ def set_threads(threads: int) -> None:
 
 def keep_freed_memory() -> None:
     """Keep memory that tensors give back for the next ones, where the C library is glibc; elsewhere do nothing.
+
+    Every training begins with this; it holds for the rest of the process.
 
     By default glibc takes every large block from the operating system and returns it at once. The system then maps
     and clears each page of it again on first use, and a training step whose tensors come and go by the megabyte
