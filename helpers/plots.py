@@ -310,8 +310,12 @@ def plot_measurements(table: Mapping[str, Mapping[str, Mapping[str, float]]], ti
 
 def plot_accuracy_and_speed(panels: Mapping[str, Mapping[str, tuple[float, float]]], xlabel: str, title: str) -> Figure:
     """Accuracy against time, a panel a task: variant -> (milliseconds, accuracy). Up and to the left is better."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(6.2 * len(panels), 3.8), squeeze=False, layout="constrained")
-    for cell, (accuracy, points) in zip(axes[0], panels.items(), strict=True):
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(6.2 * columns, 3.8 * rows), squeeze=False, layout="constrained")
+    for cell in axes.flat[len(panels) :]:
+        cell.axis("off")
+    for cell, (accuracy, points) in zip(axes.flat, panels.items(), strict=False):
         for variant, (time, value) in points.items():
             colour, marker = _VARIANT_MARKS[variant]
             cell.scatter(time, value, marker=marker, s=80, label=f"{variant}: {value:.1f}", zorder=2, **_hollow(colour))

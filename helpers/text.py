@@ -96,6 +96,7 @@ class Tokenizer:
             if token not in (self.pad_id, self.sos_id, self.unk_id):
                 kept.append(int(token))
         text = self._backend.decode(kept, skip_special_tokens=False)
+        text = text.removeprefix("##")  # a piece from inside a word that came first
         # BERT's vocabulary splits words at apostrophes and hyphens; put them back together.
         return re.sub(r" ?(['-]) ?", r"\1", text) if self.kind == "bert" else text
 

@@ -130,3 +130,9 @@ def test_bert_without_network_names_the_way_out(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("helpers.text.BERT_NAME", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="caption_tokenizer=wordpiece"):
         build_tokenizer("bert", [])
+
+
+def test_a_caption_that_begins_inside_a_word_is_shown_without_marks() -> None:
+    tokenizer = build_tokenizer("wordpiece", ["running dogs", "runs"])
+    inner = next(i for i, piece in enumerate(tokenizer.vocabulary) if piece.startswith("##"))
+    assert tokenizer.decode([tokenizer.sos_id, inner]) == tokenizer.token(inner)[2:]
