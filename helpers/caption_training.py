@@ -12,6 +12,9 @@ The recipe, and why:
 - Which epoch is kept is decided by CIDEr-D of captions decoded freely on validation photos. Teacher-forced loss says
   how well the model continues the truth, and it turns up epochs before the captions stop getting better.
 
+A second stage can follow, in which the model is rewarded for captions of its own: see `self_critical.py`. It starts
+from the best epoch of the first.
+
 A killed run continues at its next epoch and ends with the same weights (see `checkpoints.py`).
 """
 
@@ -56,7 +59,7 @@ class CaptionTraining:
     clip: float = 1.0  # largest norm of all gradients together
     patience: int = 4  # epochs without a better CIDEr-D after which a stage ends
     self_critical_epochs: int = 0  # of the second stage, see `self_critical.py`
-    self_critical_rate: float = 3e-5  # its learning rate, at the end of its warm-up; at 1e-4 a transformer fell apart
+    self_critical_rate: float = 3e-5  # its learning rate, at the end of its warm-up
     self_critical_captions: int = 5  # drawn for each photo
     seed: int = 42
 
@@ -171,8 +174,10 @@ def train_captioner(
     there stays usable. A checkpoint of the same run is continued, one of another run is set aside.
 
     Raises:
-        InputError: the loss is no longer a number.
+        InputError: the loss is no longer a number, or there are no epochs to train for.
     """
+    if settings.epochs < 1:
+        raise InputError(f"{settings.epochs} epochs train nothing; give at least 1.")
     keep_freed_memory()
     model = captioner.model
     run = fingerprint_run(

@@ -164,6 +164,11 @@ def test_a_loss_that_is_no_number_is_said_so(tmp_path: Path) -> None:
         train_captioner(captioner, train, val, SETTINGS, tmp_path)
 
 
+def test_training_for_no_epoch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="0 epochs"):
+        train_captioner(*prepared(8), CaptionTraining(epochs=0, self_critical_epochs=2), tmp_path)
+
+
 def test_no_photos_and_unknown_photos_are_named() -> None:
     _, features = photo_set(3)
     tokenizer: Tokenizer = build_tokenizer("word", ["a dog"])
