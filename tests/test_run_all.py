@@ -5,6 +5,7 @@ Most tests replace papermill by an `exec` of the cells, so that they take millis
 
 import _thread
 import json
+import signal
 import sys
 import threading
 import time
@@ -457,8 +458,13 @@ def test_ctrl_c_stops_the_kernel(real, capfd):
             time.sleep(0.1)
         _thread.interrupt_main()
 
-    threading.Thread(target=interrupt, daemon=True).start()
-    assert real.run() == 130
+    # Tests that run in the background of a shell have Ctrl-C switched off.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        assert real.run() == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "Traceback" not in capfd.readouterr().err
     pid = int((real.outputs / "pid").read_text())
     assert not psutil.pid_exists(pid)
