@@ -128,15 +128,19 @@ class Tail(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """The stem's grid (P, 196, C) -> the backbone's grid (P, 49, D)."""
-        side = math.isqrt(grid.shape[1])
         with torch.autocast("cpu", enabled=False):
-            maps = grid.transpose(1, 2).unflatten(2, (side, side))  # (P, C, 14, 14), channels last in memory
-            return regions(self.layers(maps))
+            return regions(self.layers(feature_maps(grid)))
 
 
 def regions(maps: Tensor) -> Tensor:
     """Maps (B, C, S, S) -> grid (B, S * S, C), row by row."""
     return maps.flatten(2).transpose(1, 2)
+
+
+def feature_maps(grid: Tensor) -> Tensor:
+    """Grid (B, S * S, C) -> maps (B, C, S, S), channels last in memory: `regions` turned round."""
+    side = math.isqrt(grid.shape[1])
+    return grid.transpose(1, 2).unflatten(2, (side, side))
 
 
 def _build_vgg16(pretrained: bool) -> Backbone:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.caption_training import CaptionData, CaptionTraining, batches, caption_loss
+from helpers.caption_training import CaptionData, CaptionTraining, batches, caption_loss, descend
 from helpers.environment import keep_freed_memory
 from helpers.optimizer import adamw
 
@@ -88,10 +88,7 @@ def words_per_second(
         for _ in range(steps + 2):
             begin = time.perf_counter()
             loss, count = loss_of(model)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-            optimizer.step()
+            descend(model, optimizer, loss, settings.clip)
             words.append(count)
             seconds.append(time.perf_counter() - begin)
         figures[name] = sum(words[2:]) / sum(seconds[2:])

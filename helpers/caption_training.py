@@ -270,7 +270,7 @@ def _cross_entropy_epoch(
         rate = warmup_cosine(epoch * len(parts) + number, settings.epochs * len(parts), settings.warmup)
         set_learning_rate(optimizer, settings.learning_rate * rate)
         loss, count = caption_loss(model, *data.batch(places, rng), settings.label_smoothing)
-        _descend(model, optimizer, loss, settings.clip)
+        descend(model, optimizer, loss, settings.clip)
         total, words = total + loss.item() * count, words + count
     if not math.isfinite(total):
         raise InputError(
@@ -301,12 +301,12 @@ def _self_critical_epoch(
         loss, mean_reward = self_critical_loss(
             captioner, features, places, reward, settings.self_critical_captions, int(rng.integers(2**31))
         )
-        _descend(captioner.model, optimizer, loss, settings.clip)
+        descend(captioner.model, optimizer, loss, settings.clip)
         total += mean_reward * len(places)
     return {"train_reward": total / len(data.ids)}
 
 
-def _descend(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> None:
+def descend(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> None:
     """One step down the gradient."""
     optimizer.zero_grad()
     loss.backward()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.backbones import load_tail
+from helpers.backbones import feature_maps, load_tail
 from helpers.dropout import SharedDropout
 
 
@@ -152,10 +152,9 @@ class TransformerCaptioner(nn.Module):
     def encode(self, features: Tensor) -> Tensor:
         """Grid (P, R, C) -> memory (P, G * G, L * 2 W): keys and values of every decoder layer."""
         x = self.tail(features)
-        side = math.isqrt(x.shape[1])
         x = self.channel_dropout(x)  # a dropped channel is dropped in all regions of a photo
-        x = x.transpose(1, 2).unflatten(2, (side, side))  # (P, C, 7, 7)
-        x = self.pool(self.norm(self.project(x)).relu())  # (P, W, G, G)
+        x = self.project(feature_maps(x))  # (P, W, 7, 7)
+        x = self.pool(self.norm(x).relu())  # (P, W, G, G)
         x = (x + self.rows + self.columns).flatten(2).transpose(1, 2)  # (P, G * G, W)
         for layer in self.encoder:
             x = layer(x)
