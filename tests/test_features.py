@@ -30,7 +30,7 @@ class MeanColour(nn.Module):
 
 
 def colour_backbone() -> Backbone:
-    return Backbone("colour", MeanColour(), (0, 0, 0), (1 / 255,) * 3, 3, (4, 3))
+    return Backbone("colour", MeanColour(), (0, 0, 0), (1 / 255,) * 3, 224, 3, (4, 3))
 
 
 @pytest.fixture
@@ -202,6 +202,6 @@ def test_weights_tell_backbones_apart(tmp_path: Path, photos: list[Item], decode
 def test_features_agree_with_pytorch(tmp_path: Path, photos: list[Item]) -> None:
     backbone = load_backbone("efficientnet_lite0")
     made = extract_features(photos[:3], backbone, tmp_path)
-    vector, grid = photo_features(backbone, resize_photo(load_photo(photos[1].path), 224))
+    vector, grid = photo_features(backbone, resize_photo(load_photo(photos[1].path), backbone.photo_size))
     np.testing.assert_allclose(made.vectors[1], vector, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(made.grid[1], grid, rtol=0.01, atol=0.01)
