@@ -142,6 +142,13 @@ class EncoderPair(NamedTuple):
         """Texts -> float32 unit vectors (N, embedding)."""
         return in_batches(self.model, self.model.encode_text, self.tokens(texts))
 
+    def save(self, folder: Path) -> None:
+        """Write weights, config and tokenizer into `folder`, each atomically, the weights last."""
+        self.tokenizer.save(folder)
+        write_json(folder / "config.json", asdict(self.model.config))
+        with atomic_path(folder / WEIGHTS) as temporary:
+            torch.save(self.model.state_dict(), temporary)
+
 
 def new_pair(config: DualEncoderConfig, tokenizer: Tokenizer, seed: int) -> EncoderPair:
     """An untrained pair whose weights depend on `seed` alone."""
@@ -157,14 +164,6 @@ def in_batches(model: nn.Module, encode: Callable[[Tensor], Tensor], rows: np.nd
     return np.concatenate(
         [encode(torch.from_numpy(rows[start : start + size])).numpy() for start in range(0, len(rows), size)]
     )
-
-
-def save_dual_encoder(folder: Path, pair: EncoderPair) -> None:
-    """Write weights, config and tokenizer into `folder`, each atomically, the weights last."""
-    pair.tokenizer.save(folder)
-    write_json(folder / "config.json", asdict(pair.model.config))
-    with atomic_path(folder / WEIGHTS) as temporary:
-        torch.save(pair.model.state_dict(), temporary)
 
 
 def load_dual_encoder(folder: Path) -> EncoderPair:

@@ -1,4 +1,4 @@
-"""Training a dual encoder: batches of photos with a text each, contrastive loss, the best epoch kept.
+"""Training a pair of towers: batches of photos with texts of theirs, contrastive loss, the best epoch kept.
 
 The recipe: photos decoded once and kept as bytes, augmented a whole batch at a time; AdamW with warm-up and a
 cosine decay (Loshchilov and Hutter, 2017 and 2019), gradients clipped; convolutions and products in bfloat16
@@ -11,22 +11,35 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
 from helpers.contrastive import ContrastiveLoss, same
 from helpers.datasets import ClassPhoto, Photo
-from helpers.dual_encoder import DualEncoder, EncoderPair, in_batches, save_dual_encoder
+from helpers.dual_encoder import EncoderPair, in_batches
 from helpers.environment import autocast, keep_freed_memory, progress
 from helpers.files import InputError, write_json
 from helpers.images import load_pixels
 from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
 from helpers.retrieval import class_metrics, retrieval_metrics
+
+
+class Towers(Protocol):
+    """What can be trained here: `EncoderPair` and `PretrainedPair`."""
+
+    model: nn.Module  # with `config`, `encode_image` and `encode_text`
+
+    def save(self, folder: Path) -> None: ...
+
+    def _replace(self, *, model: nn.Module) -> "Towers": ...
+
+
+Pair = TypeVar("Pair", bound=Towers)
 
 
 @dataclass(frozen=True)
@@ -36,8 +49,8 @@ class PairData:
     With captions each photo is a group of its own; with classes all photos and descriptions of a class are one.
     """
 
-    pixels: np.ndarray  # uint8 (N, S, S, 3)
-    tokens: np.ndarray  # int64 (M, T), padded with 0
+    photos: np.ndarray  # uint8 (N, S, S, 3)
+    texts: np.ndarray  # token ids int64 (M, T), padded with 0
     photo_groups: np.ndarray  # int (N,)
     text_groups: np.ndarray  # int (M,)
 
@@ -45,6 +58,15 @@ class PairData:
     def by_photo(self) -> bool:
         """Whether each photo is a group of its own."""
         return len(np.unique(self.photo_groups)) == len(self.photo_groups)
+
+    def batch_photos(self, rows: np.ndarray, settings: "EncoderSettings") -> Tensor:
+        """Photos `rows` as the photo tower meets them in training: augmented, (B, S, S, 3)."""
+        return augment(torch.from_numpy(self.photos[rows]), settings)
+
+    def batch_texts(self, rows: np.ndarray) -> Tensor:
+        """Texts `rows`, (B, T), without padding that none of them needs."""
+        tokens = torch.from_numpy(self.texts[rows])
+        return tokens[:, : int((tokens != 0).sum(dim=1).max())]
 
 
 def caption_pairs(photos: Sequence[Photo], pair: EncoderPair) -> PairData:
@@ -69,7 +91,8 @@ class EncoderSettings:
     """What a training run is made of, beside model and data."""
 
     epochs: int
-    batch: int = 64  # photos a step, each with one of its texts
+    batch: int = 64  # photos a step
+    texts: int = 1  # of each photo a step
     learning_rate: float = 1e-3  # at the end of the warm-up
     weight_decay: float = 0.05
     warmup: float = 0.1  # share of the steps
@@ -116,22 +139,24 @@ def augment(pixels: Tensor, settings: EncoderSettings) -> Tensor:
 
 
 class TextDraw:
-    """Draws, for photos by their group numbers, a text of the same group each."""
+    """Draws, for photos by their group numbers, texts of the same group."""
 
     def __init__(self, text_groups: np.ndarray) -> None:
         self.order = np.argsort(text_groups, kind="stable")  # rows of the texts, group by group
         self.count = np.bincount(text_groups)
         self.first = self.count.cumsum() - self.count  # where in `order` each group begins
 
-    def __call__(self, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Group numbers (B,) -> the row of a random text for each (B,)."""
-        return self.order[self.first[groups] + rng.integers(0, self.count[groups])]
+    def __call__(self, groups: np.ndarray, rng: np.random.Generator, each: int = 1) -> np.ndarray:
+        """Group numbers (B,) -> rows (B * each,) of random texts, a photo's side by side; different while they last."""
+        count = self.count[groups, None]
+        drawn = (rng.integers(0, count) + np.arange(each)) % count  # (B, each)
+        return self.order[self.first[groups, None] + drawn].reshape(-1)
 
 
-def evaluate(model: DualEncoder, data: PairData) -> dict[str, float]:
+def evaluate(model: nn.Module, data: PairData) -> dict[str, float]:
     """Retrieval figures: by photo when each photo is its own group, else by class."""
-    images = in_batches(model, model.encode_image, data.pixels)
-    texts = in_batches(model, model.encode_text, data.tokens)
+    images = in_batches(model, model.encode_image, data.photos)
+    texts = in_batches(model, model.encode_text, data.texts)
     if data.by_photo:
         return retrieval_metrics(images, texts, data.text_groups)
     return class_metrics(images, data.photo_groups, texts, data.text_groups)
@@ -145,8 +170,8 @@ def selection_score(metrics: dict[str, float]) -> float:
 
 
 def train_dual_encoder(
-    pair: EncoderPair, train: PairData, val: PairData, settings: EncoderSettings, folder: Path
-) -> tuple[EncoderPair, dict[str, Any]]:
+    pair: Pair, train: PairData, val: PairData, settings: EncoderSettings, folder: Path
+) -> tuple[Pair, dict[str, Any]]:
     """Train a copy of `pair` and publish its best epoch in `folder`; until then only a checkpoint is written there.
 
     Args:
@@ -154,7 +179,7 @@ def train_dual_encoder(
         train: what to learn from.
         val: what to choose the epoch by.
         settings: the recipe.
-        folder: where `load_dual_encoder` finds the result, beside history.json.
+        folder: where `load_dual_encoder` or `load_pretrained_pair` finds the result, beside history.json.
 
     Returns:
         The pair with the weights of its best epoch, and the history: `epochs` (a mapping each), best_epoch (from
@@ -165,8 +190,8 @@ def train_dual_encoder(
     """
     if settings.epochs < 1:
         raise InputError(f"{settings.epochs} epochs train nothing; give at least 1.")
-    if len(train.pixels) < 2:
-        raise InputError(f"{len(train.pixels)} training photos are too few for a contrast; give at least 2.")
+    if len(train.photos) < 2:
+        raise InputError(f"{len(train.photos)} training photos are too few for a contrast; give at least 2.")
     keep_freed_memory()
     run = fingerprint_run(
         settings=asdict(settings),
@@ -187,7 +212,7 @@ def train_dual_encoder(
     best, history = training.finish()
     trained = pair._replace(model=best)
     write_json(folder / "history.json", history)
-    save_dual_encoder(folder, trained)
+    trained.save(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return trained, history
 
@@ -195,7 +220,7 @@ def train_dual_encoder(
 class _Training:
     """Everything that an epoch changes, and the epoch itself."""
 
-    def __init__(self, model: DualEncoder, data: PairData, settings: EncoderSettings) -> None:
+    def __init__(self, model: nn.Module, data: PairData, settings: EncoderSettings) -> None:
         self.model = copy.deepcopy(model).to(memory_format=torch.channels_last)
         self.loss = ContrastiveLoss(model.config.temperature)
         self.data, self.settings = data, settings
@@ -222,7 +247,7 @@ class _Training:
     def run_epoch(self, epoch: int, val: PairData) -> None:
         started = time.perf_counter()
         rng = seed_epoch(self.settings.seed, epoch)
-        order = rng.permutation(len(self.data.pixels))
+        order = rng.permutation(len(self.data.photos))
         # Batches of equal size: a small last one would have fewer negatives, and poor batch statistics.
         batches = np.array_split(order, max(1, round(len(order) / self.settings.batch)))
         steps = self.settings.epochs * len(batches)
@@ -245,17 +270,15 @@ class _Training:
             }
 
     def step(self, rows: np.ndarray, rng: np.random.Generator) -> float:
-        """One batch: photos `rows` of the data, each with one of its texts; returns the loss."""
+        """One batch: photos `rows` of the data, each with texts of its own; returns the loss."""
         groups = self.data.photo_groups[rows]
-        texts = self.draw(groups, rng)
-        tokens = torch.from_numpy(self.data.tokens[texts])  # (B, T)
-        tokens = tokens[:, : int((tokens != 0).sum(dim=1).max())]  # padding that no text of the batch needs
-        pixels = augment(torch.from_numpy(self.data.pixels[rows]), self.settings)  # (B, S, S, 3)
-        numbers = torch.from_numpy(groups)
+        drawn = self.draw(groups, rng, self.settings.texts)
+        photos, texts = self.data.batch_photos(rows, self.settings), self.data.batch_texts(drawn)
         with autocast():
-            images = self.model.encode_image(pixels)  # (B, D)
-            words = self.model.encode_text(tokens)  # (B, D)
-        loss = self.loss(images, words, same(numbers, numbers))
+            images = self.model.encode_image(photos)  # (B, D)
+            words = self.model.encode_text(texts)  # (B * texts, D)
+        numbers, text_numbers = torch.from_numpy(groups), torch.from_numpy(self.data.text_groups[drawn])
+        loss = self.loss(images, words, same(numbers, text_numbers))
         if not loss.isfinite():
             raise InputError("The contrastive loss is no longer a number; use a lower learning rate.")
         self.optimizer.zero_grad()
@@ -264,15 +287,16 @@ class _Training:
         self.optimizer.step()
         return loss.item()
 
-    def finish(self) -> tuple[DualEncoder, dict[str, Any]]:
+    def finish(self) -> tuple[nn.Module, dict[str, Any]]:
         """The model of the best epoch, and the history."""
-        model = DualEncoder(replace(self.model.config, temperature=self.best["temperature"]))
+        model = copy.deepcopy(self.model)
+        model.config = replace(model.config, temperature=self.best["temperature"])
         model.load_state_dict(self.best["model"])
         seconds = sum(row["seconds"] for row in self.epochs)
         return model.to(memory_format=torch.channels_last).eval(), {
             "epochs": self.epochs,
             "best_epoch": self.best["epoch"],
             "train_seconds": round(seconds, 1),
-            "photos_per_second": round(len(self.epochs) * len(self.data.pixels) / seconds, 1),
+            "photos_per_second": round(len(self.epochs) * len(self.data.photos) / seconds, 1),
             "parameters": sum(weight.numel() for weight in model.parameters()),
         }

@@ -13,7 +13,6 @@ from helpers.dual_encoder import (
     DualEncoderConfig,
     EncoderPair,
     load_dual_encoder,
-    save_dual_encoder,
 )
 from helpers.files import InputError
 from helpers.openvino_export import convert
@@ -90,7 +89,7 @@ def test_saved_and_loaded_is_the_same(pair: EncoderPair, tmp_path: Path) -> None
     pair.model.train()
     pixels = np.random.default_rng(1).integers(0, 256, (7, 32, 32, 3), np.uint8)
     pair.model.encode_image(torch.from_numpy(pixels))  # moves the running statistics
-    save_dual_encoder(tmp_path, pair)
+    pair.save(tmp_path)
     loaded = load_dual_encoder(tmp_path)
     assert loaded.photo_size == 32
     assert not loaded.model.training
@@ -101,7 +100,7 @@ def test_saved_and_loaded_is_the_same(pair: EncoderPair, tmp_path: Path) -> None
 def test_missing_torn_and_foreign_files_are_explained(pair: EncoderPair, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"config\.json does not exist"):
         load_dual_encoder(tmp_path)
-    save_dual_encoder(tmp_path, pair)
+    pair.save(tmp_path)
     whole = (tmp_path / WEIGHTS).read_bytes()
     (tmp_path / WEIGHTS).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="usable dual encoder"):

