@@ -29,7 +29,7 @@ from helpers.features import Features
 from helpers.files import InputError, atomic_path, read_json, write_json
 from helpers.sentence_encoder import embed_sentences
 
-MADE_BY = "notebook 04a"
+MADE_BY = "notebook 04c"
 SEPARATOR = "+"  # between the names of sentence encoders that are used side by side
 
 

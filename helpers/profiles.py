@@ -75,6 +75,11 @@ class Profile:
     class_batch: int = 64
     descriptions_file: str | None = None  # own descriptions of classes, see helpers/descriptions.py
 
+    sentence_encoders: str = "use"  # of the pretrained towers, joined by "+"; see helpers/sentence_encoder.py
+    pretrained_epochs: int = 30
+    pretrained_batch: int = 128  # photos a step, each with five captions
+    reranked_photos: int = 40  # test photos that search with a second look, with their captions
+
     # 05: OpenVINO.
     calibration_photos: int = 64  # training photos that show the range of what flows through the graphs
     judged_photos: int = 200  # validation photos whose captions are scored in each precision
@@ -113,6 +118,10 @@ _FLICKR8K = Profile(
     encoder_epochs=30,
     encoder_batch=128,
     class_epochs=60,
+    sentence_encoders="use+sentence-transformers/all-MiniLM-L6-v2",
+    pretrained_epochs=15,
+    pretrained_batch=512,
+    reranked_photos=500,
 )
 
 PROFILES: dict[str, Profile] = {

@@ -46,12 +46,17 @@ def retrieval_metrics(images: np.ndarray, texts: np.ndarray, owners: np.ndarray)
     return _summary(np.concatenate(i2t), np.concatenate(t2i), len(images))
 
 
-def score_metrics(scores: np.ndarray, owners: np.ndarray) -> dict[str, float]:
-    """`retrieval_metrics` for any score: `scores` (N, M) of every photo with every caption, higher is closer."""
+def score_metrics(scores: np.ndarray, owners: np.ndarray, queries: np.ndarray | None = None) -> dict[str, float]:
+    """`retrieval_metrics` for any score: `scores` (N, M) of every photo with every caption, higher is closer.
+
+    `queries`, rows of photos, leaves the searching to these and to their captions; all others are only found.
+    """
     _check_finite(scores)
     owners = np.asarray(owners)
-    i2t = image_ranks(scores, np.arange(len(scores)), owners)
-    return _summary(i2t, text_ranks(scores, owners), len(scores))
+    queries = np.arange(len(scores)) if queries is None else queries
+    asking = np.isin(owners, queries)  # (M,)
+    i2t = image_ranks(scores[queries], queries, owners)
+    return _summary(i2t, text_ranks(scores[:, asking], owners[asking]), len(scores))
 
 
 def image_ranks(scores: np.ndarray, rows: np.ndarray, owners: np.ndarray) -> np.ndarray:

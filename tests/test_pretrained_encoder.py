@@ -120,7 +120,7 @@ def test_a_step_sees_one_view_of_each_photo() -> None:
 
 
 def test_damaged_or_missing_towers_are_named(pair: PretrainedPair, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="run notebook 04a"):
+    with pytest.raises(InputError, match="run notebook 04c"):
         load_pretrained_pair(tmp_path)
     pair.save(tmp_path)
     (tmp_path / WEIGHTS).write_bytes((tmp_path / WEIGHTS).read_bytes()[:1000])
