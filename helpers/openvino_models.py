@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from helpers import captioners, dual_encoder
+from helpers.backbones import Backbone
 from helpers.captioners import Captioner
 from helpers.dual_encoder import DualEncoderConfig, EncoderPair
 from helpers.files import fingerprint_files
 from helpers.openvino_export import Graph, export, graph_path, read_graph
+from helpers.pretrained_encoder import PretrainedConfig, PretrainedPair, load_pretrained_pair, sentence_vectors
 
 
 def export_dual_encoder(pair: EncoderPair, folder: Path, pixels: np.ndarray, texts: Sequence[str]) -> None:
@@ -90,6 +92,68 @@ def load_openvino_pair(folder: Path, precision: str = "fp32", arithmetic: str = 
     """
     pair = dual_encoder.load_dual_encoder(folder)
     return EncoderPair(OpenVINODualEncoder(folder, pair.model.config, precision, arithmetic), pair.tokenizer)
+
+
+def export_pretrained_pair(pair: PretrainedPair, folder: Path, views: np.ndarray, texts: Sequence[str]) -> None:
+    """Write `image_encoder.xml` and `text_encoder.xml`, the trained layers, beside the pair saved in `folder`.
+
+    The frozen networks before them are not trained here and have graphs, or no need of one, of their own: the backbone
+    is exported by notebook 05 for all models that look through it. A layer alone gains nothing from 8-bit arithmetic, so
+    only its weights are stored so. `views` are summaries of a few photos, (B, V, 2, C).
+    """
+    weights = fingerprint_files([folder / dual_encoder.WEIGHTS])
+    model = pair.model
+    # Photos come with one view or with two.
+    photos = [(torch.from_numpy(views[:, :count].astype(np.float32)),) for count in (1, views.shape[1])]
+    sentences = [(torch.from_numpy(sentence_vectors(texts, model.config)),)]
+    export(model, model.encode_image, folder / "image_encoder.xml", photos, weights_only=True, weights=weights)
+    export(model, model.encode_text, folder / "text_encoder.xml", sentences, weights_only=True, weights=weights)
+
+
+class OpenVINOBackbone(nn.Module):
+    """An exported backbone behind the interface of the PyTorch one."""
+
+    def __init__(self, plain: Backbone, graph: Graph) -> None:
+        super().__init__()
+        self.name, self.photo_size, self.grid_shape = plain.name, plain.photo_size, plain.grid_shape
+        self._graph = graph
+
+    def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        """Photos uint8 (B, S, S, 3) -> vectors (B, D) and grid (B, R, C)."""
+        return self._graph(photos)
+
+
+class OpenVINOPretrainedEncoder(nn.Module):
+    """The exported layers of a pretrained pair behind the interface of the PyTorch ones."""
+
+    def __init__(self, folder: Path, config: PretrainedConfig, precision: str, arithmetic: str) -> None:
+        super().__init__()
+        self.config = config
+        weights = fingerprint_files([folder / dual_encoder.WEIGHTS])
+        self.image = Graph(read_graph(graph_path(folder / "image_encoder.xml", precision), weights), arithmetic)
+        self.text = Graph(read_graph(graph_path(folder / "text_encoder.xml", precision), weights), arithmetic)
+
+    def encode_image(self, views: Tensor) -> Tensor:
+        """Summaries of views (B, V, 2, C) -> (B, E), unit length."""
+        return self.image(views.float())[0]
+
+    def encode_text(self, sentences: Tensor) -> Tensor:
+        """Sentence vectors (B, W) -> (B, E), unit length."""
+        return self.text(sentences)[0]
+
+
+def load_openvino_pretrained_pair(
+    folder: Path, backbones: Path, precision: str = "fp32", arithmetic: str = "f32"
+) -> PretrainedPair:
+    """The pair saved in `folder`, run by OpenVINO in one of PRECISIONS, with the backbone exported to `backbones`.
+
+    Raises:
+        InputError: the pair or its graphs are missing, damaged, or do not belong together.
+    """
+    pair = load_pretrained_pair(folder)
+    graph = Graph(read_graph(graph_path(backbones / f"{pair.backbone.name}.xml", precision)), arithmetic)
+    model = OpenVINOPretrainedEncoder(folder, pair.model.config, precision, arithmetic)
+    return PretrainedPair(model, OpenVINOBackbone(pair.backbone, graph))
 
 
 class OpenVINOCaptioner(nn.Module):

@@ -42,7 +42,7 @@ class PretrainedConfig:
     sentence_encoders: str  # names for `embed_sentences`, joined by "+"
     sentence_width: int  # W, of all of them together
     embedding: int = 512
-    dropout: float = 0.3
+    dropout: float = 0.5
     temperature: float = 0.05  # where training starts; after training, what it ended with
 
 
@@ -85,12 +85,13 @@ class PretrainedPair(NamedTuple):
         return self.backbone.photo_size
 
     def encode_photo(self, pixels: Tensor) -> Tensor:
-        """From bytes to unit vectors in one go, each photo as it is: uint8 (B, S, S, 3) -> (B, E)."""
-        return self.model.encode_image(summarise(self.backbone(pixels)[1])[:, None])
+        """uint8 (B, S, S, 3) -> unit vectors (B, E), from each photo and its mirror image."""
+        summaries = [summarise(self.backbone(view)[1]) for view in (pixels, pixels.flip(2))]  # (B, 2, C) each
+        return self.model.encode_image(torch.stack(summaries, dim=1))
 
     def embed_photos(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 (N, S, S, 3) -> float32 unit vectors (N, E), from each photo and its mirror image."""
-        return mean_of_views([in_batches(self.model, self.encode_photo, view, 16) for view in views(pixels)])
+        """uint8 (N, S, S, 3) -> float32 unit vectors (N, E)."""
+        return in_batches(self.model, self.encode_photo, pixels, 16)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> float32 unit vectors (N, E)."""
@@ -101,17 +102,6 @@ class PretrainedPair(NamedTuple):
         write_json(folder / "config.json", asdict(self.model.config))
         with atomic_path(folder / WEIGHTS) as temporary:
             torch.save(self.model.state_dict(), temporary)
-
-
-def views(pixels: np.ndarray) -> list[np.ndarray]:
-    """Photos (N, S, S, 3), and the same turned left to right."""
-    return [pixels, np.ascontiguousarray(pixels[:, :, ::-1])]
-
-
-def mean_of_views(vectors: Sequence[np.ndarray]) -> np.ndarray:
-    """Unit vectors (N, E) of each view -> the direction midway, of unit length."""
-    total = np.sum(vectors, axis=0)
-    return total / np.linalg.norm(total, axis=1, keepdims=True)
 
 
 def sentence_vectors(texts: Sequence[str], config: PretrainedConfig) -> np.ndarray:

@@ -119,7 +119,7 @@ _FLICKR8K = Profile(
     encoder_batch=128,
     class_epochs=60,
     sentence_encoders="use+sentence-transformers/all-MiniLM-L6-v2",
-    pretrained_epochs=15,
+    pretrained_epochs=20,
     pretrained_batch=512,
     reranked_photos=500,
 )

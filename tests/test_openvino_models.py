@@ -1,5 +1,6 @@
 """Exported dual encoders and captioners against PyTorch, at other batches and lengths than they were exported with."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,18 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
+from helpers.backbones import load_backbone
 from helpers.captioners import Captioner, new_captioner, save_captioner
 from helpers.decoding import StepModel, beam_search
 from helpers.dual_encoder import DualEncoder, DualEncoderConfig, EncoderPair
 from helpers.files import InputError
-from helpers.openvino_export import PRECISIONS, compare, graph_path, size_on_disk
+from helpers.openvino_export import PRECISIONS, compare, export, graph_path, size_on_disk
 from helpers.openvino_models import (
     OpenVINOCaptioner,
     export_captioner,
     export_dual_encoder,
+    export_pretrained_pair,
     load_openvino_captioner,
     load_openvino_pair,
+    load_openvino_pretrained_pair,
 )
+from helpers.pretrained_encoder import PretrainedPair, new_pretrained_pair
 from helpers.text import build_tokenizer
 
 TEXTS = ["a brown dog runs on the grass", "two cats", "a bird flies over the blue sea near a small boat"]
@@ -164,3 +169,49 @@ def test_a_loaded_captioner_brings_vocabulary_and_settings(captioner_folder, tmp
     )  # trained again
     with pytest.raises(InputError, match="exported from other weights"):
         load_openvino_captioner(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[PretrainedPair, Path]:
+    """Pretrained towers with random layers, saved and exported with their backbone."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    backbone = load_backbone("efficientnet_lite0")
+    pair = new_pretrained_pair(backbone, "use", 512, seed=0)
+    pair.model.eval()
+    pair.save(folder)
+    views = np.random.default_rng(0).random((4, 2, 2, 1280), np.float32).astype(np.float16)
+    export_pretrained_pair(pair, folder, views, TEXTS)
+    photos = [(torch.from_numpy(photo[None]),) for photo in random_pixels(4, backbone.photo_size)]
+    # Weights only: its 8-bit arithmetic is not the subject here, and calibrating it takes half a minute.
+    export(backbone, backbone, folder / "backbones" / f"{backbone.name}.xml", photos, weights_only=True)
+    return pair, folder
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_pretrained_pair_equals_pytorch_with_one_view_or_two(
+    pretrained: tuple[PretrainedPair, Path], precision: str
+) -> None:
+    pair, folder = pretrained
+    exported = load_openvino_pretrained_pair(folder, folder / "backbones", precision)
+    assert exported.photo_size == pair.photo_size
+    pixels = random_pixels(2, pair.photo_size, seed=5)
+    cosine, difference = WORST[precision]
+    found = compare(torch.from_numpy(pair.embed_photos(pixels)), torch.from_numpy(exported.embed_photos(pixels)))
+    assert found["cosine"] > cosine and found["max_difference"] < 10 * difference
+    found = compare(torch.from_numpy(pair.embed_texts(TEXTS)), torch.from_numpy(exported.embed_texts(TEXTS)))
+    assert found["cosine"] > cosine and found["max_difference"] < difference
+    for count in (1, 2):
+        views = torch.rand(3, count, 2, 1280, generator=torch.Generator().manual_seed(count))
+        with torch.inference_mode():
+            expected = pair.model.encode_image(views)
+        assert compare(expected, exported.model.encode_image(views))["cosine"] > cosine
+
+
+def test_graphs_of_other_pretrained_weights_are_refused(
+    pretrained: tuple[PretrainedPair, Path], tmp_path: Path
+) -> None:
+    pair, folder = pretrained
+    shutil.copytree(folder, tmp_path / "copy")
+    new_pretrained_pair(pair.backbone, "use", 512, seed=1).save(tmp_path / "copy")
+    with pytest.raises(InputError, match="other weights"):
+        load_openvino_pretrained_pair(tmp_path / "copy", folder / "backbones")
