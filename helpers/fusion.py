@@ -35,7 +35,8 @@ class FusionConfig:
     text_width: int = WIDTH
     side: int = 256  # numbers that each side is brought to
     embedding: int = 128
-    dropout: float = 0.2
+    photo_dropout: float = 0.5  # of what the backbone saw; texts vary by themselves, five to a photo
+    dropout: float = 0.1  # everywhere else
 
 
 class Fusion(nn.Module):
@@ -51,18 +52,19 @@ class Fusion(nn.Module):
         self.text = nn.Linear(config.text_width, config.side)
         self.no_photo = nn.Parameter(torch.zeros(config.side))
         self.no_text = nn.Parameter(torch.zeros(config.side))
+        self.photo_dropout = nn.Dropout(config.photo_dropout)
         self.dropout = nn.Dropout(config.dropout)
         self.join = nn.Linear(2 * config.side, config.embedding)
 
     def forward(self, photos: Tensor, texts: Tensor, has_photo: Tensor, has_text: Tensor) -> Tensor:
-        """Photos (B, D), texts (B, 512), flags (B,) of 0 and 1 -> (B, embedding), L2-normalised.
+        """Photos (B, D), texts (B, 512), bool flags (B,) -> (B, embedding), L2-normalised.
 
-        A row whose flag is 0 may hold any numbers: they do not count.
+        Where a flag is False, the row of that side may hold any numbers: they do not count.
         """
-        photo = F.relu(self.photo(self.dropout((photos - self.mean) / self.deviation)))  # (B, side)
+        photo = F.relu(self.photo(self.photo_dropout((photos - self.mean) / self.deviation)))  # (B, side)
         text = F.relu(self.text(self.dropout(texts * self.config.text_width**0.5)))  # (B, side)
-        photo = torch.where(has_photo[:, None] > 0, photo, self.no_photo)
-        text = torch.where(has_text[:, None] > 0, text, self.no_text)
+        photo = torch.where(has_photo[:, None], photo, self.no_photo)
+        text = torch.where(has_text[:, None], text, self.no_text)
         joined = self.join(self.dropout(torch.cat([photo, text], dim=1)))  # (B, 2 * side) -> (B, embedding)
         return F.normalize(joined, dim=1)
 
@@ -130,8 +132,8 @@ def embed_rows(model: Fusion, photos: np.ndarray | None, texts: np.ndarray | Non
 
     def tensors(rows: np.ndarray | None, width: int) -> tuple[Tensor, Tensor]:
         if rows is None:
-            return torch.zeros(count, width), torch.zeros(count)
-        return torch.from_numpy(np.array(rows, np.float32)), torch.ones(count)
+            return torch.zeros(count, width), torch.zeros(count, dtype=torch.bool)
+        return torch.from_numpy(np.array(rows, np.float32)), torch.ones(count, dtype=torch.bool)
 
     photo, has_photo = tensors(photos, model.config.photo_width)
     text, has_text = tensors(texts, model.config.text_width)

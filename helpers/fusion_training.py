@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from helpers.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
 from helpers.encoder_training import TextDraw
@@ -23,10 +22,12 @@ from helpers.files import InputError, write_json
 from helpers.fusion import Fusion, FusionEncoder, save_fusion
 from helpers.keywords import overlap, shared_counts
 from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
-from helpers.retrieval import chance_ndcg, ndcg, retrieval_metrics, without_own
+from helpers.retrieval import ndcg, retrieval_metrics, without_own
 from helpers.triplet import triplet_loss
 
-MODES = {"both": (True, True), "photo": (True, False), "text": (False, True)}  # which sides a view has
+MODES = ("both", "photo", "text")  # which sides a view has
+GALLERIES = ("photo", "both")  # what is searched
+TRIPLETS = 10_000  # to judge by
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class FusionSettings:
     """What a training run is made of, beside model and data."""
 
     epochs: int
-    batch: int = 256  # photos a step, two views of each
+    batch: int = 128  # photos a step, two views of each
     shared: int = 2  # keywords that two photos share at least to be a positive pair
     margin: float = 0.2  # in squared distance
     learning_rate: float = 1e-3  # at the end of the warm-up
@@ -57,84 +58,75 @@ class FusionSettings:
 # --- Triplets and searches to judge by ---
 
 
-@dataclass(frozen=True)
-class Triplets:
-    """Photos, and a caption of each, that a model is judged on: column 0 the anchor, 1 the positive, 2 the negative."""
+def draw_triplets(data: FusionData, count: int, shared: int, seed: int) -> np.ndarray:
+    """Captions (count, 3), each standing for its photo, too: anchor, positive, negative.
 
-    photos: np.ndarray  # int (T, 3)
-    captions: np.ndarray  # int (T, 3)
-
-
-def draw_triplets(data: FusionData, count: int, shared: int, seed: int) -> Triplets:
-    """At random: an anchor, a photo that shares at least `shared` keywords with it, and one that shares none.
+    At random: an anchor, a photo that shares at least `shared` keywords with it, one that shares none; then a caption
+    of each.
 
     Raises:
         InputError: no photo of `data` has both.
     """
     rng = np.random.default_rng(seed)
-    counts = shared_counts(data.keywords, data.keywords)  # (N, N)
-    positives = (counts >= shared) & ~np.eye(len(counts), dtype=bool)
-    negatives = (counts == 0) & data.keywords.any(axis=1)
-    anchors = np.flatnonzero(positives.any(axis=1) & negatives.any(axis=1) & data.keywords.any(axis=1))
+    positives, negatives = relations(data.keywords, np.arange(len(data.keywords)), shared)
+    anchors = np.flatnonzero(positives.any(axis=1) & negatives.any(axis=1))
     if not len(anchors):
         raise InputError(
-            f"None of the {len(counts):,} photos shares {shared} keywords with one photo and none with another, "
+            f"None of the {len(positives):,} photos shares {shared} keywords with one photo and none with another, "
             "so no triplet can be drawn; give more photos."
         )
     chosen = rng.choice(anchors, count)
     drawn = [(a, rng.choice(np.flatnonzero(positives[a])), rng.choice(np.flatnonzero(negatives[a]))) for a in chosen]
-    photos = np.array(drawn)  # (T, 3)
-    return Triplets(photos, TextDraw(data.owners)(photos.reshape(-1), rng).reshape(photos.shape))
+    photos = np.array(drawn)  # (count, 3)
+    return TextDraw(data.owners)(photos.reshape(-1), rng).reshape(photos.shape)
 
 
-def triplet_accuracy(encoder: FusionEncoder, data: FusionData, triplets: Triplets, mode: str) -> float:
-    """Share of triplets whose anchor is closer to the positive than to the negative, all three in `mode`; chance 0.5.
-
-    A tie counts as wrong.
-    """
-    photos, captions = triplets.photos.reshape(-1), triplets.captions.reshape(-1)
-    vectors = embed_view(encoder, data, photos, captions, mode).reshape(*triplets.photos.shape, -1)  # (T, 3, E)
-    anchor, positive, negative = vectors.swapaxes(0, 1)
-    return float(np.mean((anchor * positive).sum(axis=1) > (anchor * negative).sum(axis=1)))
-
-
-def embed_view(
-    encoder: FusionEncoder, data: FusionData, photos: np.ndarray, captions: np.ndarray, mode: str
-) -> np.ndarray:
-    """Rows `photos` and `captions` (B,) of `data` as views of one of MODES -> (B, embedding)."""
-    has_photo, has_text = MODES[mode]
-    return encoder.embed(data.vectors[photos] if has_photo else None, data.sentences[captions] if has_text else None)
-
-
-def search_scores(encoder: FusionEncoder, data: FusionData, seed: int) -> dict[str, dict[str, np.ndarray]]:
-    """Every photo of `data` as a query for all others, in each mode: gallery -> mode of the query -> cosines (N, N).
-
-    The gallery is an album without captions ("photo") or one with a caption a photo ("both"). The caption of a query
-    and that of the same photo in the gallery are drawn at random, each by itself.
-    """
-    rng = np.random.default_rng(seed)
-    photos = np.arange(len(data.vectors))
-    draw = TextDraw(data.owners)
-    asked, stored = draw(photos, rng), draw(photos, rng)
-    queries = {mode: embed_view(encoder, data, photos, asked, mode) for mode in MODES}
+def embed_views(encoder: FusionEncoder, data: FusionData) -> dict[str, np.ndarray]:
+    """For each of MODES, the vectors (M, embedding) of all captions, or of their photos, or of both together."""
     return {
-        gallery: {mode: query @ embed_view(encoder, data, photos, stored, gallery).T for mode, query in queries.items()}
-        for gallery in ("photo", "both")
+        "both": encoder.embed(data.vectors[data.owners], data.sentences),
+        "photo": encoder.embed(data.vectors)[data.owners],
+        "text": encoder.embed(None, data.sentences),
     }
 
 
-def evaluate(encoder: FusionEncoder, data: FusionData, triplets: Triplets, seed: int) -> dict[str, float]:
+def triplet_accuracy(views: np.ndarray, triplets: np.ndarray) -> float:
+    """Share of triplets (T, 3) of `views` (M, E) whose anchor is closer to the positive than to the negative.
+
+    Chance is 0.5; a tie counts as wrong.
+    """
+    anchor, positive, negative = views[triplets].swapaxes(0, 1)  # (T, E) each
+    return float(np.mean((anchor * positive).sum(axis=1) > (anchor * negative).sum(axis=1)))
+
+
+def search_scores(views: dict[str, np.ndarray], owners: np.ndarray, seed: int) -> dict[str, dict[str, np.ndarray]]:
+    """Every photo as a query for all others, in each mode: gallery -> mode of the query -> cosines (N, N).
+
+    The gallery is an album without captions ("photo") or one with a caption a photo ("both"). The caption that a query
+    has and the one that the photo has in the gallery are drawn at random, each by itself.
+    """
+    rng = np.random.default_rng(seed)
+    photos, draw = np.unique(owners), TextDraw(owners)
+    asked, stored = draw(photos, rng), draw(photos, rng)
+    return {
+        gallery: {mode: vectors[asked] @ views[gallery][stored].T for mode, vectors in views.items()}
+        for gallery in GALLERIES
+    }
+
+
+def evaluate(encoder: FusionEncoder, data: FusionData, triplets: np.ndarray, seed: int) -> dict[str, float]:
     """All figures of `data`, flat.
 
     Returns:
-        triplet_accuracy_<mode>; ndcg_<mode of the query>_in_<photo or both>, each photo's own left out of its
-        gallery; and `retrieval_metrics` of captions alone against photos alone.
+        triplet_accuracy_<mode>; ndcg_<mode of the query>_in_<gallery>, each query's own photo left out; and
+        `retrieval_metrics` of captions alone against photos alone.
     """
+    views = embed_views(encoder, data)
     gains = without_own(overlap(data.keywords, data.keywords, data.weights))
-    figures = {f"triplet_accuracy_{mode}": triplet_accuracy(encoder, data, triplets, mode) for mode in MODES}
-    for gallery, scores in search_scores(encoder, data, seed).items():
+    figures = {f"triplet_accuracy_{mode}": triplet_accuracy(vectors, triplets) for mode, vectors in views.items()}
+    for gallery, scores in search_scores(views, data.owners, seed).items():
         figures |= {f"ndcg_{mode}_in_{gallery}": ndcg(without_own(found), gains) for mode, found in scores.items()}
-    return figures | retrieval_metrics(encoder.embed(data.vectors), encoder.embed(None, data.sentences), data.owners)
+    return figures | retrieval_metrics(encoder.embed(data.vectors), views["text"], data.owners)
 
 
 def selection_score(figures: dict[str, float]) -> float:
@@ -177,7 +169,7 @@ def train_fusion(
         **{f"val_{name}": value for name, value in vars(val).items()},
     )
     training = _Training(encoder.model, train, settings)
-    triplets = draw_triplets(val, 2000, settings.shared, settings.seed)
+    triplets = draw_triplets(val, TRIPLETS, settings.shared, settings.seed)
     state = load_checkpoint(folder / CHECKPOINT, run)
     if state is not None:
         training.load_state(state)
@@ -199,14 +191,17 @@ def draw_sides(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
     return kind != 1, kind != 2
 
 
-def relations(keywords: np.ndarray, photos: np.ndarray, shared: int) -> tuple[Tensor, Tensor]:
-    """Keywords (B, K) of views and the number (B,) of their photo -> positives and negatives, bool (B, B)."""
+def relations(keywords: np.ndarray, photos: np.ndarray, shared: int) -> tuple[np.ndarray, np.ndarray]:
+    """Keywords (B, K) of views and the number (B,) of their photo -> positives and negatives, bool (B, B).
+
+    Positives share at least `shared` keywords, or are of the same photo; negatives have keywords and share none.
+    """
     counts = shared_counts(keywords, keywords)
     some = keywords.any(axis=1)
     same = photos[:, None] == photos[None, :]
     positives = ((counts >= shared) | same) & ~np.eye(len(photos), dtype=bool)
     negatives = (counts == 0) & some[:, None] & some[None, :]
-    return torch.from_numpy(positives), torch.from_numpy(negatives)
+    return positives, negatives
 
 
 class _Training:
@@ -233,7 +228,7 @@ class _Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.epochs, self.best = state["epochs"], state["best"]
 
-    def run_epoch(self, epoch: int, val: FusionData, triplets: Triplets) -> None:
+    def run_epoch(self, epoch: int, val: FusionData, triplets: np.ndarray) -> None:
         started = time.perf_counter()
         rng = seed_epoch(self.settings.seed, epoch)
         order = rng.permutation(len(self.data.vectors))
@@ -268,7 +263,7 @@ class _Training:
             torch.from_numpy(has_text),
         )  # (B, embedding)
         positives, negatives = relations(self.data.keywords[photos], photos, self.settings.shared)
-        loss = triplet_loss(vectors, positives, negatives, self.settings.margin)
+        loss = triplet_loss(vectors, torch.from_numpy(positives), torch.from_numpy(negatives), self.settings.margin)
         if not loss.isfinite():
             raise InputError("The triplet loss is no longer a number; use a lower learning rate.")
         self.optimizer.zero_grad()

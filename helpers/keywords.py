@@ -33,6 +33,8 @@ _GENERIC = frozenset(
     "picture piece place position right row scene set shot side someone something spot thing time top view way".split()
 )
 
+_CORRECTED = {"skis": "ski", "leaves": "leaf"}  # which the tagger takes for forms of "sky" and "to leave"
+
 
 @cache
 def _tagger() -> Any:
@@ -49,7 +51,7 @@ def nouns(text: str) -> frozenset[str]:
     """
     words = [word.removesuffix("'s") for word in clean_caption(text).split()]
     tagged = _tagger().tag_sent(words) if words else []
-    found = {lemma.lower() for _, lemma, tag in tagged if tag.startswith("NN")}
+    found = {_CORRECTED.get(word, lemma.lower()) for word, lemma, tag in tagged if tag.startswith("NN")}
     return frozenset(noun for noun in found if len(noun) > 1 and noun not in _GENERIC)
 
 

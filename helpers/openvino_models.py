@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from helpers import captioners, dual_encoder
+from helpers import captioners, dual_encoder, fusion
 from helpers.captioners import Captioner
 from helpers.dual_encoder import DualEncoderConfig, EncoderPair
 from helpers.files import fingerprint_files
+from helpers.fusion import FusionConfig, FusionEncoder
 from helpers.openvino_export import Graph, export, graph_path, read_graph
 
 
@@ -90,6 +91,45 @@ def load_openvino_pair(folder: Path, precision: str = "fp32", arithmetic: str = 
     """
     pair = dual_encoder.load_dual_encoder(folder)
     return EncoderPair(OpenVINODualEncoder(folder, pair.model.config, precision, arithmetic), pair.tokenizer)
+
+
+def export_fusion(encoder: FusionEncoder, folder: Path, vectors: np.ndarray, sentences: np.ndarray) -> None:
+    """Write `fusion.xml`, in all precisions, beside the encoder saved in `folder`.
+
+    `vectors` (B, D) of training photos from the backbone and `sentences` (B, 512) of a caption each from the sentence
+    encoder calibrate, as pairs and with either side left out.
+    """
+    weights = fingerprint_files([folder / fusion.WEIGHTS])
+    pairs = torch.from_numpy(vectors), torch.from_numpy(sentences)
+    flags = torch.ones(len(vectors), dtype=torch.bool)
+    samples = [
+        (*pairs, has_photo, has_text) for has_photo, has_text in ((flags, flags), (flags, ~flags), (~flags, flags))
+    ]
+    export(encoder.model, encoder.model.forward, folder / "fusion.xml", samples, weights=weights)
+
+
+class OpenVINOFusion(nn.Module):
+    """An exported fusion model behind the interface of the PyTorch one."""
+
+    def __init__(self, folder: Path, config: FusionConfig, precision: str, arithmetic: str) -> None:
+        super().__init__()
+        self.config = config
+        weights = fingerprint_files([folder / fusion.WEIGHTS])
+        self.graph = Graph(read_graph(graph_path(folder / "fusion.xml", precision), weights), arithmetic)
+
+    def forward(self, photos: Tensor, texts: Tensor, has_photo: Tensor, has_text: Tensor) -> Tensor:
+        """Photos (B, D), texts (B, 512), bool flags (B,) -> (B, embedding), L2-normalised."""
+        return self.graph(photos, texts, has_photo, has_text)[0]
+
+
+def load_openvino_fusion(folder: Path, precision: str = "fp32", arithmetic: str = "f32") -> FusionEncoder:
+    """The encoder saved in `folder`, its fusion model run by OpenVINO in one of PRECISIONS.
+
+    Raises:
+        InputError: the encoder or its graph is missing, damaged, or they do not belong together.
+    """
+    config = fusion.load_fusion(folder).config
+    return FusionEncoder(OpenVINOFusion(folder, config, precision, arithmetic))
 
 
 class OpenVINOCaptioner(nn.Module):

@@ -36,7 +36,9 @@ def semi_hard_negatives(distances: Tensor, negatives: Tensor) -> Tensor:
 
 
 def triplet_loss(vectors: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> Tensor:
-    """Mean of max(0, d(anchor, positive) - d(anchor, negative) + margin) over all pairs that have a negative.
+    """Mean of d(anchor, positive) - d(anchor, negative) + margin over all pairs of a batch for which it is above 0.
+
+    The others have reached what is asked of them. Counted in, they would make the steps smaller and smaller.
 
     Args:
         vectors: (N, D), L2-normalised.
@@ -46,5 +48,5 @@ def triplet_loss(vectors: Tensor, positives: Tensor, negatives: Tensor, margin: 
     """
     distances = squared_distances(vectors, vectors)  # (N, N)
     pairs = positives & negatives.any(dim=1, keepdim=True)
-    losses = (distances - semi_hard_negatives(distances, negatives) + margin).clamp(min=0)[pairs]
-    return losses.sum() / max(1, losses.shape[0])
+    losses = (distances - semi_hard_negatives(distances, negatives) + margin)[pairs].clamp(min=0)
+    return losses.sum() / (losses > 0).sum().clamp(min=1)
