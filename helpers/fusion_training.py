@@ -48,6 +48,7 @@ class FusionSettings:
     epochs: int
     batch: int = 128  # photos a step, two views of each
     shared: int = 2  # keywords that two photos share at least to be a positive pair
+    alone: float = 2 / 3  # share of the views that are a photo or a text alone, half of them either
     margin: float = 0.2  # in squared distance
     learning_rate: float = 1e-3  # at the end of the warm-up
     weight_decay: float = 0.01
@@ -61,19 +62,22 @@ class FusionSettings:
 def draw_triplets(data: FusionData, count: int, shared: int, seed: int) -> np.ndarray:
     """Captions (count, 3), each standing for its photo, too: anchor, positive, negative.
 
-    At random: an anchor, a photo that shares at least `shared` keywords with it, one that shares none; then a caption
-    of each.
+    At random: an anchor, a photo that shares at least `shared` keywords with it (or as many as any two photos do, where
+    all share fewer), and a photo that shares none; then a caption of each.
 
     Raises:
         InputError: no photo of `data` has both.
     """
     rng = np.random.default_rng(seed)
-    positives, negatives = relations(data.keywords, np.arange(len(data.keywords)), shared)
+    photos = np.arange(len(data.keywords))
+    counts = shared_counts(data.keywords, data.keywords)
+    np.fill_diagonal(counts, 0)
+    positives, negatives = relations(data.keywords, photos, max(1, min(shared, counts.max())))
     anchors = np.flatnonzero(positives.any(axis=1) & negatives.any(axis=1))
     if not len(anchors):
         raise InputError(
-            f"None of the {len(positives):,} photos shares {shared} keywords with one photo and none with another, "
-            "so no triplet can be drawn; give more photos."
+            f"None of the {len(photos):,} photos shares keywords with one photo and none with another, so no triplet "
+            "can be drawn; give more photos."
         )
     chosen = rng.choice(anchors, count)
     drawn = [(a, rng.choice(np.flatnonzero(positives[a])), rng.choice(np.flatnonzero(negatives[a]))) for a in chosen]
@@ -185,10 +189,10 @@ def train_fusion(
     return trained, history
 
 
-def draw_sides(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """For `count` views, which have a photo and which a text: a third both, a third each alone."""
-    kind = rng.integers(0, 3, count)
-    return kind != 1, kind != 2
+def draw_sides(count: int, alone: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """For `count` views, which have a photo and which a text; a share of `alone` lacks one of them."""
+    place = rng.random(count)
+    return place >= alone / 2, (place < alone / 2) | (place >= alone)
 
 
 def relations(keywords: np.ndarray, photos: np.ndarray, shared: int) -> tuple[np.ndarray, np.ndarray]:
@@ -255,7 +259,7 @@ class _Training:
         """One batch: photos `rows` of the data in two views each; returns the loss."""
         photos = np.repeat(rows, 2)  # (B,)
         captions = self.draw(photos, rng)
-        has_photo, has_text = draw_sides(len(photos), rng)
+        has_photo, has_text = draw_sides(len(photos), self.settings.alone, rng)
         vectors = self.model(
             torch.from_numpy(self.data.vectors[photos]),
             torch.from_numpy(self.data.sentences[captions]),

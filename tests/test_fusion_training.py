@@ -141,6 +141,7 @@ def test_triplets_are_as_promised() -> None:
     assert ((data.keywords[anchor] & data.keywords[positive]).sum(axis=1) >= 2).all()
     assert ((data.keywords[anchor] & data.keywords[negative]).sum(axis=1) == 0).all()
     np.testing.assert_array_equal(captions, draw_triplets(data, 300, 2, seed=5))
+    np.testing.assert_array_equal(draw_triplets(data, 300, 3, seed=5), draw_triplets(data, 300, 9, seed=5))
     assert (captions != draw_triplets(data, 300, 2, seed=6)).any()
 
 
@@ -168,7 +169,8 @@ def test_a_search_never_compares_other_views_than_it_says() -> None:
 
 
 def test_every_view_has_a_side_and_all_three_kinds_occur() -> None:
-    has_photo, has_text = draw_sides(3000, np.random.default_rng(0))
+    has_photo, has_text = draw_sides(3000, 2 / 3, np.random.default_rng(0))
     assert (has_photo | has_text).all()
     for share in (has_photo & has_text, has_photo & ~has_text, ~has_photo & has_text):
         assert share.mean() == pytest.approx(1 / 3, abs=0.03)
+    assert np.all(draw_sides(50, 0.0, np.random.default_rng(0)))
