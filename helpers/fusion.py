@@ -109,7 +109,7 @@ class FusionEncoder(NamedTuple):
     def _photo_vectors(self, photos: np.ndarray | None) -> np.ndarray | None:
         if photos is not None and photos.dtype == np.uint8:
             with torch.inference_mode():
-                parts = [_backbone(self.config.backbone)(part)[0] for part in torch.from_numpy(photos).split(32)]
+                parts = [_backbone(self.config.backbone)(part)[0] for part in torch.from_numpy(photos.copy()).split(32)]
             photos = torch.cat(parts).numpy()
         if photos is not None and photos.shape[1] != self.config.photo_width:
             raise InputError(

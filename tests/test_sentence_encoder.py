@@ -47,7 +47,7 @@ def test_saved_sentences_are_read_once_and_an_interrupted_reading_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sentence_encoder, "_CHUNK", 2)
-    expected = embed_sentences(TEXTS)
+    expected, path = embed_sentences(TEXTS), tmp_path / "new" / "sentences.npy"
     read: list[int] = []
 
     def counting(texts: list[str]) -> np.ndarray:
@@ -58,14 +58,14 @@ def test_saved_sentences_are_read_once_and_an_interrupted_reading_goes_on(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(sentence_encoder, "embed_sentences", counting)
-        saved_sentences(TEXTS, tmp_path)
+        saved_sentences(TEXTS, path)
     assert read == [2, 2]
     read.clear()
     monkeypatch.setattr(sentence_encoder, "embed_sentences", counting)
-    np.testing.assert_allclose(saved_sentences(TEXTS, tmp_path), expected, atol=1e-6)
+    np.testing.assert_allclose(saved_sentences(TEXTS, path), expected, atol=1e-6)
     assert read == [1]
-    saved_sentences(TEXTS, tmp_path)
+    saved_sentences(TEXTS, path)
     assert read == [1]
     read.clear()
-    np.testing.assert_allclose(saved_sentences(TEXTS[::-1][:3], tmp_path), expected[::-1][:3], atol=1e-6)
+    np.testing.assert_allclose(saved_sentences(TEXTS[::-1][:3], path), expected[::-1][:3], atol=1e-6)
     assert read == [2, 1]
