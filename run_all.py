@@ -44,6 +44,7 @@ STAGES = (  # notebook, the stages whose files it reads, its folder, what it wri
     Stage(NOTEBOOKS / "03b_caption_attention.ipynb", ("01", "02"), "captioners/attention"),
     Stage(NOTEBOOKS / "03c_caption_transformer.ipynb", ("01", "02", "03a", "03b"), "captioners/transformer"),
     Stage(NOTEBOOKS / "04a_dual_encoder.ipynb", ("01",), "dual_encoder"),
+    Stage(NOTEBOOKS / "04b_fusion_triplet.ipynb", ("01", "02"), "fusion"),
     Stage(NOTEBOOKS / "04c_pretrained_towers.ipynb", ("01", "02", "03b"), "pretrained_encoder"),
     Stage(
         NOTEBOOKS / "05_openvino.ipynb",

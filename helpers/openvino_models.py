@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from helpers import captioners, dual_encoder
+from helpers import captioners, dual_encoder, fusion
 from helpers.backbones import Backbone
 from helpers.captioners import Captioner
 from helpers.dual_encoder import DualEncoderConfig, EncoderPair
 from helpers.files import fingerprint_files
+from helpers.fusion import FusionConfig, FusionEncoder
 from helpers.openvino_export import Graph, export, graph_path, read_graph
 from helpers.pretrained_encoder import PretrainedConfig, PretrainedPair, load_pretrained_pair, sentence_vectors
 
@@ -97,9 +98,8 @@ def load_openvino_pair(folder: Path, precision: str = "fp32", arithmetic: str = 
 def export_pretrained_pair(pair: PretrainedPair, folder: Path, views: np.ndarray, texts: Sequence[str]) -> None:
     """Write `image_encoder.xml` and `text_encoder.xml`, the trained layers, beside the pair saved in `folder`.
 
-    The frozen networks before them are not trained here and have graphs, or no need of one, of their own: the backbone
-    is exported by notebook 05 for all models that look through it. A layer alone gains nothing from 8-bit arithmetic, so
-    only its weights are stored so. `views` are summaries of a few photos, (B, V, 2, C).
+    The backbone before them has a graph of its own, which serves all models that look through it. A layer alone gains
+    nothing from 8-bit arithmetic, so only its weights are stored so. `views` are summaries of photos, (B, V, 2, C).
     """
     weights = fingerprint_files([folder / dual_encoder.WEIGHTS])
     model = pair.model
@@ -154,6 +154,45 @@ def load_openvino_pretrained_pair(
     graph = Graph(read_graph(graph_path(backbones / f"{pair.backbone.name}.xml", precision)), arithmetic)
     model = OpenVINOPretrainedEncoder(folder, pair.model.config, precision, arithmetic)
     return PretrainedPair(model, OpenVINOBackbone(pair.backbone, graph))
+
+
+def export_fusion(encoder: FusionEncoder, folder: Path, vectors: np.ndarray, sentences: np.ndarray) -> None:
+    """Write `fusion.xml`, in all precisions, beside the encoder saved in `folder`.
+
+    `vectors` (B, D) of training photos from the backbone and `sentences` (B, 512) of a caption each from the sentence
+    encoder calibrate, as pairs and with either side left out.
+    """
+    weights = fingerprint_files([folder / fusion.WEIGHTS])
+    pairs = torch.from_numpy(vectors), torch.from_numpy(sentences)
+    flags = torch.ones(len(vectors), dtype=torch.bool)
+    samples = [
+        (*pairs, has_photo, has_text) for has_photo, has_text in ((flags, flags), (flags, ~flags), (~flags, flags))
+    ]
+    export(encoder.model, encoder.model.forward, folder / "fusion.xml", samples, weights=weights)
+
+
+class OpenVINOFusion(nn.Module):
+    """An exported fusion model behind the interface of the PyTorch one."""
+
+    def __init__(self, folder: Path, config: FusionConfig, precision: str, arithmetic: str) -> None:
+        super().__init__()
+        self.config = config
+        weights = fingerprint_files([folder / fusion.WEIGHTS])
+        self.graph = Graph(read_graph(graph_path(folder / "fusion.xml", precision), weights), arithmetic)
+
+    def forward(self, photos: Tensor, texts: Tensor, has_photo: Tensor, has_text: Tensor) -> Tensor:
+        """Photos (B, D), texts (B, 512), bool flags (B,) -> (B, embedding), L2-normalised."""
+        return self.graph(photos, texts, has_photo, has_text)[0]
+
+
+def load_openvino_fusion(folder: Path, precision: str = "fp32", arithmetic: str = "f32") -> FusionEncoder:
+    """The encoder saved in `folder`, its fusion model run by OpenVINO in one of PRECISIONS.
+
+    Raises:
+        InputError: the encoder or its graph is missing, damaged, or they do not belong together.
+    """
+    config = fusion.load_fusion(folder).config
+    return FusionEncoder(OpenVINOFusion(folder, config, precision, arithmetic))
 
 
 class OpenVINOCaptioner(nn.Module):

@@ -120,14 +120,14 @@ def photo_grid(
 
 
 def retrieval_grid(
-    queries: Sequence[str | Picture],
+    queries: Sequence[str | Picture | tuple[Picture, str]],
     results: Sequence[Sequence[Picture]],
     texts: Sequence[Sequence[str]],
     title: str,
     right: Sequence[Sequence[bool | None]] | None = None,
     width: float = 2.1,
 ) -> Figure:
-    """One row a query: the query (a text or a photo) at the left, its results in order of score beside it."""
+    """One row a query: a text, a photo or a photo with a text at the left, its results in order of score beside it."""
     columns = 1 + max(len(row) for row in results)
     figure, axes = plt.subplots(
         len(queries),
@@ -148,8 +148,10 @@ def retrieval_grid(
             )  # fmt: skip
             axes[row, 0].set_box_aspect(1)
         else:
-            axes[row, 0].imshow(_array(query))
-            axes[row, 0].set_xlabel("query", fontsize=9, loc="left", fontweight="bold")
+            picture, label = query if isinstance(query, tuple) else (query, "query")
+            axes[row, 0].imshow(_array(picture))
+            label = "\n".join(textwrap.wrap(label, int(width * 12))[:3])
+            axes[row, 0].set_xlabel(label, fontsize=9, loc="left", fontweight="bold")
         for place, (picture, note) in enumerate(zip(found, notes, strict=True)):
             cell = axes[row, place + 1]
             cell.imshow(_array(picture))
@@ -364,5 +366,26 @@ def plot_scores(table: Mapping[str, Mapping[str, float]], line: Mapping[str, flo
         cell.grid(axis="y", visible=False)
     cell.invert_yaxis()
     figure.legend(*cell.get_legend_handles_labels(), loc="outside lower right", frameon=False, fontsize=9)
+    _title(figure, title)
+    return figure
+
+
+def plot_triplet_zones(positive: float, margin: float, negatives: Sequence[float], title: str) -> Figure:
+    """Distances from an anchor as a line: its positive, the three zones of negatives, and some `negatives`."""
+    figure, axes = plt.subplots(figsize=(9, 2.6), layout="constrained")
+    end = 1.1 * max([*negatives, positive + 2 * margin])
+    zones = {
+        "hard": (0, positive, RED),
+        "semi-hard": (positive, positive + margin, ORANGE),
+        "easy": (positive + margin, end, SKY),
+    }
+    for name, (left, right, colour) in zones.items():
+        axes.axvspan(left, right, color=colour, alpha=0.25, linewidth=0)
+        axes.text((left + right) / 2, 0.72, name, ha="center", fontsize=11, fontweight="bold", color=INK)
+    axes.scatter(0, 0, s=120, marker="*", color=INK, label="anchor", zorder=3, clip_on=False)
+    axes.scatter(positive, 0, s=80, marker="o", color=GREEN, label="positive", zorder=3)
+    axes.scatter(negatives, np.zeros(len(negatives)), s=70, marker="X", color=PURPLE, label="negatives", zorder=3)
+    axes.set(xlim=(0, end), ylim=(-0.6, 1), yticks=[], xlabel="squared distance from the anchor")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     _title(figure, title)
     return figure

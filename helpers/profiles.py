@@ -74,6 +74,8 @@ class Profile:
     class_epochs: int = 24  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
     class_batch: int = 64
     descriptions_file: str | None = None  # own descriptions of classes, see helpers/descriptions.py
+    fusion_epochs: int = 20
+    fusion_batch: int = 128  # photos a step, two views of each
 
     sentence_encoders: str = "use"  # of the pretrained towers, joined by "+"; see helpers/sentence_encoder.py
     pretrained_epochs: int = 30
@@ -122,6 +124,7 @@ _FLICKR8K = Profile(
     pretrained_epochs=20,
     pretrained_batch=512,
     reranked_photos=500,
+    fusion_epochs=25,
 )
 
 PROFILES: dict[str, Profile] = {
@@ -139,6 +142,7 @@ PROFILES: dict[str, Profile] = {
         transformer_epochs=10,
         self_critical_epochs=6,
         encoder_epochs=20,
+        fusion_epochs=15,
     ),
     # 123,287 photos in two folders; needs about 30 GB of disk for photos and grids.
     "coco": replace(
@@ -152,6 +156,7 @@ PROFILES: dict[str, Profile] = {
         transformer_epochs=8,
         self_critical_epochs=3,
         encoder_epochs=10,
+        fusion_epochs=8,
     ),
 }
 

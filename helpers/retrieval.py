@@ -4,10 +4,12 @@ With captions, each photo has a few texts of its own, and the question is at whi
 (recall@k and median rank; Hodosh, Young and Hockenmaier, "Framing image description as a ranking task", 2013).
 With classes, every photo of the class is a right answer, and the question is how many of the first k are
 (precision@k, average precision; Manning, Raghavan and Schütze, "Introduction to Information Retrieval", ch. 8).
+Where answers are more or less right, the question is whether the best of them come first (nDCG; Järvelin and
+Kekäläinen, "Cumulated gain-based evaluation of IR techniques", 2002).
 
 Ties are resolved pessimistically: a wrong answer with the same score as a right one is placed before it. So a
 model that gives every pair the same score comes out last, not first. Recalls are percentages from 0 to 100,
-precisions fractions from 0 to 1, as papers print them. Figures depend on the gallery's size: always state it.
+precisions and nDCG fractions from 0 to 1, as papers print them. Figures depend on the gallery's size: always state it.
 """
 
 import numpy as np
@@ -16,6 +18,7 @@ from helpers.files import InputError
 
 RECALL_AT = (1, 5, 10)
 PRECISION_AT = (1, 5, 10)
+NDCG_AT = 10
 TIE = 1e-6  # float32 sums differ by this much with the order of summation, so equal pairs may not score equal
 BLOCK_BYTES = 128 * 2**20  # of scores held at once: 30,000 photos x 150,000 captions do not fit whole
 
@@ -150,6 +153,49 @@ def class_table(found: np.ndarray, text_labels: np.ndarray) -> dict[str, dict[st
         | {"map": float(average[text_labels == label].mean())}
         for label in sorted(set(text_labels))
     }
+
+
+def ndcg(scores: np.ndarray, gains: np.ndarray, k: int = NDCG_AT) -> float:
+    """Normalised discounted cumulative gain of the first k answers: 1 when the best come first, in order.
+
+    The answer at rank r counts gain / log2(r + 1); their sum is divided by that of the best possible order.
+
+    Args:
+        scores: (Q, N) of each query with each item, higher is closer.
+        gains: (Q, N) how right each item is, from 0. A query for which nothing is right is left out.
+        k: how many answers count.
+
+    Returns:
+        The mean over the queries; NaN when nothing is right for any.
+
+    Raises:
+        InputError: the scores are not finite.
+
+    >>> round(ndcg(np.array([[0.1, 0.9]]), np.array([[1.0, 0.0]])), 3)  # the right one is second: 1 / log2(3)
+    0.631
+    """
+    _check_finite(scores)
+    # The last key sorts first; among equal scores the smaller gain comes first.
+    order = np.lexsort((gains, -np.round(scores / TIE)), axis=1)
+    return _normalised(np.take_along_axis(gains, order, axis=1), gains, k)
+
+
+def chance_ndcg(gains: np.ndarray, k: int = NDCG_AT) -> float:
+    """What `ndcg` gives on average when the ranking is random: a gain of the row's mean at each rank."""
+    return _normalised(np.broadcast_to(gains.mean(axis=1, keepdims=True), gains.shape), gains, k)
+
+
+def without_own(values: np.ndarray) -> np.ndarray:
+    """(N, N) of queries with items of the same N photos -> (N, N-1), each query's own photo left out."""
+    return values[~np.eye(len(values), dtype=bool)].reshape(len(values), -1)
+
+
+def _normalised(found: np.ndarray, gains: np.ndarray, k: int) -> float:
+    """Gains (Q, N) in the order found, discounted and summed, over the same of the best order; mean of the queries."""
+    some = gains.any(axis=1)
+    best = -np.sort(-gains[some], axis=1)
+    discount = 1 / np.log2(np.arange(min(k, gains.shape[1])) + 2)  # (k,)
+    return float(np.mean((found[some, :k] @ discount) / (best[:, :k] @ discount)))
 
 
 def classify(images: np.ndarray, texts: np.ndarray, text_labels: np.ndarray) -> np.ndarray:

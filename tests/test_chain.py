@@ -27,6 +27,7 @@ from helpers.environment import project_root
 from helpers.features import load_features
 from helpers.files import fingerprint_files, read_json
 from helpers.freshness import code_cells, declared_parameters
+from helpers.fusion import load_fusion
 from helpers.images import load_pixels
 from helpers.openvino_export import core
 from helpers.openvino_models import load_openvino_captioner, load_openvino_pair
@@ -50,6 +51,7 @@ SMALL = {
     "encoder_photo_size": 64,
     "class_epochs": 1,
     "class_photo_size": 64,
+    "fusion_epochs": 1,
     "calibration_photos": 8,
     "judged_photos": 6,
     "threads": 1,  # the models are too small to share, and other work may be under way
@@ -68,8 +70,10 @@ def test_a_stage_needs_the_stages_whose_files_its_notebook_loads(stage):
         "load_manifest": {"01"},
         "load_features": {"02"},
         "load_dual_encoder": {"04a"},
+        "load_fusion": {"04b"},
         "load_openvino_captioner": {"05"},
         "load_openvino_pair": {"04a", "05"},
+        "load_openvino_fusion": {"04b", "05"},
     }
     source = "\n".join(source for source, _ in code_cells(stage.notebook))
     loaded = set().union(*(written for name, written in loaders.items() if re.search(rf"\b{name}\(", source)))
@@ -178,6 +182,19 @@ def test_the_encoders_put_photos_and_texts_into_one_space(chain, manifest):
         np.testing.assert_allclose(np.linalg.norm(np.concatenate([photos, texts]), axis=1), 1, atol=1e-5)
 
 
+def test_the_fusion_model_takes_photos_texts_and_both(chain, manifest, features):
+    encoder = load_fusion(chain.outputs / "fusion")
+    photos = manifest.split("test")
+    vectors = features.vectors[features.rows([photo.id for photo in photos])]
+    texts = [photo.captions[0] for photo in photos]
+    views = [encoder.embed(vectors, texts), encoder.embed(vectors), encoder.embed(texts=texts)]
+    for found in views:
+        assert found.shape == (len(photos), 128)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    pixels = load_pixels([photo.path for photo in photos], 224)
+    assert (encoder.embed(pixels) * views[1]).sum(axis=1).min() > 0.999
+
+
 @pytest.mark.parametrize("folder", ["dual_encoder", "dual_encoder/classes"])
 def test_exported_encoders_agree_with_pytorch(chain, manifest, folder):
     pair = load_dual_encoder(chain.outputs / folder)
@@ -240,6 +257,8 @@ PROMISED = {
     "dual_encoder": "split gallery i2t_r1 i2t_r5 i2t_r10 t2i_r1 t2i_r5 t2i_r10 median_rank_i2t median_rank_t2i "
     "train_seconds parameters t2i_p10 i2i_p10 map",
     "dual_encoder/classes": "split gallery t2i_p10 i2i_p10 map train_seconds parameters",
+    "fusion": "split gallery i2t_r1 i2t_r5 i2t_r10 t2i_r1 t2i_r5 t2i_r10 median_rank_i2t median_rank_t2i "
+    "triplet_accuracy ndcg train_seconds parameters",
 }
 
 
@@ -248,7 +267,7 @@ def test_promised_metrics_are_there(chain, folder):
     metrics = chain.metrics(folder)
     names = set(PROMISED[folder].split())
     assert names <= set(metrics)
-    values = {name: metrics[name] for name in names - {"split", "decoding"}}
+    values = {name: metrics[name] for name in names - {"split", "decoding", "ndcg"}}
     assert metrics["split"] == "test"
     assert all(isinstance(value, int | float) for name, value in values.items() if name != "meteor")
     percentages = [value for name, value in values.items() if re.match(r"bleu|rouge|distinct|[it]2[it]_r", name)]
@@ -290,10 +309,11 @@ def test_a_second_run_does_nothing(chain):
     ("setting", "expected"),
     [
         ({"encoder_batch": 16}, "04a 05 06"),
+        ({"fusion_batch": 16}, "04b"),
         ({"caption_batch": 16}, "03a 03b 03c 05 06"),
         ({"transformer_layers": 1}, "03c 05 06"),
         ({"judged_photos": 5}, "05 06"),
-        ({"scenes": 61}, "01 02 03a 03b 03c 04a 05 06"),
+        ({"scenes": 61}, "01 02 03a 03b 03c 04a 04b 05 06"),
         ({"threads": 2}, ""),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else None,
@@ -315,7 +335,16 @@ def test_a_wrong_setting_stops_the_chain_in_one_sentence_and_loses_nothing(chain
     message, copy = stopped.stderr.splitlines()
     assert re.fullmatch(r"03a_caption_lstm stopped in cell \[\d+\]: .*nonsense.*", message)
     assert copy == f"Executed copy: {outputs / 'notebooks/03a_caption_lstm.ipynb'}"
-    assert "02_features  up to date" in stopped.stdout and stopped.stdout.count("not run") == 5
+    assert "02_features  up to date" in stopped.stdout and stopped.stdout.count("not run") == 6
     assert fingerprint_files(models) == before
     assert load_captioner(outputs / "captioners/lstm").kind == "lstm"
-    assert set(json.loads((outputs / "run_state.json").read_text())) == {"01", "02", "03b", "03c", "04a", "05", "06"}
+    assert set(json.loads((outputs / "run_state.json").read_text())) == {
+        "01",
+        "02",
+        "03b",
+        "03c",
+        "04a",
+        "04b",
+        "05",
+        "06",
+    }

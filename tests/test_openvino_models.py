@@ -1,4 +1,4 @@
-"""Exported dual encoders and captioners against PyTorch, at other batches and lengths than they were exported with."""
+"""Exported encoders and captioners against PyTorch, at other batches and lengths than they were exported with."""
 
 import shutil
 from pathlib import Path
@@ -13,13 +13,16 @@ from helpers.captioners import Captioner, new_captioner, save_captioner
 from helpers.decoding import StepModel, beam_search
 from helpers.dual_encoder import DualEncoder, DualEncoderConfig, EncoderPair
 from helpers.files import InputError
+from helpers.fusion import FusionConfig, FusionEncoder, new_fusion, save_fusion
 from helpers.openvino_export import PRECISIONS, compare, export, graph_path, size_on_disk
 from helpers.openvino_models import (
     OpenVINOCaptioner,
     export_captioner,
     export_dual_encoder,
+    export_fusion,
     export_pretrained_pair,
     load_openvino_captioner,
+    load_openvino_fusion,
     load_openvino_pair,
     load_openvino_pretrained_pair,
 )
@@ -90,6 +93,56 @@ def test_graphs_of_other_weights_are_refused(pair_folder, tmp_path: Path):
     EncoderPair(DualEncoder(pair.model.config), pair.tokenizer).save(tmp_path)  # new random weights
     with pytest.raises(InputError, match="exported from other weights"):
         load_openvino_pair(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def fusion_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[FusionEncoder, Path]:
+    """A small random fusion model, saved and exported."""
+    folder = tmp_path_factory.mktemp("fusion")
+    vectors, sentences = photo_and_sentence_vectors(40, seed=0)
+    encoder = new_fusion(FusionConfig("efficientnet_lite0", photo_width=24, side=32, embedding=16), vectors, seed=0)
+    with torch.no_grad():
+        encoder.model.no_photo.uniform_()
+        encoder.model.no_text.uniform_()
+    save_fusion(folder, encoder)
+    export_fusion(encoder, folder, vectors, sentences)
+    return encoder, folder
+
+
+def photo_and_sentence_vectors(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    sentences = rng.normal(size=(count, 512))
+    sentences /= np.linalg.norm(sentences, axis=1, keepdims=True)
+    return rng.normal(2, 3, (count, 24)).astype(np.float32), sentences.astype(np.float32)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_fusion_equals_pytorch_with_either_side_missing(fusion_folder, precision):
+    encoder, folder = fusion_folder
+    exported = load_openvino_fusion(folder, precision)
+    assert exported.config == encoder.config
+    cosine, difference = WORST[precision]
+    for count in (1, 7):
+        photos, texts = photo_and_sentence_vectors(count, seed=count)
+        for sides in ((photos, texts), (photos, None), (None, texts)):
+            ours, theirs = (torch.from_numpy(one.embed(*sides)) for one in (encoder, exported))
+            result = compare(ours, theirs)
+            assert result["cosine"] >= cosine and result["max_difference"] <= difference
+    flags = torch.tensor([True, True, False]), torch.tensor([True, False, True])  # of each kind, in one batch
+    inputs = tuple(torch.from_numpy(rows) for rows in photo_and_sentence_vectors(3, seed=3))
+    with torch.no_grad():
+        assert compare(encoder.model(*inputs, *flags), exported.model(*inputs, *flags))["cosine"] >= cosine
+
+
+def test_a_fusion_graph_of_other_weights_is_refused(fusion_folder, tmp_path: Path):
+    encoder, folder = fusion_folder
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    load_openvino_fusion(tmp_path)
+    assert "FakeQuantize" in (tmp_path / "fusion_int8.xml").read_text()
+    save_fusion(tmp_path, new_fusion(encoder.config, photo_and_sentence_vectors(9, seed=1)[0], seed=1))
+    with pytest.raises(InputError, match="exported from other weights"):
+        load_openvino_fusion(tmp_path)
 
 
 SMALL = {

@@ -30,10 +30,15 @@ def test_grid_shows_each_photo_with_its_text(tmp_path: Path) -> None:
 def test_retrieval_rows_start_with_the_query(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "a.png")
     figure = plots.retrieval_grid(
-        ["a dog", photo], [[photo, photo], [photo]], [["1.0", "0.5"], ["0.9"]], "Found", [[True, False], [None]]
+        ["a dog", photo, (photo, "a cat")],
+        [[photo, photo], [photo], [photo]],
+        [["1.0", "0.5"], ["0.9"], ["0.8"]],
+        "Found",
+        [[True, False], [None], [None]],
     )
-    assert [len(cell.images) for cell in figure.axes] == [0, 1, 1, 1, 1, 0]
+    assert [len(cell.images) for cell in figure.axes] == [0, 1, 1, 1, 1, 0, 1, 1, 0]
     assert figure.axes[0].texts[0].get_text() == "a dog"
+    assert [figure.axes[place].get_xlabel() for place in (3, 6)] == ["query", "a cat"]
 
 
 def test_history_leaves_gaps_for_missing_figures() -> None:
@@ -73,3 +78,10 @@ def test_scores_have_a_panel_each_and_the_line_to_beat() -> None:
     assert [cell.get_title(loc="left") for cell in figure.axes] == ["BLEU-4", "CIDEr-D"]
     assert [[bar.get_width() for bar in cell.patches] for cell in figure.axes] == [[20, 25], [50, 40]]
     assert [cell.lines[0].get_xdata()[0] for cell in figure.axes] == [9.0, 4.0]
+
+
+def test_zones_of_negatives_meet_at_the_positive_and_the_margin() -> None:
+    axes = plots.plot_triplet_zones(0.6, 0.4, [0.3, 1.5], "Zones").axes[0]
+    spans = [(zone.get_x(), zone.get_x() + zone.get_width()) for zone in axes.patches]
+    np.testing.assert_allclose(spans, [(0, 0.6), (0.6, 1.0), (1.0, 1.65)])
+    assert [text.get_text() for text in axes.texts] == ["hard", "semi-hard", "easy"]

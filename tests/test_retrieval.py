@@ -2,17 +2,21 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import ndcg_score
 
 from helpers import retrieval
 from helpers.files import InputError
 from helpers.retrieval import (
     chance_metrics,
+    chance_ndcg,
     class_chance,
     class_metrics,
     classify,
     confusion,
+    ndcg,
     retrieval_metrics,
     score_metrics,
+    without_own,
 )
 
 
@@ -132,6 +136,33 @@ def test_classify_and_confusion() -> None:
     assert list(predicted) == ["cow", "cow", "cow", "ant"]
     counts = confusion(np.array(["cow", "cow", "ant", "ant"]), predicted, ["ant", "cow"])
     assert counts.tolist() == [[1, 1], [0, 2]]
+
+
+@pytest.mark.parametrize("k", [1, 10, 40])
+def test_ndcg_agrees_with_scikit_learn(k: int) -> None:
+    rng = np.random.default_rng(4)
+    scores = rng.permuted(np.linspace(-1, 1, 40)[None].repeat(25, axis=0), axis=1)  # no ties
+    gains = rng.random((25, 40)) * (rng.random((25, 40)) < 0.3)
+    assert gains.any(axis=1).all()
+    assert ndcg(scores, gains, k) == pytest.approx(ndcg_score(gains, scores, k=k))
+    # Among equal scores the smaller gain comes first, as if the larger ones scored a little less.
+    tied = np.round(3 * scores)
+    assert ndcg(tied, gains, k) == pytest.approx(ndcg_score(gains, tied - 1e-3 * gains, k=k))
+    assert ndcg(tied, gains, k) < ndcg_score(gains, tied, k=k)
+    assert ndcg(gains, gains, k) == pytest.approx(1)
+    # A query for which nothing is right says nothing.
+    assert ndcg(np.r_[scores, scores[:1]], np.r_[gains, np.zeros((1, 40))], k) == pytest.approx(ndcg(scores, gains, k))
+
+
+def test_chance_ndcg_agrees_with_random_rankings() -> None:
+    rng = np.random.default_rng(5)
+    gains = rng.random((30, 20)) * (rng.random((30, 20)) < 0.2)
+    drawn = [ndcg(rng.random((30, 20)), gains) for _ in range(200)]
+    assert np.mean(drawn) == pytest.approx(chance_ndcg(gains), abs=0.01)
+
+
+def test_each_querys_own_photo_is_left_out() -> None:
+    assert without_own(np.arange(9).reshape(3, 3)).tolist() == [[1, 2], [3, 5], [6, 7]]
 
 
 def test_a_diverged_model_is_named_and_not_scored() -> None:

@@ -212,6 +212,8 @@ def test_the_real_table_gives_every_artefact_its_owner(tmp_path):
         "captioners/lstm/step_int8.bin": "05",
         "dual_encoder/classes/best_multimodal_model.pth": "04a",
         "dual_encoder/classes/image_encoder.xml": "05",
+        "fusion/weights.pt": "04b",
+        "fusion/fusion_int8.xml": "05",
         "dual_encoder/vector_db/faiss_index.bin": "06",
         "search/metrics.json": "06",
     }

@@ -1,0 +1,176 @@
+"""Fusion: a photo, a text, or both together become one vector of 128 numbers.
+
+What a frozen CNN sees in the photo and what a frozen sentence encoder reads in the text pass through a layer each,
+are laid side by side, and a last layer makes one vector of them. Where a side is missing, a learned vector stands in
+its place, so that a photo without a text, and a text without a photo, live in the same space as both together.
+Joining two kinds of input by concatenation: Ngiam et al., "Multimodal Deep Learning" (2011), which also trains with
+one of them left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from helpers.backbones import Backbone, load_backbone
+from helpers.files import InputError, atomic_path, read_json, write_json
+from helpers.sentence_encoder import WIDTH, embed_sentences
+
+WEIGHTS = "weights.pt"
+MADE_BY = "notebook 04b"
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """All that is needed to build the model again, and to see photos as it was trained on."""
+
+    backbone: str
+    photo_width: int  # numbers the backbone gives for a photo
+    text_width: int = WIDTH
+    side: int = 256  # numbers that each side is brought to
+    embedding: int = 128
+    photo_dropout: float = 0.5  # of what the backbone saw; texts vary by themselves, five to a photo
+    dropout: float = 0.1  # everywhere else
+
+
+class Fusion(nn.Module):
+    """Photo vectors, sentence vectors, and which of them are there -> unit vectors."""
+
+    def __init__(self, config: FusionConfig) -> None:
+        super().__init__()
+        self.config = config
+        # What training photos have on average, and how much they differ; set once, see `new_fusion`.
+        self.register_buffer("mean", torch.zeros(config.photo_width))
+        self.register_buffer("deviation", torch.ones(config.photo_width))
+        self.photo = nn.Linear(config.photo_width, config.side)
+        self.text = nn.Linear(config.text_width, config.side)
+        self.no_photo = nn.Parameter(torch.zeros(config.side))
+        self.no_text = nn.Parameter(torch.zeros(config.side))
+        self.photo_dropout = nn.Dropout(config.photo_dropout)
+        self.dropout = nn.Dropout(config.dropout)
+        self.join = nn.Linear(2 * config.side, config.embedding)
+
+    def forward(self, photos: Tensor, texts: Tensor, has_photo: Tensor, has_text: Tensor) -> Tensor:
+        """Photos (B, D), texts (B, 512), bool flags (B,) -> (B, embedding), L2-normalised.
+
+        Where a flag is False, the row of that side may hold any numbers: they do not count.
+        """
+        photo = F.relu(self.photo(self.photo_dropout((photos - self.mean) / self.deviation)))  # (B, side)
+        text = F.relu(self.text(self.dropout(texts * self.config.text_width**0.5)))  # (B, side)
+        photo = torch.where(has_photo[:, None], photo, self.no_photo)
+        text = torch.where(has_text[:, None], text, self.no_text)
+        joined = self.join(self.dropout(torch.cat([photo, text], dim=1)))  # (B, 2 * side) -> (B, embedding)
+        return F.normalize(joined, dim=1)
+
+
+class FusionEncoder(NamedTuple):
+    """A trained model with what it needs to see photos and read texts."""
+
+    model: Fusion
+
+    @property
+    def config(self) -> FusionConfig:
+        return self.model.config
+
+    def embed(
+        self, photos: np.ndarray | None = None, texts: Sequence[str] | np.ndarray | None = None, size: int = 1024
+    ) -> np.ndarray:
+        """Photos, texts, or photos with a text each -> float32 unit vectors (N, embedding).
+
+        Args:
+            photos: uint8 (N, S, S, 3) as `helpers.images.load_pixels` gives them, or their vectors from the
+                backbone, float32 (N, D); None: texts only.
+            texts: N texts, or their vectors from the sentence encoder, float32 (N, 512); None: photos only.
+            size: rows at a time.
+
+        Raises:
+            InputError: neither side is given, their numbers differ, or the vectors are of another backbone.
+        """
+        if photos is None and texts is None:
+            raise InputError("There is nothing to embed; give photos, texts, or both.")
+        if photos is not None and texts is not None and len(photos) != len(texts):
+            raise InputError(f"{len(photos):,} photos and {len(texts):,} texts do not pair; give one text a photo.")
+        photos = self._photo_vectors(photos)
+        if texts is not None and not isinstance(texts, np.ndarray):
+            texts = embed_sentences(texts)
+        count = len(photos if photos is not None else texts)
+        parts = [
+            embed_rows(self.model, *(None if side is None else side[start : start + size] for side in (photos, texts)))
+            for start in range(0, count, size)
+        ]
+        return np.concatenate(parts)
+
+    def _photo_vectors(self, photos: np.ndarray | None) -> np.ndarray | None:
+        if photos is not None and photos.dtype == np.uint8:
+            with torch.inference_mode():
+                parts = [_backbone(self.config.backbone)(part)[0] for part in torch.from_numpy(photos.copy()).split(32)]
+            photos = torch.cat(parts).numpy()
+        if photos is not None and photos.shape[1] != self.config.photo_width:
+            raise InputError(
+                f"The photo vectors have {photos.shape[1]:,} numbers and the model takes the "
+                f"{self.config.photo_width:,} of {self.config.backbone}; run {MADE_BY} again."
+            )
+        return photos
+
+
+@cache
+def _backbone(name: str) -> Backbone:
+    return load_backbone(name)
+
+
+@torch.inference_mode()
+def embed_rows(model: Fusion, photos: np.ndarray | None, texts: np.ndarray | None) -> np.ndarray:
+    """Photo vectors (B, D) and sentence vectors (B, 512), one of which may be None -> (B, embedding)."""
+    model.eval()
+    count = len(photos if photos is not None else texts)
+
+    def tensors(rows: np.ndarray | None, width: int) -> tuple[Tensor, Tensor]:
+        if rows is None:
+            return torch.zeros(count, width), torch.zeros(count, dtype=torch.bool)
+        return torch.from_numpy(np.array(rows, np.float32)), torch.ones(count, dtype=torch.bool)
+
+    photo, has_photo = tensors(photos, model.config.photo_width)
+    text, has_text = tensors(texts, model.config.text_width)
+    return model(photo, text, has_photo, has_text).numpy()
+
+
+def new_fusion(config: FusionConfig, vectors: np.ndarray, seed: int) -> FusionEncoder:
+    """An untrained encoder whose weights depend on `seed` alone, its scale set by training photos' `vectors` (N, D)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Fusion(config)
+    model.mean.copy_(torch.from_numpy(vectors.mean(axis=0)))
+    model.deviation.copy_(torch.from_numpy(vectors.std(axis=0) + 1e-3))  # a number that never changes divides by little
+    return FusionEncoder(model.eval())
+
+
+def save_fusion(folder: Path, encoder: FusionEncoder) -> None:
+    """Write config and weights into `folder`, each atomically, the weights last."""
+    write_json(folder / "config.json", asdict(encoder.config))
+    with atomic_path(folder / WEIGHTS) as temporary:
+        torch.save(encoder.model.state_dict(), temporary)
+
+
+def load_fusion(folder: Path) -> FusionEncoder:
+    """The encoder saved in `folder`, ready to embed.
+
+    Raises:
+        InputError: a file is missing, damaged, or belongs to another model.
+    """
+    settings = read_json(folder / "config.json", MADE_BY)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise InputError(f"{weights} does not exist; run {MADE_BY} first.")
+    try:
+        model = Fusion(FusionConfig(**settings))
+        model.load_state_dict(torch.load(weights, weights_only=True))
+    except Exception as error:  # a torn file or one of another model can fail in any way
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{folder} does not hold a usable fusion model ({reason}); run {MADE_BY} again.") from None
+    return FusionEncoder(model.eval())

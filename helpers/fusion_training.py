@@ -1,0 +1,287 @@
+"""Training the fusion model: batches of photos in two views each, triplet loss, the best epoch kept.
+
+A view is a photo with one of its captions, or only the one or the other, drawn anew each time: so a missing side is
+something the model has met. Views pull together when their photos share keywords (or are the same photo), and push
+apart when they share none; what lies between takes no part. After each epoch the validation photos are searched, and
+the epoch that ranks them best is kept. A killed run continues at its next epoch with the same result.
+"""
+
+import copy
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from helpers.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
+from helpers.encoder_training import TextDraw
+from helpers.environment import keep_freed_memory, progress
+from helpers.files import InputError, write_json
+from helpers.fusion import Fusion, FusionEncoder, save_fusion
+from helpers.keywords import overlap, shared_counts
+from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
+from helpers.retrieval import ndcg, retrieval_metrics, without_own
+from helpers.triplet import triplet_loss
+
+MODES = ("both", "photo", "text")  # which sides a view has
+GALLERIES = ("photo", "both")  # what is searched
+TRIPLETS = 10_000  # to judge by
+
+
+@dataclass(frozen=True)
+class FusionData:
+    """Photos as their backbone sees them, their captions as the sentence encoder reads them, and their keywords."""
+
+    vectors: np.ndarray  # float32 (N, D)
+    sentences: np.ndarray  # float32 (M, 512)
+    owners: np.ndarray  # int (M,), the photo of each caption
+    keywords: np.ndarray  # bool (N, K)
+    weights: np.ndarray  # float32 (K,), see `helpers.keywords.Vocabulary`
+
+
+@dataclass(frozen=True)
+class FusionSettings:
+    """What a training run is made of, beside model and data."""
+
+    epochs: int
+    batch: int = 128  # photos a step, two views of each
+    shared: int = 2  # keywords that two photos share at least to be a positive pair
+    alone: float = 2 / 3  # share of the views that are a photo or a text alone, half of them either
+    margin: float = 0.2  # in squared distance
+    learning_rate: float = 1e-3  # at the end of the warm-up
+    weight_decay: float = 0.01
+    warmup: float = 0.1  # share of the steps
+    seed: int = 42
+
+
+# --- Triplets and searches to judge by ---
+
+
+def draw_triplets(data: FusionData, count: int, shared: int, seed: int) -> np.ndarray:
+    """Captions (count, 3), each standing for its photo, too: anchor, positive, negative.
+
+    At random: an anchor, a photo that shares at least `shared` keywords with it (or as many as any two photos do, where
+    all share fewer), and a photo that shares none; then a caption of each.
+
+    Raises:
+        InputError: no photo of `data` has both.
+    """
+    rng = np.random.default_rng(seed)
+    photos = np.arange(len(data.keywords))
+    counts = shared_counts(data.keywords, data.keywords)
+    np.fill_diagonal(counts, 0)
+    positives, negatives = relations(data.keywords, photos, max(1, min(shared, counts.max())))
+    anchors = np.flatnonzero(positives.any(axis=1) & negatives.any(axis=1))
+    if not len(anchors):
+        raise InputError(
+            f"None of the {len(photos):,} photos shares keywords with one photo and none with another, so no triplet "
+            "can be drawn; give more photos."
+        )
+    chosen = rng.choice(anchors, count)
+    drawn = [(a, rng.choice(np.flatnonzero(positives[a])), rng.choice(np.flatnonzero(negatives[a]))) for a in chosen]
+    photos = np.array(drawn)  # (count, 3)
+    return TextDraw(data.owners)(photos.reshape(-1), rng).reshape(photos.shape)
+
+
+def embed_views(encoder: FusionEncoder, data: FusionData) -> dict[str, np.ndarray]:
+    """For each of MODES, the vectors (M, embedding) of all captions, or of their photos, or of both together."""
+    return {
+        "both": encoder.embed(data.vectors[data.owners], data.sentences),
+        "photo": encoder.embed(data.vectors)[data.owners],
+        "text": encoder.embed(None, data.sentences),
+    }
+
+
+def triplet_accuracy(views: np.ndarray, triplets: np.ndarray) -> float:
+    """Share of triplets (T, 3) of `views` (M, E) whose anchor is closer to the positive than to the negative.
+
+    Chance is 0.5; a tie counts as wrong.
+    """
+    anchor, positive, negative = views[triplets].swapaxes(0, 1)  # (T, E) each
+    return float(np.mean((anchor * positive).sum(axis=1) > (anchor * negative).sum(axis=1)))
+
+
+def search_scores(views: dict[str, np.ndarray], owners: np.ndarray, seed: int) -> dict[str, dict[str, np.ndarray]]:
+    """Every photo as a query for all others, in each mode: gallery -> mode of the query -> cosines (N, N).
+
+    The gallery is an album without captions ("photo") or one with a caption a photo ("both"). The caption that a query
+    has and the one that the photo has in the gallery are drawn at random, each by itself.
+    """
+    rng = np.random.default_rng(seed)
+    photos, draw = np.unique(owners), TextDraw(owners)
+    asked, stored = draw(photos, rng), draw(photos, rng)
+    return {
+        gallery: {mode: vectors[asked] @ views[gallery][stored].T for mode, vectors in views.items()}
+        for gallery in GALLERIES
+    }
+
+
+def evaluate(encoder: FusionEncoder, data: FusionData, triplets: np.ndarray, seed: int) -> dict[str, float]:
+    """All figures of `data`, flat.
+
+    Returns:
+        triplet_accuracy_<mode>; ndcg_<mode of the query>_in_<gallery>, each query's own photo left out; and
+        `retrieval_metrics` of captions alone against photos alone.
+    """
+    views = embed_views(encoder, data)
+    gains = without_own(overlap(data.keywords, data.keywords, data.weights))
+    figures = {f"triplet_accuracy_{mode}": triplet_accuracy(vectors, triplets) for mode, vectors in views.items()}
+    for gallery, scores in search_scores(views, data.owners, seed).items():
+        figures |= {f"ndcg_{mode}_in_{gallery}": ndcg(without_own(found), gains) for mode, found in scores.items()}
+    return figures | retrieval_metrics(encoder.embed(data.vectors), views["text"], data.owners)
+
+
+def selection_score(figures: dict[str, float]) -> float:
+    """The one number by which epochs are compared: the mean nDCG of all searches."""
+    return float(np.mean([value for name, value in figures.items() if name.startswith("ndcg")]))
+
+
+# --- Training ---
+
+
+def train_fusion(
+    encoder: FusionEncoder, train: FusionData, val: FusionData, settings: FusionSettings, folder: Path
+) -> tuple[FusionEncoder, dict[str, Any]]:
+    """Train a copy of `encoder` and publish its best epoch in `folder`; until then only a checkpoint is written there.
+
+    Args:
+        encoder: an untrained encoder to start from, or a trained one to continue from.
+        train: what to learn from.
+        val: what to choose the epoch by.
+        settings: the recipe.
+        folder: where `load_fusion` finds the result, beside history.json.
+
+    Returns:
+        The encoder with the weights of its best epoch, and the history: `epochs` (a mapping each), best_epoch (from
+        1), train_seconds, parameters.
+
+    Raises:
+        InputError: the loss is no longer a number, or there are too few photos or epochs.
+    """
+    if settings.epochs < 1:
+        raise InputError(f"{settings.epochs} epochs train nothing; give at least 1.")
+    if len(train.vectors) < 3:
+        raise InputError(f"{len(train.vectors)} training photos are too few for a triplet; give at least 3.")
+    keep_freed_memory()
+    run = fingerprint_run(
+        settings=asdict(settings),
+        config=asdict(encoder.config),
+        start=torch.cat([weight.detach().flatten() for weight in encoder.model.state_dict().values()]),
+        **{f"train_{name}": value for name, value in vars(train).items()},
+        **{f"val_{name}": value for name, value in vars(val).items()},
+    )
+    training = _Training(encoder.model, train, settings)
+    triplets = draw_triplets(val, TRIPLETS, settings.shared, settings.seed)
+    state = load_checkpoint(folder / CHECKPOINT, run)
+    if state is not None:
+        training.load_state(state)
+        print(f"Continuing after epoch {len(training.epochs)} of {settings.epochs}.")
+    for epoch in progress(range(len(training.epochs), settings.epochs), "training", unit="epoch"):
+        training.run_epoch(epoch, val, triplets)
+        save_checkpoint(folder / CHECKPOINT, run, training.state())
+
+    trained, history = training.finish()
+    write_json(folder / "history.json", history)
+    save_fusion(folder, trained)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return trained, history
+
+
+def draw_sides(count: int, alone: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """For `count` views, which have a photo and which a text; a share of `alone` lacks one of them."""
+    place = rng.random(count)
+    return place >= alone / 2, (place < alone / 2) | (place >= alone)
+
+
+def relations(keywords: np.ndarray, photos: np.ndarray, shared: int) -> tuple[np.ndarray, np.ndarray]:
+    """Keywords (B, K) of views and the number (B,) of their photo -> positives and negatives, bool (B, B).
+
+    Positives share at least `shared` keywords, or are of the same photo; negatives have keywords and share none.
+    """
+    counts = shared_counts(keywords, keywords)
+    some = keywords.any(axis=1)
+    same = photos[:, None] == photos[None, :]
+    positives = ((counts >= shared) | same) & ~np.eye(len(photos), dtype=bool)
+    negatives = (counts == 0) & some[:, None] & some[None, :]
+    return positives, negatives
+
+
+class _Training:
+    """Everything that an epoch changes, and the epoch itself."""
+
+    def __init__(self, model: Fusion, data: FusionData, settings: FusionSettings) -> None:
+        self.model = copy.deepcopy(model)
+        self.data, self.settings = data, settings
+        self.draw = TextDraw(data.owners)
+        self.optimizer = adamw(self.model.parameters(), settings.learning_rate, settings.weight_decay)
+        self.epochs: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {"score": -1.0}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epochs": self.epochs,
+            "best": self.best,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epochs, self.best = state["epochs"], state["best"]
+
+    def run_epoch(self, epoch: int, val: FusionData, triplets: np.ndarray) -> None:
+        started = time.perf_counter()
+        rng = seed_epoch(self.settings.seed, epoch)
+        order = rng.permutation(len(self.data.vectors))
+        # Batches of equal size: a small last one would have fewer pairs and negatives.
+        batches = np.array_split(order, max(1, round(len(order) / self.settings.batch)))
+        steps = self.settings.epochs * len(batches)
+        self.model.train()
+        losses = []
+        for number, rows in enumerate(batches):
+            rate = warmup_cosine(epoch * len(batches) + number, steps, self.settings.warmup)
+            set_learning_rate(self.optimizer, self.settings.learning_rate * rate)
+            losses.append(self.step(rows, rng))
+        seconds = time.perf_counter() - started
+        figures = evaluate(FusionEncoder(self.model), val, triplets, self.settings.seed)
+        self.epochs.append({"train_loss": float(np.mean(losses)), "seconds": seconds} | figures)
+        if selection_score(figures) > self.best["score"]:
+            self.best = {
+                "score": selection_score(figures),
+                "epoch": epoch + 1,
+                "model": copy.deepcopy(self.model.state_dict()),
+            }
+
+    def step(self, rows: np.ndarray, rng: np.random.Generator) -> float:
+        """One batch: photos `rows` of the data in two views each; returns the loss."""
+        photos = np.repeat(rows, 2)  # (B,)
+        captions = self.draw(photos, rng)
+        has_photo, has_text = draw_sides(len(photos), self.settings.alone, rng)
+        vectors = self.model(
+            torch.from_numpy(self.data.vectors[photos]),
+            torch.from_numpy(self.data.sentences[captions]),
+            torch.from_numpy(has_photo),
+            torch.from_numpy(has_text),
+        )  # (B, embedding)
+        positives, negatives = relations(self.data.keywords[photos], photos, self.settings.shared)
+        loss = triplet_loss(vectors, torch.from_numpy(positives), torch.from_numpy(negatives), self.settings.margin)
+        if not loss.isfinite():
+            raise InputError("The triplet loss is no longer a number; use a lower learning rate.")
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def finish(self) -> tuple[FusionEncoder, dict[str, Any]]:
+        """The encoder of the best epoch, and the history."""
+        model = Fusion(self.model.config)
+        model.load_state_dict(self.best["model"])
+        return FusionEncoder(model.eval()), {
+            "epochs": self.epochs,
+            "best_epoch": self.best["epoch"],
+            "train_seconds": round(sum(row["seconds"] for row in self.epochs), 1),
+            "parameters": sum(weight.numel() for weight in model.parameters()),
+        }
