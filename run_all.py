@@ -48,11 +48,13 @@ STAGES = (  # notebook, the stages whose files it reads, its folder, what it wri
     Stage(NOTEBOOKS / "04c_pretrained_towers.ipynb", ("01", "02", "03b"), "pretrained_encoder"),
     Stage(
         NOTEBOOKS / "05_openvino.ipynb",
-        ("01", "02", "03a", "03b", "03c", "04a"),
+        ("01", "02", "03a", "03b", "03c", "04a", "04b", "04c"),
         "openvino",
         also=("*.xml", "*.bin"),
     ),
-    Stage(NOTEBOOKS / "06_search.ipynb", ("01", "03b", "04a", "05"), "search", also=("*/vector_db/*",)),
+    Stage(
+        NOTEBOOKS / "06_search.ipynb", ("01", "02", "03b", "04a", "04b", "04c", "05"), "search", also=("*/vector_db/*",)
+    ),
 )
 PATHS = {"captions_folder", "classes_folder", "descriptions_file", "own_photo"}  # what the user has, anywhere
 

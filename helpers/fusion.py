@@ -78,6 +78,19 @@ class FusionEncoder(NamedTuple):
     def config(self) -> FusionConfig:
         return self.model.config
 
+    @property
+    def photo_size(self) -> int:
+        """Pixels a side of the photos that `embed` takes."""
+        return _backbone(self.config.backbone).photo_size
+
+    def embed_photos(self, pixels: np.ndarray) -> np.ndarray:
+        """Photos without a text: uint8 (N, S, S, 3) -> float32 unit vectors (N, embedding)."""
+        return self.embed(pixels)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts without a photo -> float32 unit vectors (N, embedding)."""
+        return self.embed(texts=texts)
+
     def embed(
         self, photos: np.ndarray | None = None, texts: Sequence[str] | np.ndarray | None = None, size: int = 1024
     ) -> np.ndarray:

@@ -143,14 +143,20 @@ def summary_data(photos: Sequence[Photo], looks: Sequence[Features], sentences: 
         looks: features of the photos, and of their mirror images if there are any.
         sentences: (M, W) vectors of the captions.
     """
-    rows = looks[0].rows([photo.id for photo in photos])
+    summaries = view_summaries(looks, [photo.id for photo in photos])
+    owners = np.repeat(np.arange(len(photos)), [len(photo.captions) for photo in photos])
+    return SummaryData(summaries, np.asarray(sentences), np.arange(len(photos)), owners)
+
+
+def view_summaries(looks: Sequence[Features], ids: Sequence[str]) -> np.ndarray:
+    """Features of photos, and of their mirror images if there are any -> float16 (N, V, 2, C), a row for each id."""
+    rows = looks[0].rows(ids)
     summaries = np.empty((len(rows), len(looks), 2, looks[0].grid.shape[2]), np.float16)
     for view, features in enumerate(looks):
         for start in range(0, len(rows), 256):  # some at a time: the grids stay on disk
             grid = torch.from_numpy(features.grid[rows[start : start + 256]].astype(np.float32))
             summaries[start : start + 256, view] = summarise(grid).numpy()
-    owners = np.repeat(np.arange(len(photos)), [len(photo.captions) for photo in photos])
-    return SummaryData(summaries, np.asarray(sentences), np.arange(len(photos)), owners)
+    return summaries
 
 
 def load_pretrained_pair(folder: Path) -> PretrainedPair:

@@ -86,6 +86,10 @@ class Profile:
     calibration_photos: int = 64  # training photos that show the range of what flows through the graphs
     judged_photos: int = 200  # validation photos whose captions are scored in each precision
 
+    # 06: search.
+    search_model: str = "pretrained"  # scratch, pretrained or fusion
+    compare_with_clip: bool = False
+
     @property
     def data(self) -> Path:
         """Folder of the downloads and of the drawn sample."""

@@ -15,7 +15,9 @@ from PIL import Image
 
 from helpers.dual_encoder import EncoderPair
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
+from helpers.fusion import FusionEncoder
 from helpers.images import resize_photo
+from helpers.pretrained_encoder import PretrainedPair
 
 MADE_BY = "notebook 06_search"
 
@@ -153,17 +155,21 @@ class SearchIndex:
         return np.ascontiguousarray(vectors / lengths)
 
 
-def query_vector(pair: EncoderPair, text: str | None = None, photo: Image.Image | None = None) -> np.ndarray:
-    """One query (D,) from a text, a photo, or both: then the direction midway between the two.
+def query_vector(
+    pair: EncoderPair | PretrainedPair | FusionEncoder, text: str | None = None, photo: Image.Image | None = None
+) -> np.ndarray:
+    """One query (D,) from a text, a photo, or both: joined by a fusion model, else the direction midway.
 
     Raises:
         InputError: neither is given, or the text has no words.
     """
-    sides = []
-    if text is not None:
-        sides.append(pair.embed_texts([text])[0])
-    if photo is not None:
-        sides.append(pair.embed_photos(np.array(resize_photo(photo, pair.photo_size))[None])[0])
-    if not sides:
+    if text is None and photo is None:
         raise InputError("A query needs a text, a photo or both; give at least one.")
-    return np.mean(sides, axis=0)  # (D,)
+    pixels = None if photo is None else np.array(resize_photo(photo, pair.photo_size))[None]  # (1, S, S, 3)
+    if photo is None:
+        return pair.embed_texts([text])[0]
+    if text is None:
+        return pair.embed_photos(pixels)[0]
+    if isinstance(pair, FusionEncoder):
+        return pair.embed(pixels, [text])[0]
+    return np.mean([pair.embed_texts([text])[0], pair.embed_photos(pixels)[0]], axis=0)  # (D,)

@@ -52,6 +52,8 @@ SMALL = {
     "class_epochs": 1,
     "class_photo_size": 64,
     "fusion_epochs": 1,
+    "pretrained_epochs": 1,
+    "reranked_photos": 3,
     "calibration_photos": 8,
     "judged_photos": 6,
     "threads": 1,  # the models are too small to share, and other work may be under way
@@ -71,9 +73,11 @@ def test_a_stage_needs_the_stages_whose_files_its_notebook_loads(stage):
         "load_features": {"02"},
         "load_dual_encoder": {"04a"},
         "load_fusion": {"04b"},
+        "load_pretrained_pair": {"04c"},
         "load_openvino_captioner": {"05"},
         "load_openvino_pair": {"04a", "05"},
         "load_openvino_fusion": {"04b", "05"},
+        "load_openvino_pretrained_pair": {"04c", "05"},
     }
     source = "\n".join(source for source, _ in code_cells(stage.notebook))
     loaded = set().union(*(written for name, written in loaders.items() if re.search(rf"\b{name}\(", source)))
@@ -191,7 +195,7 @@ def test_the_fusion_model_takes_photos_texts_and_both(chain, manifest, features)
     for found in views:
         assert found.shape == (len(photos), 128)
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
-    pixels = load_pixels([photo.path for photo in photos], 224)
+    pixels = load_pixels([photo.path for photo in photos], encoder.photo_size)
     assert (encoder.embed(pixels) * views[1]).sum(axis=1).min() > 0.999
 
 
@@ -257,6 +261,9 @@ PROMISED = {
     "dual_encoder": "split gallery i2t_r1 i2t_r5 i2t_r10 t2i_r1 t2i_r5 t2i_r10 median_rank_i2t median_rank_t2i "
     "train_seconds parameters t2i_p10 i2i_p10 map",
     "dual_encoder/classes": "split gallery t2i_p10 i2i_p10 map train_seconds parameters",
+    "pretrained_encoder": "split gallery i2t_r1 i2t_r5 i2t_r10 t2i_r1 t2i_r5 t2i_r10 median_rank_i2t median_rank_t2i "
+    "train_seconds parameters",
+    "pretrained_encoder/classes": "split gallery t2i_p10 i2i_p10 map train_seconds parameters",
     "fusion": "split gallery i2t_r1 i2t_r5 i2t_r10 t2i_r1 t2i_r5 t2i_r10 median_rank_i2t median_rank_t2i "
     "triplet_accuracy ndcg train_seconds parameters",
 }
@@ -309,11 +316,12 @@ def test_a_second_run_does_nothing(chain):
     ("setting", "expected"),
     [
         ({"encoder_batch": 16}, "04a 05 06"),
-        ({"fusion_batch": 16}, "04b"),
-        ({"caption_batch": 16}, "03a 03b 03c 05 06"),
+        ({"fusion_batch": 16}, "04b 05 06"),
+        ({"pretrained_batch": 16}, "04c 05 06"),
+        ({"caption_batch": 16}, "03a 03b 03c 04c 05 06"),
         ({"transformer_layers": 1}, "03c 05 06"),
         ({"judged_photos": 5}, "05 06"),
-        ({"scenes": 61}, "01 02 03a 03b 03c 04a 04b 05 06"),
+        ({"scenes": 61}, "01 02 03a 03b 03c 04a 04b 04c 05 06"),
         ({"threads": 2}, ""),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else None,
