@@ -194,11 +194,12 @@ def train_captioner(
     optimizer = adamw(model.parameters(), settings.learning_rate, settings.weight_decay, pretrained=tail)
     history: History = []
     best: dict[str, Any] = {}
+    likelihood: dict[str, Any] | None = None  # the best weights of the first stage, once the second has begun
     state = load_checkpoint(folder / CHECKPOINT, run)
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        history, best = state["history"], state["best"]
+        history, best, likelihood = state["history"], state["best"], state["likelihood"]
         print(f"continuing after epoch {len(history)}")
 
     reward: CiderReward | None = None
@@ -208,6 +209,7 @@ def train_captioner(
         if stage == "self-critical":
             reward = reward or CiderReward(train.captions)
             if history[-1]["stage"] != stage:  # the second stage starts from the best of the first
+                likelihood = best
                 model.load_state_dict(best)
                 optimizer = adamw(
                     model.parameters(), settings.self_critical_rate, settings.weight_decay, pretrained=tail
@@ -229,12 +231,18 @@ def train_captioner(
         save_checkpoint(
             folder / CHECKPOINT,
             run,
-            {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "best": best},
+            {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "history": history,
+                "best": best,
+                "likelihood": likelihood,
+            },
         )
 
     model.load_state_dict(best)
     model.eval()
-    save_captioner(folder, captioner, history)
+    save_captioner(folder, captioner, history, likelihood)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return history
 

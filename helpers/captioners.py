@@ -5,6 +5,10 @@
 
 The folder holds `weights.pt`, `config.json`, `tokenizer.json` and `history.json`. `config.json` names the weights it
 was written with, so that files of two trainings cannot be mixed up unnoticed.
+
+A captioner that was rewarded for CIDEr-D writes better captions, but its probabilities are no longer those of what
+people write: it puts nearly all on a few sentences. Where probabilities matter, the weights from before that stage do
+better; they are kept in `likelihood.pt`.
 """
 
 from collections.abc import Sequence
@@ -29,6 +33,7 @@ from helpers.images import load_photo, resize_photo
 from helpers.text import Tokenizer, load_tokenizer
 
 WEIGHTS = "weights.pt"
+LIKELIHOOD = "likelihood.pt"  # there only if there was a self-critical stage
 MODELS = {
     "lstm": (LSTMConfig, LSTMCaptioner),
     "attention": (AttentionConfig, AttentionCaptioner),
@@ -149,18 +154,31 @@ def features_of(kind: str, features: Features) -> np.ndarray:
     return features.vectors if LOOKS_AT[kind] == "vectors" else features.grid
 
 
-def save_captioner(folder: Path, captioner: Captioner, history: Sequence[dict[str, float]]) -> None:
+def save_captioner(
+    folder: Path,
+    captioner: Captioner,
+    history: Sequence[dict[str, float]],
+    likelihood: dict[str, Tensor] | None = None,
+) -> None:
     """Write `captioner` into `folder` as one artefact, replacing the one that is there.
 
-    Each file is replaced at once and `config.json` last; it carries the fingerprint of the weights, by which
-    `load_captioner` notices a replacement that was interrupted half-way.
+    `likelihood` are the weights from before the self-critical stage, if there was one. Each file is replaced at once
+    and `config.json` last; it carries the fingerprints of the weights, by which `load_captioner` notices a replacement
+    that was interrupted half-way.
     """
     with atomic_path(folder / WEIGHTS) as temporary:
         torch.save(captioner.model.state_dict(), temporary)
+    if likelihood is None:
+        (folder / LIKELIHOOD).unlink(missing_ok=True)
+    else:
+        with atomic_path(folder / LIKELIHOOD) as temporary:
+            torch.save(likelihood, temporary)
     captioner.tokenizer.save(folder)
     write_json(folder / "history.json", list(history))
     config = {name: getattr(captioner, name) for name in ("kind", "backbone", "max_length", "beam", "length_power")}
     config |= {"model": asdict(captioner.model.config), "weights": weights_fingerprint(folder)}
+    if likelihood is not None:
+        config["likelihood"] = fingerprint_files([folder / LIKELIHOOD])
     write_json(folder / "config.json", config)
 
 
@@ -169,8 +187,13 @@ def weights_fingerprint(folder: Path) -> str:
     return fingerprint_files([folder / WEIGHTS])
 
 
-def load_captioner(folder: Path) -> Captioner:
+def load_captioner(folder: Path, likelihood: bool = False) -> Captioner:
     """The captioner that `save_captioner` wrote, ready to use.
+
+    Args:
+        folder: where it is.
+        likelihood: take the weights from before the self-critical stage, whose probabilities are those of what
+            people write; the same weights, if there was no such stage.
 
     Raises:
         InputError: a file is missing, damaged, or belongs to another model.
@@ -178,11 +201,13 @@ def load_captioner(folder: Path) -> Captioner:
     config: dict[str, Any] = read_json(folder / "config.json", made_by="the notebook that trains this captioner")
     tokenizer = load_tokenizer(folder)
     try:
-        if weights_fingerprint(folder) != config.pop("weights"):
-            raise InputError("config.json and weights.pt come from different trainings")
+        weights, earlier = config.pop("weights"), config.pop("likelihood", None)
+        name, expected = (LIKELIHOOD, earlier) if likelihood and earlier else (WEIGHTS, weights)
+        if fingerprint_files([folder / name]) != expected:
+            raise InputError(f"config.json and {name} come from different trainings")
         settings, build = MODELS[config["kind"]]
         model = build(settings(**config.pop("model")))
-        model.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        model.load_state_dict(torch.load(folder / name, map_location="cpu", weights_only=True))
         return Captioner(model=model.eval(), tokenizer=tokenizer, **config)
     except Exception as error:  # files that were cut short or edited can fail in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

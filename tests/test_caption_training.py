@@ -140,8 +140,11 @@ def test_the_published_captioner_is_the_best_epoch(tmp_path: Path) -> None:
     loaded = load_captioner(tmp_path)
     assert caption_training.validate(loaded, val)["cider_d"] == pytest.approx(best["cider_d"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "config.json", "history.json", "tokenizer.json", "weights.pt",
+        "config.json", "history.json", "likelihood.pt", "tokenizer.json", "weights.pt",
     ]  # fmt: skip
+    before = load_captioner(tmp_path, likelihood=True)  # the best of the first stage
+    first = max(epoch["cider_d"] for epoch in history if epoch["stage"] == "cross-entropy")
+    assert caption_training.validate(before, val)["cider_d"] == pytest.approx(first)
     assert {"epoch", "train_loss", "val_loss", "cider_d", "tokens_per_second", "train_seconds"} <= set(history[0])
     assert [epoch["stage"] for epoch in history] == 3 * ["cross-entropy"] + 2 * ["self-critical"]
     assert {"train_reward", "val_loss", "cider_d", "train_seconds"} <= set(history[-1])
@@ -241,6 +244,9 @@ def test_a_killed_training_ends_with_the_same_weights(
     expected, found = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert not (tmp_path / "killed" / "checkpoint.pt").exists()
+    # The weights from before the self-critical stage too, in whichever stage it was killed.
+    expected, found = (load_captioner(tmp_path / name, likelihood=True) for name in ("whole", "killed"))
+    assert torch.equal(expected.model.words.weight, found.model.words.weight)
 
 
 def test_a_checkpoint_of_another_run_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

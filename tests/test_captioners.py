@@ -90,6 +90,19 @@ def test_files_of_two_trainings_are_not_mixed(captioner: Captioner, tmp_path: Pa
         load_captioner(tmp_path / "one")
 
 
+def test_weights_for_likelihoods_are_kept_beside_those_for_captions(captioner: Captioner, tmp_path: Path) -> None:
+    other = new_captioner("lstm", captioner.tokenizer, 1280, "efficientnet_lite0", 12, seed=7, embedding=8, hidden=16)
+    save_captioner(tmp_path, captioner, [], likelihood=other.model.state_dict())
+    assert torch.equal(load_captioner(tmp_path).model.output.weight, captioner.model.output.weight)
+    assert torch.equal(load_captioner(tmp_path, likelihood=True).model.output.weight, other.model.output.weight)
+    (tmp_path / "likelihood.pt").write_bytes((tmp_path / "weights.pt").read_bytes())
+    with pytest.raises(InputError, match=r"likelihood.pt come from different trainings"):
+        load_captioner(tmp_path, likelihood=True)
+    save_captioner(tmp_path, captioner, [])  # trained again, without the second stage
+    assert not (tmp_path / "likelihood.pt").exists()
+    assert torch.equal(load_captioner(tmp_path, likelihood=True).model.output.weight, captioner.model.output.weight)
+
+
 def test_unknown_kind_and_missing_grid_are_named(captioner: Captioner) -> None:
     with pytest.raises(InputError, match="no captioner 'gru'"):
         new_captioner("gru", captioner.tokenizer, 4, "vgg16", 9)
