@@ -12,15 +12,18 @@ sets the file aside instead of continuing from it.
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
-from helpers.files import atomic_path
+from helpers.files import InputError, atomic_path, read_json
 
 CHECKPOINT = "checkpoint.pt"
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def fingerprint_run(**parts: Any) -> str:
@@ -73,3 +76,22 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     path.replace(aside)
     print(f"The checkpoint {path} {reason}: set aside as {aside.name}; training starts from the beginning.")
     return None
+
+
+def load_trained(weights: Path, made_by: str, what: str, build: Callable[[dict[str, Any]], Model]) -> Model:
+    """A finished model in evaluation mode: `build` of the settings in config.json, with `weights` from the same folder.
+
+    Raises:
+        InputError: a file is missing, damaged, or belongs to another model than `what`, as `made_by` writes it.
+    """
+    folder = weights.parent
+    settings = read_json(folder / "config.json", made_by)
+    if not weights.is_file():
+        raise InputError(f"{weights} does not exist; run {made_by} first.")
+    try:
+        model = build(settings)
+        model.load_state_dict(torch.load(weights, weights_only=True))
+    except Exception as error:  # a torn file or one of another model can fail in any way
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{folder} does not hold {what} ({reason}); run {made_by} again.") from None
+    return model.eval()

@@ -11,14 +11,15 @@ The towers know nothing of each other, so photos are embedded once and each quer
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.files import InputError, atomic_path, read_json, write_json
+from helpers.checkpoints import load_trained
+from helpers.files import atomic_path, write_json
 from helpers.text import Tokenizer, load_tokenizer
 
 WEIGHTS = "best_multimodal_model.pth"
@@ -172,15 +173,9 @@ def load_dual_encoder(folder: Path) -> EncoderPair:
     Raises:
         InputError: a file is missing, damaged, or belongs to another model.
     """
-    settings = read_json(folder / "config.json", MADE_BY)
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise InputError(f"{weights} does not exist; run {MADE_BY} first.")
-    try:
-        config = DualEncoderConfig(**settings | {"channels": tuple(settings["channels"])})
-        model = DualEncoder(config)
-        model.load_state_dict(torch.load(weights, weights_only=True))
-    except Exception as error:  # a torn file or one of another model can fail in any way
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{folder} does not hold a usable dual encoder ({reason}); run {MADE_BY} again.") from None
-    return EncoderPair(model.to(memory_format=torch.channels_last).eval(), load_tokenizer(folder))
+
+    def build(settings: dict[str, Any]) -> DualEncoder:
+        return DualEncoder(DualEncoderConfig(**settings | {"channels": tuple(settings["channels"])}))
+
+    model = load_trained(folder / WEIGHTS, MADE_BY, "a usable dual encoder", build)
+    return EncoderPair(model.to(memory_format=torch.channels_last), load_tokenizer(folder))

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.backbones import Backbone, load_backbone
-from helpers.files import InputError, atomic_path, read_json, write_json
+from helpers.checkpoints import load_trained
+from helpers.files import InputError, atomic_path, write_json
 from helpers.sentence_encoder import WIDTH, embed_sentences
 
 WEIGHTS = "weights.pt"
@@ -176,14 +177,7 @@ def load_fusion(folder: Path) -> FusionEncoder:
     Raises:
         InputError: a file is missing, damaged, or belongs to another model.
     """
-    settings = read_json(folder / "config.json", MADE_BY)
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise InputError(f"{weights} does not exist; run {MADE_BY} first.")
-    try:
-        model = Fusion(FusionConfig(**settings))
-        model.load_state_dict(torch.load(weights, weights_only=True))
-    except Exception as error:  # a torn file or one of another model can fail in any way
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{folder} does not hold a usable fusion model ({reason}); run {MADE_BY} again.") from None
-    return FusionEncoder(model.eval())
+    model = load_trained(
+        folder / WEIGHTS, MADE_BY, "a usable fusion model", lambda settings: Fusion(FusionConfig(**settings))
+    )
+    return FusionEncoder(model)

@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.backbones import Backbone, load_backbone
+from helpers.checkpoints import load_trained
 from helpers.datasets import Photo
 from helpers.dual_encoder import WEIGHTS, in_batches
 from helpers.encoder_training import EncoderSettings, PairData
 from helpers.features import Features
-from helpers.files import InputError, atomic_path, read_json, write_json
+from helpers.files import atomic_path, write_json
 from helpers.sentence_encoder import embed_sentences
 
 MADE_BY = "notebook 04c"
@@ -165,14 +166,10 @@ def load_pretrained_pair(folder: Path) -> PretrainedPair:
     Raises:
         InputError: a file is missing, damaged, or belongs to another model.
     """
-    settings = read_json(folder / "config.json", MADE_BY)
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise InputError(f"{weights} does not exist; run {MADE_BY} first.")
-    try:
-        model = PretrainedEncoder(PretrainedConfig(**settings))
-        model.load_state_dict(torch.load(weights, weights_only=True))
-    except Exception as error:  # a torn file or one of another model can fail in any way
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{folder} does not hold usable pretrained towers ({reason}); run {MADE_BY} again.") from None
-    return PretrainedPair(model.eval(), load_backbone(model.config.backbone))
+    model = load_trained(
+        folder / WEIGHTS,
+        MADE_BY,
+        "usable pretrained towers",
+        lambda settings: PretrainedEncoder(PretrainedConfig(**settings)),
+    )
+    return PretrainedPair(model, load_backbone(model.config.backbone))
