@@ -69,7 +69,9 @@ def export_captioner(captioner: Captioner, folder: Path, features: np.ndarray, c
 class OpenVINODualEncoder(nn.Module):
     """An exported dual encoder behind the interface of the PyTorch one."""
 
-    def __init__(self, folder: Path, config: DualEncoderConfig, precision: str, arithmetic: str) -> None:
+    def __init__(
+        self, folder: Path, config: DualEncoderConfig | PretrainedConfig, precision: str, arithmetic: str
+    ) -> None:
         super().__init__()
         self.config = config
         weights = fingerprint_files([folder / dual_encoder.WEIGHTS])
@@ -123,23 +125,12 @@ class OpenVINOBackbone(nn.Module):
         return self._graph(photos)
 
 
-class OpenVINOPretrainedEncoder(nn.Module):
-    """The exported layers of a pretrained pair behind the interface of the PyTorch ones."""
-
-    def __init__(self, folder: Path, config: PretrainedConfig, precision: str, arithmetic: str) -> None:
-        super().__init__()
-        self.config = config
-        weights = fingerprint_files([folder / dual_encoder.WEIGHTS])
-        self.image = Graph(read_graph(graph_path(folder / "image_encoder.xml", precision), weights), arithmetic)
-        self.text = Graph(read_graph(graph_path(folder / "text_encoder.xml", precision), weights), arithmetic)
+class OpenVINOPretrainedEncoder(OpenVINODualEncoder):
+    """The exported layers of a pretrained pair: graphs of the same names, which see photos as summaries."""
 
     def encode_image(self, views: Tensor) -> Tensor:
         """Summaries of views (B, V, 2, C) -> (B, E), unit length."""
-        return self.image(views.float())[0]
-
-    def encode_text(self, sentences: Tensor) -> Tensor:
-        """Sentence vectors (B, W) -> (B, E), unit length."""
-        return self.text(sentences)[0]
+        return super().encode_image(views.float())  # they are kept in 16 bits
 
 
 def load_openvino_pretrained_pair(
