@@ -113,14 +113,17 @@ def _fill(
 
     queue = ov.AsyncInferQueue(_compile(backbone))
     queue.set_callback(store)
-    for row, pixels in _decoded(photos, backbone.photo_size, done):
-        pixels = np.ascontiguousarray(pixels[None, :, ::-1]) if mirrored else pixels[None]
-        queue.start_async({0: pixels}, row)  # waits while all requests are busy
-        if (row + 1) % _CHUNK == 0 or row + 1 == len(photos):
-            queue.wait_all()
-            vectors.flush()
-            grid.flush()
-            write_json(partial / "progress.json", provenance | {"done": row + 1})
+    try:
+        for row, pixels in _decoded(photos, backbone.photo_size, done):
+            pixels = np.ascontiguousarray(pixels[None, :, ::-1]) if mirrored else pixels[None]
+            queue.start_async({0: pixels}, row)  # waits while all requests are busy
+            if (row + 1) % _CHUNK == 0 or row + 1 == len(photos):
+                queue.wait_all()
+                vectors.flush()
+                grid.flush()
+                write_json(partial / "progress.json", provenance | {"done": row + 1})
+    finally:
+        queue.wait_all()  # a queue that goes away while a request still runs ends the process
 
 
 def load_features(folder: Path, backbone_name: str, mirrored: bool = False) -> Features:

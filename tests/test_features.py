@@ -186,6 +186,16 @@ def test_torn_photo_is_named(tmp_path: Path, photos: list[Item]) -> None:
         extract_features(photos, colour_backbone(), tmp_path / "f")
 
 
+def test_torn_photo_is_named_while_the_network_is_still_busy(tmp_path: Path, photos: list[Item]) -> None:
+    """A queue thrown away while one of its requests ran took the whole process with it, not every time."""
+    for row in 4 * [*range(1, len(photos))]:
+        whole = photos[row].path.read_bytes()
+        photos[row].path.write_bytes(b"")
+        with pytest.raises(InputError, match=rf"{row}\.png is empty"):
+            extract_features(photos, colour_backbone(), tmp_path / "f")
+        photos[row].path.write_bytes(whole)
+
+
 def test_nearest_is_by_angle_not_length() -> None:
     vectors = np.array([[1, 0], [0, 1], [5, 0.1], [1, 1], [-1, 0]], np.float32)
     assert nearest(vectors, 0, 3).tolist() == [2, 3, 1]
