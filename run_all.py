@@ -9,17 +9,22 @@ A stage is up to date while its code, the helpers it imports, its parameters, th
 reads and the files it wrote are as they were when it last succeeded; helpers/freshness.py compares them, and
 helpers/notebook_runner.py runs one notebook. What is known of each stage's last success lies in
 outputs/<profile>/run_state.json.
+
+Stages that do not need each other run side by side, each on its share of the cores: small models gain little from a
+second core, and half of a notebook is imports, pictures and scoring on one.
 """
 
 import argparse
 import ast
 import sys
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from helpers.environment import project_root
+from helpers.environment import available_cores, can_pin, cores, pin_thread, project_root
 from helpers.files import InputError, write_json
 from helpers.freshness import (
     Record,
@@ -69,6 +74,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; repeatable")
     parser.add_argument("--list", action="store_true", help="say what would run, and why, and run nothing")
     parser.add_argument("--keep-going", action="store_true", help="after a failure, run what does not depend on it")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=min(2, cores()) if can_pin() else 1,
+        help="stages side by side, at most (default: %(default)s; 1 takes the least memory)",
+    )
     return parser.parse_args(argv)
 
 
@@ -154,13 +165,53 @@ def stage_result(stage: Stage, status: str, record: Record, **more: Any) -> Stag
     return StageResult(name=stage.name, folder=stage.folder, status=status, **(known | more))
 
 
+@dataclass
+class Running:
+    """A stage under way."""
+
+    stage: Stage
+    facts: Record
+    why: str
+    progress: Progress
+    copy: Path
+
+
+def all_needs(stage: Stage, stages: Sequence[Stage]) -> set[str]:
+    """Short names of the stages that `stage` needs, and of those that they need, and so on."""
+    needs = set(stage.needs)
+    for earlier in stages:
+        if earlier.short in needs:
+            needs |= all_needs(earlier, stages)
+    return needs
+
+
+def cores_of(stage: Stage, chosen: Sequence[Stage], stages: Sequence[Stage], jobs: int) -> list[list[int]]:
+    """The sets of cores that `stage` may have: a share, if another chosen stage could run beside it, else all.
+
+    That is decided by the chain alone and not by what happens to run, since a training's last digits depend on the
+    number of its threads: the same command gives the same result.
+    """
+    every = available_cores()
+    needs = {other.short: all_needs(other, stages) for other in chosen}
+    alone = all(
+        other is stage or other.short in needs[stage.short] or stage.short in needs[other.short] for other in chosen
+    )
+    share = len(every) // jobs
+    if alone or jobs == 1 or share == 0:
+        return [every]
+    return [every[lane * share : (lane + 1) * share] for lane in range(jobs)]
+
+
 def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
+    if arguments.jobs < 1:
+        raise InputError(f"--jobs {arguments.jobs}: at least one stage has to run at a time.")
+    if arguments.jobs > 1 and not can_pin():
+        raise InputError("This system cannot give each stage its own cores; leave --jobs out.")
     chosen = choose_stages(arguments, stages)
     given = parse_settings(arguments.set, stages)
     settings = {name: value for name, value in given.items() if name in (*SETTING_NAMES, "backbone")}
     profile = get_profile(arguments.profile, **settings)
-    outputs, state = profile.outputs, profile.outputs / "run_state.json"
-    records = load_records(state)
+    records = load_records(profile.outputs / "run_state.json")
     used = {"data_dir", "outputs_dir"}.union(*(declared_parameters(stage.notebook) for stage in chosen))
     if idle := sorted(given.keys() - used):
         print(f"No chosen stage has a parameter {' or '.join(idle)}; it changes nothing here.")
@@ -168,53 +219,103 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
         list_stages(chosen, profile, given, records, arguments.force)
         return 0
 
+    results = run_stages(arguments, chosen, stages, profile, given, records)
+    print(f"\n{results_table(results)}\n")
+    report = profile.outputs / "report.html"
+    if any(result.status in ("ran", "failed") for result in results) or not report.exists():
+        others = {stage.name: stage_result(stage, "not chosen", records.get(stage.short, {})) for stage in stages}
+        report = write_report(profile, list((others | {result.name: result for result in results}).values()))
+    print(f"Report: {report}")
+    return 1 if any(result.status == "failed" for result in results) else 0
+
+
+def run_stages(
+    arguments: argparse.Namespace,
+    chosen: list[Stage],
+    stages: Sequence[Stage],
+    profile: Profile,
+    given: dict[str, Any],
+    records: dict[str, Record],
+) -> list[StageResult]:
+    """Run the chosen stages that are not up to date, each as soon as what it needs is there; their results in order.
+
+    `records`, and run_state.json with them, are kept up to date from stage to stage.
+    """
+    outputs, state = profile.outputs, profile.outputs / "run_state.json"
     results: dict[str, StageResult] = {}
     held: set[str] = set()  # failed, or in need of one that is held
-    for position, stage in enumerate(chosen, 1):
-        if held and (not arguments.keep_going or held & set(stage.needs)):
-            held.add(stage.short)
-            results[stage.short] = stage_result(stage, "not run", {})
-            continue
+    waiting = list(chosen)
+    running: dict[Future, Running] = {}
+    free = list(range(arguments.jobs))  # lanes
+    lanes: dict[Future, int] = {}
+
+    def begin(stage: Stage, pool: ThreadPoolExecutor) -> None:
         record = records.get(stage.short, {})
         facts = stage_facts(stage, profile, given, records)
         why = changed_fact(facts, record) or changed_output(outputs, record) or ("--force" if arguments.force else None)
-        label = f"[{position}/{len(chosen)}] {stage.name}"
+        label = f"[{chosen.index(stage) + 1}/{len(chosen)}] {stage.name}"
         if why is None:
             print(f"{label}  up to date")
             results[stage.short] = stage_result(stage, "up to date", record)
-            continue
-
+            return
         # From here until it succeeds the stage counts as not run, whatever a crash leaves behind.
         records.pop(stage.short, None)
         write_json(state, records)
         parameters = passed_parameters(stage, profile, given)
-        copy = outputs / "notebooks" / stage.notebook.name
         progress = Progress(label, why, len(code_cells(stage.notebook)) + bool(parameters))
-        try:
+        copy = outputs / "notebooks" / stage.notebook.name
+        lane = free.pop(0)
+        choices = cores_of(stage, chosen, stages, arguments.jobs)
+
+        def work() -> None:
+            pin_thread(choices[lane % len(choices)])  # the kernel that this thread starts inherits it
             execute(stage.notebook, copy, parameters, progress)
-        except KeyboardInterrupt:
-            progress.show(f"interrupted after {duration(progress.seconds)}")
-            raise
+
+        future = pool.submit(work)
+        running[future], lanes[future] = Running(stage, facts, why, progress, copy), lane
+
+    def finish(future: Future) -> None:
+        job = running.pop(future)
+        free.append(lanes.pop(future))
+        free.sort()
+        stage, progress = job.stage, job.progress
+        try:
+            future.result()
         except Exception as error:
-            progress.show(f"failed after {duration(progress.seconds)}")
-            problem = explain(error, progress, copy)
+            progress.end(f"failed after {duration(progress.seconds)}")
+            problem = explain(error, progress, job.copy)
             print(problem, file=sys.stderr)
             held.add(stage.short)
             spent = {"seconds": progress.seconds, "memory": progress.peak}
             results[stage.short] = stage_result(stage, "failed", {}, problem=problem, **spent)
         else:
-            records[stage.short] = make_record(stage, stages, outputs, facts, progress.seconds, progress.peak)
+            records[stage.short] = make_record(stage, stages, outputs, job.facts, progress.seconds, progress.peak)
             write_json(state, records)
-            progress.show(f"done in {duration(progress.seconds)}  ({why})")
+            progress.end(f"done in {duration(progress.seconds)}  ({job.why})")
             results[stage.short] = stage_result(stage, "ran", records[stage.short])
 
-    print(f"\n{results_table(list(results.values()))}\n")
-    report = outputs / "report.html"
-    if any(result.status in ("ran", "failed") for result in results.values()) or not report.exists():
-        others = {s.short: stage_result(s, "not chosen", records.get(s.short, {})) for s in stages}
-        report = write_report(profile, list((others | results).values()))
-    print(f"Report: {report}")
-    return 1 if held else 0
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        try:
+            while waiting or running:
+                for stage in list(waiting):
+                    if held and (not arguments.keep_going or held & set(stage.needs)):
+                        held.add(stage.short)
+                        results[stage.short] = stage_result(stage, "not run", {})
+                        waiting.remove(stage)
+                        continue
+                    unfinished = {other.short for other in waiting} | {job.stage.short for job in running.values()}
+                    if free and not unfinished & all_needs(stage, stages):
+                        waiting.remove(stage)
+                        begin(stage, pool)
+                # Woken each second, since on Windows Ctrl-C does not end a wait.
+                for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
+                    finish(future)
+        except KeyboardInterrupt:
+            for job in running.values():
+                job.progress.end(f"interrupted after {duration(job.progress.seconds)}")
+                job.progress.stop()
+            raise
+    return [results[stage.short] for stage in chosen]
 
 
 def main(argv: list[str] | None = None, stages: Sequence[Stage] = STAGES) -> int:

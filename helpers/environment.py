@@ -25,7 +25,23 @@ def project_root() -> Path:
 
 def cores() -> int:
     """Cores this process may use, which in a container or under `taskset` are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if can_pin() else os.cpu_count() or 1
+
+
+def can_pin() -> bool:
+    """Whether this system can keep a thread, and the processes it starts, on some of the cores: Linux can."""
+    return hasattr(os, "sched_setaffinity")
+
+
+def available_cores() -> list[int]:
+    """Numbers of the cores this process may use; where the system does not tell, all of them."""
+    return sorted(os.sched_getaffinity(0)) if can_pin() else list(range(cores()))
+
+
+def pin_thread(numbers: list[int]) -> None:
+    """Keep the calling thread, and processes it starts from now on, on these cores, where the system can."""
+    if can_pin():
+        os.sched_setaffinity(0, numbers)
 
 
 def start(seed: int, threads: int | None = None) -> None:

@@ -139,7 +139,9 @@ def digest(content: Any) -> str:
 def owned_files(stage: Stage, stages: Sequence[Stage], outputs: Path) -> dict[str, Path]:
     """The files that `stage` wrote, by path relative to `outputs`. Where claims overlap, the later stage owns."""
     files: dict[str, Path] = {}
-    for path in sorted(outputs.rglob("*")):
+    # Other stages may be at work in their folders: those are looked into only where this stage writes there, too.
+    root = outputs if stage.also else outputs / stage.folder
+    for path in sorted(root.rglob("*")):
         name = path.relative_to(outputs).as_posix()
         claims = [s for s in stages if any(fnmatchcase(name, claim) for claim in (f"{s.folder}/*", *s.also))]
         if claims and claims[-1] == stage and path.is_file() and not path.name.startswith("."):

@@ -8,15 +8,16 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from helpers.environment import project_root
 from helpers.report import duration, gigabytes
@@ -24,7 +25,10 @@ from helpers.report import duration, gigabytes
 
 @dataclass
 class Progress:
-    """One stage under way: what the progress line shows, and what is measured on the way."""
+    """One stage under way: what the progress line shows, and what is measured on the way.
+
+    On a terminal the stages under way share the last line.
+    """
 
     label: str
     why: str
@@ -33,18 +37,43 @@ class Progress:
     peak: int = 0  # bytes
     last_words: str = ""  # what the kernel's process wrote past Jupyter, such as why a library aborted
     started: float = field(default_factory=time.monotonic)
+    kernel: int | None = None  # its process
+    stopped: bool = False
+
+    _line: ClassVar[dict[int, str]] = {}  # what each stage under way shows on the last line
+    _lock: ClassVar[threading.Lock] = threading.Lock()
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
-    def show(self, status: str, end: str = "\n") -> None:
-        """Print the line; on a terminal over the one before."""
-        if sys.stdout.isatty():
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r{f'{self.label}  {status}'[:width]:{width}}", end=end, flush=True)
-        elif end:
-            print(f"{self.label}  {status}", flush=True)
+    def show(self, status: str) -> None:
+        """Redraw the last line of a terminal; elsewhere do nothing."""
+        if sys.stdout.isatty() and not self.stopped:
+            with self._lock:
+                self._line[id(self)] = f"{self.label}  {status}"
+                self._draw("   ".join(self._line.values()), end="")
+
+    def end(self, status: str) -> None:
+        """Print how the stage ended; on a terminal over what it showed."""
+        with self._lock:
+            self._line.pop(id(self), None)
+            if sys.stdout.isatty():
+                self._draw(f"{self.label}  {status}", end="\n")
+            else:
+                print(f"{self.label}  {status}", flush=True)
+
+    def stop(self) -> None:
+        """End the kernel at once, now or as soon as it has begun."""
+        self.stopped = True
+        if self.kernel is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.kernel, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+
+    @staticmethod
+    def _draw(text: str, end: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r{text[:width]:{width}}", end=end, flush=True)
 
 
 @contextmanager
@@ -57,17 +86,17 @@ def watch(progress: Progress) -> Iterator[None]:
     def sample() -> None:
         while not done.wait(0.5):
             total = 0
-            for process in psutil.Process().children(recursive=True):
-                try:
-                    total += process.memory_info().rss
-                except psutil.Error:  # it ended meanwhile
-                    continue
+            with suppress(psutil.Error):  # it ended meanwhile
+                if progress.kernel is not None:
+                    kernel = psutil.Process(progress.kernel)
+                    for process in (kernel, *kernel.children(recursive=True)):
+                        with suppress(psutil.Error):
+                            total += process.memory_info().rss
             progress.peak = max(progress.peak, total)
-            running = f"running  {duration(progress.seconds)}  cell {progress.cell}/{progress.cells}"
-            progress.show(f"{running}  ({progress.why})", end="")
+            progress.show(f"running  {duration(progress.seconds)}  cell {progress.cell}/{progress.cells}")
 
     if not sys.stdout.isatty():
-        progress.show(f"running  ({progress.why})")
+        print(f"{progress.label}  running  ({progress.why})", flush=True)
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
@@ -92,6 +121,9 @@ def execute(notebook: Path, copy: Path, parameters: dict[str, Any], progress: Pr
         # Jupyter carries the output to the executed copy; its echo here would tear the progress line.
         async def start_kernel(self, **options: Any) -> None:
             await super().start_kernel(stdout=echo, stderr=echo, **options)
+            progress.kernel = self.provisioner.pid
+            if progress.stopped:
+                progress.stop()
 
     def count(**_: Any) -> None:
         progress.cell += 1

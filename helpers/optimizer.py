@@ -26,7 +26,8 @@ def adamw(
         key = (weight_decay if weight.dim() > 1 else 0.0, 0.1 if id(weight) in pretrained else 1.0)
         groups.setdefault(key, []).append(weight)
     optimizer = torch.optim.AdamW(
-        [{"params": group, "weight_decay": decay, "share": share} for (decay, share), group in groups.items()]
+        [{"params": group, "weight_decay": decay, "share": share} for (decay, share), group in groups.items()],
+        fused=True,
     )
     set_learning_rate(optimizer, learning_rate)
     return optimizer

@@ -95,7 +95,7 @@ class Chain:
 
     def run(self, *arguments: str) -> int:
         self.ran.clear()
-        return main([*arguments, "--set", f"outputs_dir={self.outputs.parent}"], self.stages)
+        return main(["--jobs", "1", *arguments, "--set", f"outputs_dir={self.outputs.parent}"], self.stages)
 
     def execute(self, notebook: Path, copy: Path, parameters: dict, progress: Progress) -> None:
         self.ran.append(notebook.stem[:2])
@@ -331,6 +331,66 @@ def test_a_changed_helper_touches_only_the_notebooks_that_reach_it(chain, tmp_pa
         before = after
 
 
+# --- Side by side ---
+
+
+def test_stages_that_do_not_need_each_other_run_side_by_side(chain, monkeypatch):
+    """02 and 04 wait for each other in the middle: one after the other they would never end."""
+    met = threading.Barrier(2, timeout=20)
+    spans: dict[str, list[float]] = {}
+
+    def execute(notebook: Path, copy: Path, parameters: dict, progress: Progress) -> None:
+        name = notebook.stem[:2]
+        spans[name] = [time.monotonic()]
+        if name in ("02", "04"):
+            met.wait()
+        chain.execute(notebook, copy, parameters, progress)
+        spans[name].append(time.monotonic())
+
+    monkeypatch.setattr(run_all, "execute", execute)
+    monkeypatch.setattr(run_all, "can_pin", lambda: True)
+    assert chain.run("--jobs", "2") == 0
+    for stage in chain.stages:
+        for need in stage.needs:
+            assert spans[need][1] <= spans[stage.short][0], f"{stage.short} began before {need} had ended"
+    assert sorted(chain.ran) == ["01", "02", "03", "04", "05"]
+    assert chain.run("--jobs", "2") == 0 and chain.ran == []
+
+
+def test_a_failure_lets_the_stage_beside_it_end_and_starts_no_other(chain, monkeypatch):
+    met = threading.Barrier(2, timeout=20)
+
+    def execute(notebook: Path, copy: Path, parameters: dict, progress: Progress) -> None:
+        if notebook.stem[:2] in ("02", "04"):
+            met.wait()
+        if notebook.stem[:2] == "02":
+            raise RuntimeError("no such luck")
+        time.sleep(0.2)
+        chain.execute(notebook, copy, parameters, progress)
+
+    monkeypatch.setattr(run_all, "execute", execute)
+    monkeypatch.setattr(run_all, "can_pin", lambda: True)
+    assert chain.run("--jobs", "2") == 1
+    assert chain.ran == ["01", "04"]
+    assert set(json.loads((chain.outputs / "run_state.json").read_text())) == {"01", "04"}
+
+
+def test_cores_are_shared_only_by_stages_that_could_meet(chain, monkeypatch):
+    monkeypatch.setattr(run_all, "available_cores", lambda: [0, 1, 2, 3, 4])
+    first, second, third, fourth, fifth = chain.stages
+
+    def shares(stage: Stage, chosen: list[Stage], jobs: int = 2) -> list[list[int]]:
+        return run_all.cores_of(stage, chosen, chain.stages, jobs)
+
+    assert shares(first, chain.stages) == [[0, 1, 2, 3, 4]]  # all others need it
+    assert shares(second, chain.stages) == [[0, 1], [2, 3]]  # 04 may run beside it
+    assert shares(second, [first, second, third]) == [[0, 1, 2, 3, 4]]
+    assert shares(third, [first, third, fourth]) == [[0, 1], [2, 3]]
+    assert shares(fifth, [first, fifth]) == [[0, 1, 2, 3, 4]]  # 05 needs 01 through 02
+    assert shares(second, chain.stages, jobs=1) == [[0, 1, 2, 3, 4]]
+    assert shares(second, chain.stages, jobs=8) == [[0, 1, 2, 3, 4]]  # more lanes than cores
+
+
 # --- Failures ---
 
 
@@ -391,6 +451,7 @@ def test_a_torn_state_file_counts_as_empty(chain, capsys):
         (["--set", "power"], "has no equals sign"),
         (["--set", "profile=coco"], "--profile"),
         (["--from", "03", "--to", "01"], "No stage is left to run"),
+        (["--jobs", "0"], "at least one stage"),
     ],
 )
 def test_a_wrong_command_is_one_sentence_and_status_2(chain, capsys, arguments, sentence):
