@@ -14,6 +14,7 @@ test: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
