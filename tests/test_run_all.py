@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 import run_all
-from helpers.environment import project_root
+from helpers.environment import can_pin, cores, project_root
 from helpers.freshness import Stage, code_cells, imported_helpers, owned_files, source_hashes
 from helpers.notebook_runner import Progress
 from helpers.profiles import PROFILES
@@ -503,6 +503,17 @@ def test_papermill_runs_this_interpreter_and_reports_a_failing_cell(real, tmp_pa
     captured = capfd.readouterr()
     assert "01_draw  up to date" in captured.out
     assert captured.err.splitlines()[0] == "02_square stopped in cell [4]: Too few photos."
+
+
+@pytest.mark.skipif(not can_pin(), reason="this system cannot keep a process on some of the cores")
+def test_kernels_side_by_side_have_cores_of_their_own(real):
+    facts = "from helpers.environment import available_cores; save('{}', available_cores())"
+    real.edit("01_draw", "", facts.format("first"))
+    real.edit("04_text", "", facts.format("second"))
+    real.stages = [Stage(real.notebooks / f"{name}.ipynb", (), name) for name in ("01_draw", "04_text")]
+    assert real.run("--jobs", "2") == 0
+    taken = [json.loads((real.outputs / name).read_text()) for name in ("first", "second")]
+    assert taken == run_all.cores_of(real.stages[0], real.stages, real.stages, 2) or cores() == 1
 
 
 def test_a_dead_kernel_is_explained(real, capfd):
