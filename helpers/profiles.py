@@ -53,32 +53,32 @@ class Profile:
     length_power: float = 0.7  # see `beam_search`
     lstm_hidden: int = 512  # width of the LSTM
     lstm_dropout: float = 0.4
-    lstm_epochs: int = 14
+    lstm_epochs: int = 12
     lstm_learning_rate: float = 3e-3  # at its peak, like the two others
     attention_hidden: int = 256
     attention_dropout: float = 0.3
-    attention_epochs: int = 5
+    attention_epochs: int = 4
     attention_learning_rate: float = 2e-3
     transformer_width: int = 256
     transformer_layers: int = 2  # of the decoder
     transformer_dropout: float = 0.2
-    transformer_epochs: int = 6
+    transformer_epochs: int = 5
     transformer_learning_rate: float = 1e-3
 
     # 04: the dual encoders.
     encoder_photo_size: int = 96  # pixels a side of what the 4-block CNN sees
     encoder_tokenizer: str = "wordpiece"  # word, wordpiece or bert
-    encoder_epochs: int = 20
+    encoder_epochs: int = 14
     encoder_batch: int = 64  # photos a step
     class_photo_size: int = 96
-    class_epochs: int = 24  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
+    class_epochs: int = 16  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
     class_batch: int = 64
     descriptions_file: str | None = None  # own descriptions of classes, see helpers/descriptions.py
-    fusion_epochs: int = 20
+    fusion_epochs: int = 12
     fusion_batch: int = 128  # photos a step, two views of each
 
     sentence_encoders: str = "use"  # of the pretrained towers, joined by "+"; see helpers/sentence_encoder.py
-    pretrained_epochs: int = 30
+    pretrained_epochs: int = 16
     pretrained_batch: int = 128  # photos a step, each with five captions
     reranked_photos: int = 40  # test photos that search with a second look, with their captions
 
