@@ -215,7 +215,7 @@ def plot_bars(values: Mapping[str, float], title: str, xlabel: str) -> Figure:
     """Horizontal bars with their figures, in the order given."""
     figure, axes = plt.subplots(figsize=(7.5, 0.42 * len(values) + 1.2), layout="constrained")
     bars = axes.barh(list(values), list(values.values()), color=BLUE)
-    axes.bar_label(bars, fmt="%.3g", padding=3, fontsize=9)
+    axes.bar_label(bars, fmt=lambda x: f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}", padding=3, fontsize=9)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set(xlabel=xlabel)
