@@ -268,16 +268,19 @@ def plot_matrices(
     return figure
 
 
-def plot_curves(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, title: str) -> Figure:
-    """Lines side by side: panel -> name of a line -> its values at 0, 1, 2, ...; a name keeps its colour everywhere."""
+def plot_curves(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, title: str, start: int = 0) -> Figure:
+    """Lines side by side: panel -> name of a line -> its values at `start` and on; a name looks the same everywhere."""
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     looks = dict(zip(names, zip(PALETTE, ("-", "--", "-.", ":") * 2, strict=True), strict=False))
-    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 3.6), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(max(7, 5 * len(panels)), 3.6), squeeze=False, layout="constrained"
+    )
     for cell, (panel, lines) in zip(axes[0], panels.items(), strict=True):
         for name, values in lines.items():
             colour, dash = looks[name]
-            cell.plot(values, color=colour, linestyle=dash, linewidth=2, label=name)
+            cell.plot(range(start, start + len(values)), values, color=colour, linestyle=dash, linewidth=2)
         cell.set(title=panel, xlabel=xlabel)
+        cell.xaxis.get_major_locator().set_params(integer=True)
         cell.set_ylim(bottom=min(0.0, cell.get_ylim()[0]))
     marks = [plt.Line2D([], [], color=looks[name][0], linestyle=looks[name][1], linewidth=2) for name in names]
     figure.legend(marks, names, loc="outside lower center", ncols=min(3, len(names)), frameon=False)
