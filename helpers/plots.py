@@ -12,7 +12,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import LogLocator
 from PIL import Image
 
@@ -230,6 +232,108 @@ def plot_histogram(values: Sequence[int], title: str, xlabel: str) -> Figure:
     axes.axvline(float(np.mean(values)), color=RED, linestyle="--", label=f"mean {np.mean(values):.1f}")
     axes.set(xlabel=xlabel, ylabel="count")
     axes.legend(frameon=False)
+    _title(figure, title)
+    return figure
+
+
+def plot_matrices(
+    panels: Mapping[str, np.ndarray], rows: Sequence[str], columns: Sequence[str], title: str, label: str
+) -> Figure:
+    """Small matrices (R, C) side by side, their numbers written in, in one scale of colours.
+
+    Args:
+        panels: title of a panel -> its matrix. All of one shape.
+        rows: R names, written once, at the left.
+        columns: C names, under each panel.
+        title: the finding.
+        label: what the colours measure. Where numbers are below 0, these are orange and those above it blue.
+    """
+    values = np.stack(list(panels.values()))  # (P, R, C)
+    largest = float(np.abs(values).max())
+    signed = values.min() < 0
+    colours = LinearSegmentedColormap.from_list("signed", [ORANGE, PAPER, BLUE]) if signed else "cividis_r"
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(len(panels) * (0.75 * len(columns) + 1.3) + 1.4, 0.5 * len(rows) + 1.8),
+        squeeze=False, sharey=True, layout="constrained",
+    )  # fmt: skip
+    for cell, (name, matrix) in zip(axes[0], panels.items(), strict=True):
+        sns.heatmap(
+            matrix, xticklabels=list(columns), yticklabels=list(rows), cmap=colours, annot=True, fmt=".2f", ax=cell,
+            vmin=-largest if signed else 0, vmax=largest, cbar=False, linewidths=2, linecolor=PAPER,
+        )  # fmt: skip
+        cell.set_title(name, fontsize=11)
+        cell.tick_params(axis="y", rotation=0)
+    figure.colorbar(axes[0, -1].collections[0], ax=list(axes[0]), label=label)
+    _title(figure, title)
+    return figure
+
+
+def plot_curves(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, title: str, start: int = 0) -> Figure:
+    """Lines side by side: panel -> name of a line -> its values at `start` and on; a name looks the same everywhere."""
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    looks = dict(zip(names, zip(PALETTE, ("-", "--", "-.", ":") * 2, strict=True), strict=False))
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(max(7, 5 * len(panels)), 3.6), squeeze=False, layout="constrained"
+    )
+    for cell, (panel, lines) in zip(axes[0], panels.items(), strict=True):
+        for name, values in lines.items():
+            colour, dash = looks[name]
+            cell.plot(range(start, start + len(values)), values, color=colour, linestyle=dash, linewidth=2)
+        cell.set(title=panel, xlabel=xlabel)
+        cell.xaxis.get_major_locator().set_params(integer=True)
+        cell.set_ylim(bottom=min(0.0, cell.get_ylim()[0]))
+    marks = [plt.Line2D([], [], color=looks[name][0], linestyle=looks[name][1], linewidth=2) for name in names]
+    figure.legend(marks, names, loc="outside lower center", ncols=min(3, len(names)), frameon=False)
+    _title(figure, title)
+    return figure
+
+
+def press_flat(vectors: np.ndarray, seed: int) -> np.ndarray:
+    """Vectors (N, D) -> places on a map (N, 2), neighbours beside neighbours; far distances mean nothing.
+
+    t-SNE (van der Maaten and Hinton, 2008), started from the two main directions. Three vectors or fewer have no
+    neighbourhood to keep; of these the first two numbers are taken.
+    """
+    if len(vectors) < 4:
+        return vectors[:, :2]
+    from sklearn.manifold import TSNE  # here, since it takes a moment to load
+
+    return TSNE(perplexity=min(20, len(vectors) // 4), random_state=seed, init="pca").fit_transform(vectors)
+
+
+def photo_map(
+    points: np.ndarray,
+    pictures: Sequence[Picture],
+    title: str,
+    words: np.ndarray | None = None,
+    word_labels: Sequence[str] = (),
+    size: int = 44,
+) -> Figure:
+    """A map of vectors pressed flat that shows the photos themselves, and texts where they lie among them.
+
+    Args:
+        points: places (N, 2) of the photos.
+        pictures: N photos.
+        title: the finding.
+        words: places (M, 2) of texts.
+        word_labels: M texts, written on the map.
+        size: pixels a side of a photo on the map.
+    """
+    everything = points if words is None else np.concatenate([points, words])
+    figure, axes = plt.subplots(figsize=(10.5, 7.5), layout="constrained")
+    axes.grid(False)
+    axes.set(xticks=[], yticks=[])
+    axes.update_datalim(everything)
+    axes.margins(0.05)
+    axes.autoscale_view()
+    for place, picture in zip(points, pictures, strict=True):
+        small = OffsetImage(_array(picture, 2 * size), zoom=0.5 * 72 / figure.dpi)
+        axes.add_artist(AnnotationBbox(small, place, pad=0.08, bboxprops={"edgecolor": "white", "linewidth": 0.5}))
+    for place, label in zip(words if words is not None else [], word_labels, strict=True):
+        axes.text(
+            *place, label, ha="center", va="center", fontsize=10, fontweight="bold", color="white", zorder=5,
+            bbox={"facecolor": INK, "edgecolor": "white", "boxstyle": "round,pad=0.25", "alpha": 0.85},
+        )  # fmt: skip
     _title(figure, title)
     return figure
 
