@@ -112,3 +112,16 @@ def load_benchmarks(path: Path = BENCHMARKS) -> dict[str, dict[str, Any]] | None
         return {run["name"]: run["extra_info"] | {"seconds": run["stats"]["median"]} for run in content["benchmarks"]}
     except (KeyError, TypeError):
         raise InputError(f"{path} holds no benchmarks; delete it and run `make bench` again.") from None
+
+
+def tables(benchmarks: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, Any]:
+    """The tables of all benchmarks whose name begins with `prefix`, by the rest of their names.
+
+    >>> tables({"bench_growth[decode]": {"table": 1}, "bench_search_flat": {"table": 2}}, "bench_growth")
+    {'decode': 1}
+    """
+    return {
+        name.removeprefix(prefix).strip("[]_").replace("_", " "): run["table"]
+        for name, run in benchmarks.items()
+        if name.startswith(prefix) and "table" in run
+    }
