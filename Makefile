@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed-requirements.txt
 
-.PHONY: run test lint lab clean
+.PHONY: run test lint lab bench clean
 
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
@@ -18,6 +18,11 @@ lint: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
+
+# A quarter of an hour, after `make run`; the options are in tests/benchmarks/conftest.py.
+bench: $(INSTALLED)
+	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' \
+		--benchmark-columns=median,min,max,rounds --benchmark-json=outputs/benchmarks.json $(BENCH)
 
 clean:
 	rm -rf .venv outputs data/sample

@@ -1,0 +1,91 @@
+"""How long one request takes: the trained towers and a whole caption, in PyTorch and as graphs.
+
+*Latency* is the time of one request alone, what a person at a search box waits for. *Throughput* is how many rows a
+second pass when there is always another request waiting, what counts for a folder of photos. A graph is compiled for
+one of the two: for latency all cores share a request, for throughput each core has its own.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from helpers.captioners import load_captioner
+from helpers.datasets import load_manifest
+from helpers.dual_encoder import EncoderPair, load_dual_encoder
+from helpers.features import load_features
+from helpers.images import load_pixels
+from helpers.openvino_export import Graph, graph_path, latency, read_graph, throughput, variants
+from helpers.openvino_models import load_openvino_captioner
+
+Call = Callable[[], object]
+
+
+def cpp_compiler() -> str | None:
+    """The C++ compiler that `torch.compile` would use, or None where there is none."""
+    return next(filter(None, map(shutil.which, [os.environ.get("CXX", "g++"), "clang++", "cl"])), None)
+
+
+def tower_inputs(outputs: Path, tower: str, rows: int) -> tuple[EncoderPair, Callable[[Tensor], Tensor], Tensor, Path]:
+    """The dual encoder of a finished run, its function for `tower` (image or text), validation inputs, the graph."""
+    pair = load_dual_encoder(outputs / "dual_encoder")
+    photos = load_manifest(outputs).split("val")[:rows]
+    if tower == "image":
+        inputs = torch.from_numpy(load_pixels([photo.path for photo in photos], pair.photo_size))
+        return pair, pair.model.eval().encode_image, inputs, outputs / "dual_encoder" / "image_encoder.xml"
+    inputs = torch.from_numpy(pair.tokens([photo.captions[0] for photo in photos]))
+    return pair, pair.model.eval().encode_text, inputs, outputs / "dual_encoder" / "text_encoder.xml"
+
+
+def tower_call(outputs: Path, tower: str, way: str, rows: int = 1) -> Call:
+    """One request of `rows` inputs: `way` is pytorch, compile or one of `variants`."""
+    _, function, inputs, path = tower_inputs(outputs, tower, rows)
+    if way in ("pytorch", "compile"):
+        function = torch.compile(function) if way == "compile" else function
+
+        def call() -> Tensor:
+            with torch.inference_mode():
+                return function(inputs)
+
+        return call
+    precision, arithmetic = variants()[way]
+    graph = Graph(read_graph(graph_path(path, precision)), arithmetic)
+    return lambda: graph(inputs)
+
+
+def caption_call(outputs: Path, kind: str, way: str, beam: int = 3) -> Call:
+    """One whole caption by beam search, from features to words: `way` is pytorch or one of `variants`."""
+    folder = outputs / "captioners" / kind
+    captioner = load_captioner(folder)
+    photo = load_manifest(outputs).split("val")[0]
+    features = captioner.features(load_features(outputs / "features", captioner.backbone), [photo.id])
+    if way != "pytorch":
+        captioner = load_openvino_captioner(folder, *variants()[way])
+    captioner = replace(captioner, beam=beam)
+    return lambda: captioner.texts(captioner.decode(features))
+
+
+def batch_speeds(
+    outputs: Path, tower: str, rows: Sequence[int] = (1, 8, 32), seconds: float = 0.3
+) -> dict[str, dict[str, dict[int, float]]]:
+    """Rows a second of `tower` by way, hint and size of the batch; PyTorch knows no hint and stands under latency."""
+    _, function, inputs, path = tower_inputs(outputs, tower, max(rows))
+    table: dict[str, dict[str, dict[int, float]]] = {
+        "pytorch": {"latency": {n: _rate(lambda n=n: function(inputs[:n]), n, seconds) for n in rows}}
+    }
+    for way, (precision, arithmetic) in variants().items():
+        file = graph_path(path, precision)
+        graph = Graph(read_graph(file), arithmetic)
+        table[way] = {
+            "latency": {n: _rate(lambda n=n, graph=graph: graph(inputs[:n]), n, seconds) for n in rows},
+            "throughput": {n: throughput(file, (inputs[:n],), arithmetic, seconds) for n in rows},
+        }
+    return table
+
+
+def _rate(call: Call, rows: int, seconds: float) -> float:
+    return 1000 * rows / latency(call, seconds)

@@ -1,0 +1,13 @@
+"""Start-up: what each notebook imports, and how long that takes."""
+
+import pytest
+
+from helpers.environment import project_root
+from helpers.import_speed import import_seconds, imports_of
+
+NOTEBOOKS = sorted((project_root() / "notebooks").glob("0*.ipynb"))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def bench_imports(once, notebook) -> None:
+    once(import_seconds, imports_of(notebook))

@@ -1,0 +1,43 @@
+"""Latency: one request of the small towers and one whole caption, and what larger batches and the hints change."""
+
+from pathlib import Path
+
+import pytest
+from conftest import QUICK
+
+from helpers.benchmarks import in_fresh_process
+from helpers.latency_speed import batch_speeds, caption_call, cpp_compiler, tower_call
+from helpers.openvino_export import variants
+
+ROUNDS = 5 if QUICK else 200
+LIMIT_MS = {"image": 3, "text": 1}
+
+
+def _median_ms(benchmark, call, rounds: int) -> float:
+    benchmark.pedantic(call, rounds=rounds, iterations=1, warmup_rounds=3)
+    return 1000 * benchmark.stats.stats.median
+
+
+@pytest.mark.parametrize("way", ["pytorch", "compile", *variants()])
+@pytest.mark.parametrize("tower", ["image", "text"])
+def bench_latency_tower(benchmark, reach, outputs: Path, tower: str, way: str) -> None:
+    benchmark.group = f"one request, {tower} tower"
+    if way == "compile" and cpp_compiler() is None:
+        pytest.skip("torch.compile needs a C++ compiler, and there is none (g++, clang++ or cl)")
+    median = _median_ms(benchmark, tower_call(outputs, tower, way), ROUNDS)
+    if way == "int8":
+        reach(f"one request, {tower} tower INT8: ms", median, at_most=LIMIT_MS[tower])
+
+
+@pytest.mark.parametrize("way", ["pytorch", *variants()])
+@pytest.mark.parametrize("kind", ["lstm", "attention", "transformer"])
+def bench_latency_caption(benchmark, reach, outputs: Path, kind: str, way: str) -> None:
+    benchmark.group = f"one caption, {kind}, beam 3"
+    median = _median_ms(benchmark, caption_call(outputs, kind, way), max(3, ROUNDS // 5))
+    if way == "fp32":
+        reach(f"one caption, {kind}, beam 3, FP32 graph: ms", median, at_most=30)
+
+
+@pytest.mark.parametrize("tower", ["image", "text"])
+def bench_latency_batches(once, outputs: Path, tower: str) -> None:
+    once(in_fresh_process, batch_speeds, outputs, tower, (1, 8, 32), 0.05 if QUICK else 0.4)

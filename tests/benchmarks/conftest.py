@@ -1,0 +1,83 @@
+"""What the benchmarks share: photos, a finished run of the sample, all cores, and a table of targets at the end.
+
+    make bench                                   all, about a quarter of an hour on two cores
+    make bench BENCH=-ktraining                  some of them
+    make bench BENCH_QUICK=1                     small sizes, to try that everything works; the figures mean little
+    make bench BENCH_VECTORS=100000              a smaller search benchmark
+    make bench BENCH_PHOTOS=~/Pictures           your own photos for the extraction of features
+
+`pytest` alone does not run them: their files are not called test_*.py.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.benchmarks import in_words, target
+from helpers.datasets import load_manifest
+from helpers.environment import cores, set_threads
+from helpers.files import InputError
+from helpers.images import SUFFIXES
+from helpers.profiles import get_profile
+
+QUICK = os.environ.get("BENCH_QUICK", "0") not in ("", "0")
+
+Record = Callable[..., None]
+
+
+def pytest_configure() -> None:
+    set_threads(cores())  # the tests' own conftest asks for one thread
+
+
+@pytest.fixture(scope="session")
+def outputs() -> Path:
+    """The folder of a finished run of the sample, whose trained models are measured."""
+    folder = get_profile("sample").outputs
+    try:
+        load_manifest(folder)
+    except InputError as error:
+        pytest.exit(f"The benchmarks measure the models of a finished run: `make run` first. {error}", returncode=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(outputs: Path) -> list[Path]:
+    """Files of the drawn sample's photos, or those below the folder that BENCH_PHOTOS names."""
+    own = os.environ.get("BENCH_PHOTOS")
+    if not own:
+        return [photo.path for photo in load_manifest(outputs).photos]
+    found = sorted(path for path in Path(own).expanduser().rglob("*") if path.suffix.lower() in SUFFIXES)
+    if len(found) < 64:
+        pytest.exit(f"{own} holds {len(found)} photos, and at least 64 are needed (BENCH_PHOTOS).", returncode=2)
+    return found
+
+
+@pytest.fixture
+def once(benchmark: Any) -> Callable[..., Any]:
+    """Run a function that measures many things, a single time, and keep the table that it returns."""
+
+    def run(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        result = benchmark.pedantic(function, arguments, options, rounds=1, iterations=1)
+        benchmark.extra_info["table"] = result
+        return result
+
+    return run
+
+
+@pytest.fixture
+def reach(benchmark: Any) -> Record:
+    """Note a figure beside its target; see `helpers.benchmarks.target`. A missed target is no failure."""
+    rows = benchmark.extra_info.setdefault("targets", [])
+    return lambda what, value, **limit: rows.append(target(what, value, **limit))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    session = getattr(config, "_benchmarksession", None)
+    rows = [row for run in session.benchmarks for row in run.extra_info.get("targets", [])] if session else []
+    if rows:
+        terminalreporter.section("targets" + (" (small sizes: these figures mean little)" if QUICK else ""))
+        for row in rows:
+            terminalreporter.write_line(in_words(row))
