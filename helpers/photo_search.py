@@ -102,7 +102,8 @@ class PhotoSearch:
 
     def __init__(self, outputs: Path) -> None:
         self.outputs = outputs
-        self.photos = {photo.id: photo for photo in load_manifest(outputs).photos}
+        self.manifest = load_manifest(outputs)
+        self.photos = {photo.id: photo for photo in self.manifest.photos}
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._indexes: dict[str, SearchIndex] = {}
         self._backbones: dict[tuple[str, str], RememberingBackbone] = {}

@@ -35,13 +35,13 @@ def check(outputs: Path, profile: str) -> None:
     """
     command = "make run" if profile == "sample" else f"python run_all.py --profile {profile}"
     try:
-        models = PhotoSearch(outputs).models
+        engine = PhotoSearch(outputs)
+        for model in engine.models:
+            engine.index(model)
     except InputError as error:
-        raise InputError(f"There is nothing to search in {outputs} yet: run `{command}` first ({error})") from None
-    parts = [outputs / CAPTIONER / "encode.xml", *(outputs / "openvino" / "metrics.json" for _ in models[:1])]
-    missing = [path for path in parts if not path.exists()]
-    if missing:
-        raise InputError(f"The run in {outputs} is not finished ({missing[0].name} is missing): run `{command}` first.")
+        raise InputError(f"There is nothing to search in {outputs} yet: run `{command}` first. ({error})") from None
+    if not (outputs / CAPTIONER / "encode.xml").exists():
+        raise InputError(f"The run in {outputs} has no captioner on OpenVINO yet: run `{command}` first.")
 
 
 def main(argv: list[str] | None = None) -> int:

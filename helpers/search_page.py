@@ -1,4 +1,4 @@
-"""The search page: a box for words, a place to drop a photo, and the photos found, in a notebook or on a page of its own.
+"""The search page: a box for words, a place to drop a photo, and what is found; in a notebook or on a page of its own.
 
     SearchPanel(PhotoSearch(Path("outputs/sample"))).show()      # notebook 06, and notebooks/app.ipynb for `make app`
     HTML(answer_html(engine, text="two dogs in the snow"))       # the same answer where nobody can type
@@ -10,6 +10,7 @@ anywhere, and needs no server for the photos.
 
 import base64
 import io
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from helpers.images import load_photo
 from helpers.photo_search import Hit, PhotoSearch
 
 COUNTS = (4, 8, 12, 24)
-THUMBNAIL_SIDE = 240  # pixels of the longer side
+THUMBNAIL_SIDE = 300  # pixels of the longer side
 LONG_SIDE = 640  # pixels of a dropped photo that are worth decoding: twice what the largest backbone looks at
 STYLE, SCRIPT = (Path(__file__).with_suffix(suffix) for suffix in (".css", ".js"))
 
@@ -51,21 +52,26 @@ def data_uri(image: Image.Image, side: int = THUMBNAIL_SIDE) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-@lru_cache(maxsize=4096)  # 40 MB; a photo that is found often is made small once
+@lru_cache(maxsize=4096)  # 60 MB; a photo that is found often is made small once
 def thumbnail(path: Path) -> str:
     """`data_uri` of the photo at `path`."""
     return data_uri(load_photo(path, THUMBNAIL_SIDE))
+
+
+def tidy(caption: str) -> str:
+    """A caption for people: data sets write a space before the full stop. Escaped for HTML."""
+    return escape(re.sub(r"\s+([.,!?])", r"\1", caption))
 
 
 def hits_html(hits: Sequence[Hit], cosines: bool = True) -> str:
     """Photos as a grid, each with its cosine and its captions; what people wrote is escaped."""
     cards = []
     for hit in hits:
-        first, *others = hit.photo.captions or (hit.photo.id,)
-        more = "".join(f"<li>{escape(text)}</li>" for text in others)
+        first, *others = map(tidy, hit.photo.captions or (hit.photo.id,))
+        more = "".join(f"<li>{text}</li>" for text in others)
         cards.append(
-            f'<li class="hit"><img src="{thumbnail(hit.photo.path)}" alt="{escape(first)}">'
-            f"<p>{f'<b>{hit.cosine:.2f}</b> ' if cosines else ''}{escape(first)}</p>"
+            f'<li class="hit"><img src="{thumbnail(hit.photo.path)}" alt="{first}">'
+            f"<p>{f'<b>{hit.cosine:.2f}</b> ' if cosines else ''}{first}</p>"
             + (f"<details><summary>{len(others)} more</summary><ul>{more}</ul></details>" if others else "")
             + "</li>"
         )
@@ -105,14 +111,21 @@ def answer_html(
     asked = f"<q>{escape(text)}</q>" if text else ""
     if photo is not None:
         said = escape(engine.caption(photo, precision))
+        what = f"Your photo and {asked}" if text else "Your photo"
         asked = (
-            f'<img src="{data_uri(photo)}" alt="the photo asked with: {said}">'
-            f"<span>{'the photo and ' + asked if text else 'the photo'}. "
-            f'The captioner says: <em class="said">{said}</em></span>'
+            f'<img src="{data_uri(photo)}" alt="your photo: {said}">'
+            f'<span>{what}. The captioner says: <em class="said">{said}</em></span>'
         )
     found = hits_html(hits)
     taken = f"{len(hits)} of {len(engine.photos):,} photos in {1000 * (time.perf_counter() - started):.0f} ms"
     return f'<div class="asked">{asked}<span class="taken" role="status">{taken}</span></div>{found}'
+
+
+def show_answer(engine: PhotoSearch, text: str | None = None, photo: Image.Image | None = None, **options: Any) -> None:
+    """Display what the panel would answer, where nobody can type; `options` as for `answer_html`."""
+    answer = answer_html(engine, text, photo, **options)
+    style = STYLE.read_text(encoding="utf-8")
+    display(HTML(f'<style>{style}</style><div class="photo-search"><div class="answer">{answer}</div></div>'))
 
 
 def welcome_html(engine: PhotoSearch, k: int = 8) -> str:
@@ -120,7 +133,7 @@ def welcome_html(engine: PhotoSearch, k: int = 8) -> str:
     photos = list(engine.photos.values())
     some = photos[:: -(-len(photos) // k)]
     example = next((photo.captions[0] for photo in some if photo.captions), "two dogs in the snow")
-    invitation = f"{len(photos):,} photos. Describe one, such as <q>{escape(example)}</q>, or drop one of yours."
+    invitation = f"{len(photos):,} photos. Describe one, such as <q>{tidy(example)}</q>, or drop one of yours."
     return f'<div class="asked"><span>{invitation}</span></div>' + hits_html([Hit(p, 0.0) for p in some], cosines=False)
 
 
@@ -134,9 +147,11 @@ def read_upload(name: str, content: bytes) -> Image.Image:
         path = Path(folder) / "photo"
         path.write_bytes(content)
         try:
-            return load_photo(path, LONG_SIDE // 2)
+            photo = load_photo(path, LONG_SIDE // 2)
         except InputError as error:
             raise InputError(str(error).replace(str(path), name)) from None
+    photo.thumbnail((LONG_SIDE, LONG_SIDE))
+    return photo
 
 
 # --- The panel --------------------------------------------------------------------------------------------------
