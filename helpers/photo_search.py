@@ -24,7 +24,7 @@ from helpers.captioners import Captioner
 from helpers.datasets import Photo, load_manifest
 from helpers.dual_encoder import WEIGHTS, EncoderPair, in_batches
 from helpers.features import Features
-from helpers.files import InputError, fingerprint_files
+from helpers.files import InputError, fingerprint_files, read_json
 from helpers.fusion import WEIGHTS as FUSION_WEIGHTS
 from helpers.fusion import FusionEncoder
 from helpers.images import load_pixels
@@ -126,6 +126,9 @@ class PhotoSearch:
     def precisions(self, model: str) -> list[str]:
         """The precisions in which the graphs of `model` are there."""
         graphs = [self.home(model) / f"{name}.xml" for name in GRAPHS[model]]
+        if model != "scratch":  # it looks through a backbone, which has a graph of its own
+            backbone = read_json(self.home(model) / "config.json", made_by="the notebook that trains it")["backbone"]
+            graphs.append(self.outputs / "openvino" / f"{backbone}.xml")
         return [one for one in PRECISIONS if all(graph_path(graph, one).exists() for graph in graphs)]
 
     def home(self, model: str) -> Path:
