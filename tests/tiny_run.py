@@ -49,7 +49,7 @@ def export_floats(
     weights_only: bool = False,
     weights: str = "",
 ) -> None:
-    """`helpers.openvino_export.export` without the graph in 8 bits, which takes longer than all else here."""
+    """As `helpers.openvino_export.export`, without the graph in 8 bits, which takes longer than all else here."""
     model = convert(module, function, *samples)
     for precision in ("fp32", "fp16"):
         save(model, graph_path(path, precision), half=precision == "fp16", weights=weights)
@@ -78,7 +78,6 @@ def make_tiny_run(outputs: Path) -> None:
         pair.model.train().encode_image(torch.from_numpy(pixels))
     pair.model.eval()
     pair.save(outputs / MODELS["scratch"])
-    export_dual_encoder(pair, outputs / MODELS["scratch"], pixels, texts)
 
     towers = new_pretrained_pair(backbone, "use", 512, seed=0)
     towers.model.eval()
@@ -91,6 +90,7 @@ def make_tiny_run(outputs: Path) -> None:
     captioner.model.eval()
     save_captioner(outputs / CAPTIONER, captioner, [])
     with patch("helpers.openvino_models.export", export_floats):
+        export_dual_encoder(pair, outputs / MODELS["scratch"], pixels, texts)
         export_pretrained_pair(towers, outputs / MODELS["pretrained"], summaries, texts)
         export_fusion(fusion, outputs / MODELS["fusion"], vectors.numpy(), embed_sentences(texts))
         export_captioner(captioner, outputs / CAPTIONER, grid.numpy(), texts)
