@@ -208,7 +208,7 @@ class SearchPanel:
 
     def ask(self, *_: Any) -> None:
         """Answer the query that the controls hold, or say why that cannot be done."""
-        self.answer.add_class("busy")
+        self.widget.add_class("busy")  # not the answer, which is drawn anew with any change to it
         try:
             self.answer.value = answer_html(
                 self.engine,
@@ -224,7 +224,7 @@ class SearchPanel:
             self.answer.value = message_html(f"The search failed with {type(error).__name__}: {error}")
             raise
         finally:
-            self.answer.remove_class("busy")
+            self.widget.remove_class("busy")
 
     def _ask_again(self, *_: Any) -> None:
         """For controls that say how, not what: without a query they have nothing to answer."""

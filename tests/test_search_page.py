@@ -238,18 +238,21 @@ def test_an_empty_query_gets_one_clear_message(page: Page) -> None:
 
 
 WATCH = """() => {
-    // From the key or the drop until the answer stands in the page and the next frame is drawn.
+    // From the key or the drop until another answer stands in the page and the next frame is drawn.
     const answer = document.querySelector(".photo-search .answer");
-    const start = (event) => { if (event.type === "drop" || event.key === "Enter") window.began = performance.now(); };
+    const asked = () => answer.querySelector(".hit") && answer.querySelector(".asked").innerHTML;
+    let began = null, before = null;
+    window.times = [];
+    const start = (event) => {
+        if (event.type === "drop" || event.key === "Enter") [began, before] = [performance.now(), asked()];
+    };
     for (const kind of ["keydown", "drop"]) document.addEventListener(kind, start, true);
     new MutationObserver(() => {
-        if (window.began === null || !answer.querySelector(".hit")) return;
-        const began = window.began;
-        window.began = null;
-        requestAnimationFrame(() => requestAnimationFrame(() => window.times.push(performance.now() - began)));
+        if (began === null || !asked() || asked() === before) return;
+        const since = began;
+        began = null;
+        requestAnimationFrame(() => requestAnimationFrame(() => window.times.push(performance.now() - since)));
     }).observe(answer, { childList: true, subtree: true });
-    window.times = [];
-    window.began = null;
 }"""
 
 
