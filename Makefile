@@ -1,9 +1,11 @@
 # make run: the whole chain on the embedded sample.   make test: all tests.   make lab: step through in JupyterLab.
+# make app: the search page, on the sample; make app PROFILE=flickr8k on another run.
 PYTHON ?= python3
+PROFILE ?= sample
 BIN := .venv/bin
 INSTALLED := .venv/installed-requirements.txt
 
-.PHONY: run test lint lab bench clean
+.PHONY: run test lint lab app bench clean
 
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
@@ -18,6 +20,9 @@ lint: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
+
+app: $(INSTALLED)
+	$(BIN)/python -m helpers.search_app --profile $(PROFILE)
 
 # A quarter of an hour, after `make run`; the options are in tests/benchmarks/conftest.py.
 bench: $(INSTALLED)

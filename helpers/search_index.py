@@ -156,20 +156,34 @@ class SearchIndex:
 
 
 def query_vector(
-    pair: EncoderPair | PretrainedPair | FusionEncoder, text: str | None = None, photo: Image.Image | None = None
+    pair: EncoderPair | PretrainedPair | FusionEncoder,
+    text: str | None = None,
+    photo: Image.Image | None = None,
+    text_weight: float | None = None,
 ) -> np.ndarray:
-    """One query (D,) from a text, a photo, or both: joined by a fusion model, else the direction midway.
+    """One query (D,) from a text, a photo, or both.
+
+    Args:
+        pair: the model that the index was built with.
+        text: a few words.
+        photo: as from `load_photo`.
+        text_weight: where both are given, the text's share in the sum of the two vectors, from 0 (the photo alone) to
+            1 (the text alone). None: as the model would have it, joined by a fusion model, else the point midway.
 
     Raises:
-        InputError: neither is given, or the text has no words.
+        InputError: neither is given, the text has no words, or the weight is not from 0 to 1.
     """
     if text is None and photo is None:
         raise InputError("A query needs a text, a photo or both; give at least one.")
+    if text_weight is not None and not 0 <= text_weight <= 1:
+        raise InputError(f"The weight of the text is {text_weight}; choose a number from 0 to 1.")
     pixels = None if photo is None else np.array(resize_photo(photo, pair.photo_size))[None]  # (1, S, S, 3)
     if photo is None:
         return pair.embed_texts([text])[0]
     if text is None:
         return pair.embed_photos(pixels)[0]
-    if isinstance(pair, FusionEncoder):
-        return pair.embed(pixels, [text])[0]
-    return np.mean([pair.embed_texts([text])[0], pair.embed_photos(pixels)[0]], axis=0)  # (D,)
+    if text_weight is None:
+        if isinstance(pair, FusionEncoder):
+            return pair.embed(pixels, [text])[0]
+        text_weight = 0.5
+    return text_weight * pair.embed_texts([text])[0] + (1 - text_weight) * pair.embed_photos(pixels)[0]  # (D,)

@@ -49,3 +49,13 @@ def class_folder(tmp_path: Path) -> Path:
         write_photo(tmp_path / "classes" / "raw-img" / "cane" / f"{number}.jpg", (10 * number, 0, 0))
         write_photo(tmp_path / "classes" / "raw-img" / "gatto" / f"{number}.png", (0, 10 * number, 0))
     return tmp_path / "classes"
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs folder of a finished run in miniature, see tiny_run.py; tests that change it take a copy."""
+    from tiny_run import make_tiny_run  # here, since only the tests of the search need so much
+
+    outputs = tmp_path_factory.mktemp("tiny_run")
+    make_tiny_run(outputs)
+    return outputs

@@ -78,6 +78,7 @@ def test_a_stage_needs_the_stages_whose_files_its_notebook_loads(stage):
         "load_openvino_pair": {"04a", "05"},
         "load_openvino_fusion": {"04b", "05"},
         "load_openvino_pretrained_pair": {"04c", "05"},
+        "PhotoSearch": {"01", "03b", "04a", "04b", "04c", "05"},
     }
     source = "\n".join(source for source, _ in code_cells(stage.notebook))
     loaded = set().union(*(written for name, written in loaders.items() if re.search(rf"\b{name}\(", source)))

@@ -1,0 +1,253 @@
+"""Search over a finished run: its models, their indexes and its captioner behind one object.
+
+    engine = PhotoSearch(Path("outputs/sample"))
+    engine.search(text="two dogs in the snow", k=3)               # three hits, the best first
+    engine.search(text="in the snow", photo=image, text_weight=0.5)
+    engine.caption(image)                                         # "a dog is running in the snow"
+
+Everything runs on OpenVINO, and is loaded when it is first asked for, once. Indexes hold vectors made in FP32, and a
+query may come from a graph of any precision: its vector is nearly the same, and that is why it may.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor, nn
+
+from helpers.backbones import load_backbone
+from helpers.captioners import Captioner
+from helpers.datasets import Photo, load_manifest
+from helpers.dual_encoder import WEIGHTS, EncoderPair, in_batches
+from helpers.features import Features
+from helpers.files import InputError, fingerprint_files, read_json
+from helpers.fusion import WEIGHTS as FUSION_WEIGHTS
+from helpers.fusion import FusionEncoder
+from helpers.images import load_pixels
+from helpers.openvino_export import PRECISIONS, Graph, graph_path, read_graph
+from helpers.openvino_models import (
+    OpenVINOBackbone,
+    load_openvino_captioner,
+    load_openvino_fusion,
+    load_openvino_pair,
+    load_openvino_pretrained_pair,
+)
+from helpers.pretrained_encoder import PretrainedPair, view_summaries
+from helpers.search_index import SearchIndex, query_vector
+
+Pair = EncoderPair | PretrainedPair | FusionEncoder
+
+MODELS = {"scratch": "dual_encoder", "pretrained": "pretrained_encoder", "fusion": "fusion"}  # name -> its folder
+CAPTIONER = "captioners/attention"
+GRAPHS = {"scratch": ("image_encoder", "text_encoder"), "pretrained": ("image_encoder", "text_encoder")}
+GRAPHS |= {"fusion": ("fusion",)}
+
+
+class RememberingBackbone(nn.Module):
+    """A backbone that keeps what it saw last: a photo goes to a model, to the captioner, and often to another model."""
+
+    def __init__(self, backbone: OpenVINOBackbone, keep: int = 4) -> None:
+        super().__init__()
+        self.name, self.photo_size, self.grid_shape = backbone.name, backbone.photo_size, backbone.grid_shape
+        self._backbone, self._keep = backbone, keep
+        self._seen: dict[bytes, tuple[Tensor, Tensor]] = {}
+
+    def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        """Photos uint8 (B, S, S, 3) -> vectors (B, D) and grid (B, R, C)."""
+        key = hashlib.sha256(photos.contiguous().numpy()).digest()
+        if key not in self._seen:
+            if len(self._seen) == self._keep:
+                self._seen.pop(next(iter(self._seen)))  # the oldest
+            self._seen[key] = self._backbone(photos)
+        return self._seen[key]
+
+
+class FusionWithBackbone(FusionEncoder):
+    """A fusion encoder that looks at photos through a backbone on OpenVINO instead of the one in PyTorch."""
+
+    backbone: RememberingBackbone
+
+    def __new__(cls, model: nn.Module, backbone: RememberingBackbone) -> "FusionWithBackbone":
+        encoder = super().__new__(cls, model)
+        encoder.backbone = backbone
+        return encoder
+
+    def embed(
+        self, photos: np.ndarray | None = None, texts: Sequence[str] | np.ndarray | None = None, size: int = 1024
+    ) -> np.ndarray:
+        """See `FusionEncoder.embed`."""
+        if photos is not None and photos.dtype == np.uint8:
+            photos = in_batches(self.backbone, lambda rows: self.backbone(rows)[0], photos, 16)
+        return super().embed(photos, texts, size)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A photo that was found, and the cosine of the angle between its vector and the query's."""
+
+    photo: Photo
+    cosine: float
+
+
+class PhotoSearch:
+    """Search and captions over the run in `outputs`, such as `outputs/sample`.
+
+    Raises:
+        InputError: the run has no manifest. What else is missing shows when it is first asked for.
+    """
+
+    def __init__(self, outputs: Path) -> None:
+        self.outputs = outputs
+        self.manifest = load_manifest(outputs)
+        self.photos = {photo.id: photo for photo in self.manifest.photos}
+        self._pairs: dict[tuple[str, str], Pair] = {}
+        self._indexes: dict[str, SearchIndex] = {}
+        self._backbones: dict[tuple[str, str], RememberingBackbone] = {}
+        self._captioners: dict[str, Captioner] = {}
+
+    # --- What there is ---
+
+    @cached_property
+    def models(self) -> list[str]:
+        """The models of this run that have an index, the pretrained towers first: they find most.
+
+        Raises:
+            InputError: no model has one.
+        """
+        names = [name for name in ("pretrained", *MODELS) if (self.home(name) / "vector_db/metadata.json").exists()]
+        if not names:
+            raise InputError(f"No model in {self.outputs} has an index yet; run the chain up to notebook 06_search.")
+        return list(dict.fromkeys(names))
+
+    def precisions(self, model: str) -> list[str]:
+        """The precisions in which the graphs of `model` are there."""
+        graphs = [self.home(model) / f"{name}.xml" for name in GRAPHS[model]]
+        if model != "scratch":  # it looks through a backbone, which has a graph of its own
+            backbone = read_json(self.home(model) / "config.json", made_by="the notebook that trains it")["backbone"]
+            graphs.append(self.outputs / "openvino" / f"{backbone}.xml")
+        return [one for one in PRECISIONS if all(graph_path(graph, one).exists() for graph in graphs)]
+
+    def home(self, model: str) -> Path:
+        """The folder of `model`.
+
+        Raises:
+            InputError: there is no such model.
+        """
+        if model not in MODELS:
+            raise InputError(f"There is no model {model!r} to search with; choose one of: {', '.join(MODELS)}.")
+        return self.outputs / MODELS[model]
+
+    def fingerprint(self, model: str) -> str:
+        """Twelve hex digits that name the weights of `model`, and with them the space that its vectors live in."""
+        return fingerprint_files([self.home(model) / (FUSION_WEIGHTS if model == "fusion" else WEIGHTS)])
+
+    # --- What it takes ---
+
+    def pair(self, model: str, precision: str = "fp32") -> Pair:
+        """`model` on OpenVINO, in one of PRECISIONS.
+
+        Raises:
+            InputError: it, or its graphs, are missing or damaged, or there is no such precision.
+        """
+        if precision not in PRECISIONS:
+            raise InputError(f"There is no precision {precision!r}; choose one of: {', '.join(PRECISIONS)}.")
+        home = self.home(model)
+        if (model, precision) not in self._pairs:
+            if model == "scratch":
+                pair = load_openvino_pair(home, precision)
+            elif model == "pretrained":
+                pair = load_openvino_pretrained_pair(home, self.outputs / "openvino", precision)
+                pair = pair._replace(backbone=self._backbone(pair.backbone.name, precision))
+            else:
+                encoder = load_openvino_fusion(home, precision)
+                pair = FusionWithBackbone(encoder.model, self._backbone(encoder.config.backbone, precision))
+            self._pairs[model, precision] = pair
+        return self._pairs[model, precision]
+
+    def _backbone(self, name: str, precision: str) -> RememberingBackbone:
+        if (name, precision) not in self._backbones:
+            graph = Graph(read_graph(graph_path(self.outputs / "openvino" / f"{name}.xml", precision)))
+            self._backbones[name, precision] = RememberingBackbone(OpenVINOBackbone(load_backbone(name), graph))
+        return self._backbones[name, precision]
+
+    def index(self, model: str) -> SearchIndex:
+        """All photos in the space of `model`, as saved by notebook 06.
+
+        Raises:
+            InputError: there is none, or it belongs to other weights.
+        """
+        if model not in self._indexes:
+            self._indexes[model] = SearchIndex.load(self.home(model) / "vector_db", self.fingerprint(model))
+        return self._indexes[model]
+
+    def build_index(self, model: str, looks: Sequence[Features]) -> SearchIndex:
+        """Make the index of `model` over all photos, save it, and use it from now on.
+
+        Args:
+            model: one of MODELS.
+            looks: what notebook 02 saw in the photos, and in their mirror images, if it looked at them.
+        """
+        index = SearchIndex(self.pair(model).model.config.embedding, self.fingerprint(model))
+        photos = list(self.photos.values())
+        for first in range(0, len(photos), 8192):  # some at a time: decoded, 100,000 photos take 3 GB
+            part = photos[first : first + 8192]
+            index.add([photo.id for photo in part], self._photo_vectors(model, part, looks))
+        index.save(self.home(model) / "vector_db")
+        self._indexes[model] = index
+        return index
+
+    def _photo_vectors(self, model: str, photos: Sequence[Photo], looks: Sequence[Features]) -> np.ndarray:
+        """(N, D), from the photos' bytes, or, faster, from what notebook 02 keeps of them."""
+        ids, pair = [photo.id for photo in photos], self.pair(model)
+        if model == "scratch":
+            return pair.embed_photos(load_pixels([photo.path for photo in photos], pair.photo_size))
+        if model == "pretrained":
+            return in_batches(pair.model, pair.model.encode_image, view_summaries(looks, ids))
+        return pair.embed(looks[0].vectors[looks[0].rows(ids)])
+
+    # --- What it answers ---
+
+    def search(
+        self,
+        text: str | None = None,
+        photo: Image.Image | None = None,
+        *,
+        model: str = "pretrained",
+        precision: str = "fp32",
+        k: int = 5,
+        text_weight: float | None = None,
+    ) -> list[Hit]:
+        """The `k` photos of all splits that are closest to a text, a photo or both, the closest first.
+
+        Args:
+            text: a few words; None: ask with the photo alone.
+            photo: as from `load_photo`; None: ask with the text alone.
+            model: one of MODELS.
+            precision: of the graphs that turn the query into a vector, one of PRECISIONS.
+            k: how many.
+            text_weight: where both are given, see `query_vector`.
+
+        Raises:
+            InputError: there is nothing to ask with, or something of the model is missing.
+        """
+        query = query_vector(self.pair(model, precision), text, photo, text_weight)
+        cosines, ids = self.index(model).search(query, k)
+        gone = [id_ for id_ in ids[0] if id_ not in self.photos]
+        if gone:
+            raise InputError(f"The index of {model} names {gone[0]}, which is no photo; run notebook 06_search again.")
+        return [Hit(self.photos[id_], float(cosine)) for id_, cosine in zip(ids[0], cosines[0], strict=True)]
+
+    def caption(self, photo: Image.Image, precision: str = "fp32") -> str:
+        """What the captioner of notebook 03b says of a photo, all of it on OpenVINO.
+
+        Raises:
+            InputError: the captioner, or its graphs, are missing or damaged.
+        """
+        if precision not in self._captioners:
+            self._captioners[precision] = load_openvino_captioner(self.outputs / CAPTIONER, precision)
+        captioner = self._captioners[precision]
+        return captioner.caption(photo, self._backbone(captioner.backbone, precision))

@@ -1,0 +1,299 @@
+"""The search engine against PyTorch and NumPy, and its answers as HTML against a parser that knows nothing of them."""
+
+import base64
+import io
+import shutil
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_run import COUNT, NASTY, draw_photo
+
+from helpers import search_app
+from helpers.captioners import load_captioner
+from helpers.dual_encoder import load_dual_encoder
+from helpers.files import InputError
+from helpers.fusion import load_fusion
+from helpers.images import load_photo, load_pixels
+from helpers.photo_search import CAPTIONER, MODELS, PhotoSearch
+from helpers.pretrained_encoder import load_pretrained_pair, summarise
+from helpers.search_page import SearchPanel, answer_html, data_uri, message_html, read_upload, welcome_html
+
+LOADERS = {"scratch": load_dual_encoder, "pretrained": load_pretrained_pair, "fusion": load_fusion}
+WORDS = "a red boat in the snow"
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_run: Path) -> PhotoSearch:
+    return PhotoSearch(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Image.Image:
+    """One that is not in the run."""
+    return load_photo(draw_photo(tmp_path_factory.mktemp("own") / "own.png", 99))
+
+
+# --- The engine -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def in_pytorch(engine: PhotoSearch) -> dict[str, tuple[Any, np.ndarray]]:
+    """Each model as its notebook saved it, with its vectors of all photos, which no index had a part in."""
+    found = {}
+    for model, load in LOADERS.items():
+        pair = load(engine.home(model))
+        pixels = load_pixels([one.path for one in engine.photos.values()], pair.photo_size)
+        if model == "pretrained":  # its index knows what notebook 02 keeps: the photo, without its mirror image
+            with torch.no_grad():
+                grid = pair.backbone(torch.from_numpy(pixels))[1]
+                found[model] = pair, pair.model.encode_image(summarise(grid)[:, None]).numpy()
+        else:
+            found[model] = pair, pair.embed_photos(pixels)
+    return found
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("asked", ["text", "photo", "both", "mostly text"])
+def test_hits_are_those_of_pytorch_and_numpy(
+    engine: PhotoSearch,
+    in_pytorch: dict[str, tuple[Any, np.ndarray]],
+    photo: Image.Image,
+    model: str,
+    asked: str,
+) -> None:
+    pair, gallery = in_pytorch[model]
+    own = np.array(photo.resize((pair.photo_size,) * 2, Image.Resampling.BICUBIC))[None]
+    text_vector, photo_vector = pair.embed_texts([WORDS])[0], pair.embed_photos(own)[0]
+    joined = pair.embed(own, [WORDS])[0] if model == "fusion" else text_vector + photo_vector
+    query = {"text": text_vector, "photo": photo_vector, "both": joined}.get(asked, 3 * text_vector + photo_vector)
+    cosines = gallery @ query / np.linalg.norm(query)
+
+    text, image = (None if asked == "photo" else WORDS), (None if asked == "text" else photo)
+    hits = engine.search(text, image, model=model, k=4, text_weight=0.75 if asked == "mostly text" else None)
+    np.testing.assert_allclose([hit.cosine for hit in hits], np.sort(cosines)[::-1][:4], atol=2e-3)
+    by_id = dict(zip(engine.photos, cosines, strict=True))
+    np.testing.assert_allclose([hit.cosine for hit in hits], [by_id[hit.photo.id] for hit in hits], atol=2e-3)
+
+
+def test_a_photo_of_the_run_finds_itself_in_every_precision(engine: PhotoSearch) -> None:
+    itself = engine.manifest.photos[7]
+    for model, least in (("scratch", 0.98), ("fusion", 0.98), ("pretrained", 0.9)):
+        assert engine.precisions(model) == ["fp32", "fp16"]
+        for precision in engine.precisions(model):
+            hit, *_ = engine.search(photo=load_photo(itself.path), model=model, precision=precision)
+            assert hit.photo == itself and hit.cosine > least, (model, precision)
+
+
+def test_captions_are_those_of_pytorch(engine: PhotoSearch, photo: Image.Image) -> None:
+    expected = load_captioner(engine.outputs / CAPTIONER)
+    for image in (photo, load_photo(engine.manifest.photos[0].path)):
+        assert engine.caption(image) == expected.caption(image)
+
+
+def test_a_photo_is_looked_at_once_for_models_and_captioner(engine: PhotoSearch, tmp_path: Path) -> None:
+    looks = []
+    for backbone in (engine.pair("pretrained").backbone, engine.pair("fusion").backbone):
+        backbone._backbone.register_forward_hook(lambda *_: looks.append(1))
+    new = load_photo(draw_photo(tmp_path / "new.png", 1234))
+    engine.search(photo=new, model="pretrained")
+    seen = len(looks)
+    assert seen > 0
+    engine.caption(new)
+    engine.search("in the snow", new, model="pretrained")
+    engine.search(photo=new, model="fusion")
+    assert len(looks) == seen
+
+
+def test_more_hits_than_photos_gives_all_photos(engine: PhotoSearch) -> None:
+    hits = engine.search("a dog", k=100)
+    assert {hit.photo.id for hit in hits} == set(engine.photos) and len(hits) == COUNT
+    assert [hit.cosine for hit in hits] == sorted((hit.cosine for hit in hits), reverse=True)
+
+
+def test_what_cannot_be_asked_is_refused_in_a_sentence(engine: PhotoSearch, photo: Image.Image) -> None:
+    for query, message in [
+        ({}, "text, a photo or both"),
+        ({"text": " ?! "}, "has no words"),
+        ({"text": "a dog", "model": "clip"}, "no model 'clip'"),
+        ({"text": "a dog", "precision": "fp8"}, "no precision 'fp8'"),
+        ({"text": "a dog", "k": 0}, "at least 1"),
+        ({"text": "a dog", "photo": photo, "text_weight": 1.5}, "from 0 to 1"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            engine.search(**query)
+
+
+def test_an_unfinished_run_says_what_to_do(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run notebook 01_download first"):
+        PhotoSearch(tmp_path)
+    outputs = tmp_path / "run"
+    shutil.copytree(tiny_run, outputs)
+    shutil.rmtree(outputs / MODELS["fusion"] / "vector_db")
+    engine = PhotoSearch(outputs)
+    assert engine.models == ["pretrained", "scratch"]
+    with pytest.raises(InputError, match="run notebook 06_search first"):
+        engine.search("a dog", model="fusion")
+    (outputs / "openvino" / "efficientnet_lite0_fp16.xml").unlink()
+    assert engine.precisions("scratch") == ["fp32", "fp16"] and engine.precisions("pretrained") == ["fp32"]
+    shutil.rmtree(outputs / MODELS["scratch"] / "vector_db")
+    shutil.rmtree(outputs / MODELS["pretrained"] / "vector_db")
+    with pytest.raises(InputError, match="run the chain up to notebook 06_search"):
+        _ = PhotoSearch(outputs).models
+
+
+def test_an_index_of_an_earlier_training_is_refused(tiny_run: Path, tmp_path: Path) -> None:
+    outputs = tmp_path / "run"
+    shutil.copytree(tiny_run, outputs)
+    weights = outputs / MODELS["scratch"] / "best_multimodal_model.pth"
+    weights.write_bytes(weights.read_bytes() + b" ")
+    with pytest.raises(InputError, match="built by another model"):
+        PhotoSearch(outputs).index("scratch")
+
+
+# --- Answers as HTML --------------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """What a browser would make of a piece of HTML: elements with their attributes, and the text outside of them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(source)
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag != "img":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_an_answer_shows_query_photos_cosines_and_captions(engine: PhotoSearch) -> None:
+    page = Page(answer_html(engine, WORDS, k=3))
+    hits = engine.search(WORDS, k=3)
+    assert WORDS in page.text and f"3 of {COUNT} photos in" in page.text
+    for hit, image in zip(hits, page.attributes("img"), strict=True):
+        assert f"{hit.cosine:.2f}" in page.text
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1]))).convert("RGB"))
+        original = np.asarray(Image.open(hit.photo.path).resize(shown.shape[1::-1]))
+        assert np.abs(shown.astype(int) - original).mean() < 8  # the same photo, made small
+        assert image["alt"].replace(".", " .") == hit.photo.captions[0]
+        assert all(caption.replace(" ,", ",").replace(" .", ".") in page.text for caption in hit.photo.captions)
+
+
+def test_an_answer_to_a_photo_has_the_photo_and_a_caption(engine: PhotoSearch, photo: Image.Image) -> None:
+    page = Page(answer_html(engine, photo=photo, k=2))
+    assert engine.caption(photo) in page.text and len(page.attributes("img")) == 3
+    assert page.attributes("img")[0]["src"] == data_uri(photo)
+
+
+def test_captions_and_queries_cannot_bring_their_own_html(engine: PhotoSearch) -> None:
+    page = Page(answer_html(engine, "<img src=x onerror=alert(1)> a dog", k=COUNT))
+    assert "<img src=x onerror=alert(1)> a dog" in page.text
+    assert NASTY.removesuffix(" .") in page.text
+    assert {tag for tag, _ in page.elements} == {
+        "div",
+        "q",
+        "span",
+        "ol",
+        "li",
+        "img",
+        "p",
+        "b",
+        "details",
+        "summary",
+        "ul",
+    }
+    assert all(set(image) == {"src", "alt"} for image in page.attributes("img"))
+    assert NASTY.replace(" .", ".") in [image["alt"] for image in page.attributes("img")]
+    assert NASTY.removesuffix(" .") in Page(welcome_html(engine)).text
+    assert Page(message_html(NASTY)).text == NASTY
+
+
+def test_uploads_of_any_kind_become_photos_or_a_sentence(tmp_path: Path) -> None:
+    whole = draw_photo(tmp_path / "photo.jpg", 5).read_bytes()
+    assert read_upload("photo.jpg", whole).size == (320, 160)
+    large = io.BytesIO()
+    Image.new("CMYK", (4000, 3000)).save(large, "JPEG")
+    assert read_upload("large.jpg", large.getvalue()).size == (640, 480)
+    for name, content, message in [
+        ("empty.jpg", b"", "^empty.jpg is empty; replace it or take it out.$"),
+        ("notes.txt", b"Hello", "^notes.txt is not an image; "),
+        ("torn.jpg", whole[: len(whole) // 2], "^torn.jpg cannot be read as a photo "),
+        ("../../etc/passwd", b"Hello", "^../../etc/passwd is not an image; "),
+    ]:
+        with pytest.raises(InputError, match=message):
+            read_upload(name, content)
+
+
+# --- The panel, without a browser -------------------------------------------------------------------------------
+
+
+def test_the_panel_answers_what_its_controls_say(engine: PhotoSearch, photo: Image.Image) -> None:
+    panel = SearchPanel(engine, "scratch", k=4)
+    assert panel.model.options == ("pretrained", "scratch", "fusion") and panel.forget.layout.display == "none"
+    assert len(Page(panel.answer.value).attributes("img")) == 4  # before a query: some photos
+    panel.search.click()
+    assert "needs a text, a photo or both" in panel.answer.value and "<img" not in panel.answer.value
+    panel.words.value = WORDS
+    shown = Page(panel.answer.value)
+    assert [f"{hit.cosine:.2f}" in shown.text for hit in engine.search(WORDS, model="scratch", k=4)] == [True] * 4
+    panel.model.value, panel.count.value = "fusion", 8
+    shown = Page(panel.answer.value)
+    hits = engine.search(WORDS, model="fusion", k=8)
+    assert [image["alt"] for image in shown.attributes("img")] == [h.photo.captions[0].replace(" .", ".") for h in hits]
+
+    content = io.BytesIO()
+    photo.save(content, "PNG")
+    file = {"name": "p.png", "type": "image/png", "size": 1, "content": content.getvalue()}
+    file["last_modified"] = datetime.now(UTC)
+    panel.upload.value = (file,)
+    shown = Page(panel.answer.value)
+    assert "Your photo and" in shown.text and engine.caption(photo) in shown.text and panel.upload.value == ()
+    assert panel.forget.layout.display is None
+    panel.upload.value = (file | {"name": "p.txt", "content": b"x"},)
+    assert Page(panel.answer.value).text == "p.txt is not an image; replace it or take it out."
+    panel.forget.click()
+    assert "Your photo" not in panel.answer.value and WORDS in panel.answer.value
+    panel.words.value = "  "
+    assert "needs a text, a photo or both" in panel.answer.value
+
+
+# --- make app ---------------------------------------------------------------------------------------------------
+
+
+def test_make_app_without_a_finished_run_says_what_to_run(
+    tiny_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search_app, "serve", lambda *_: pytest.fail("a page was opened"))
+    assert search_app.main(["--outputs", str(tmp_path / "nothing")]) == 2
+    message = capsys.readouterr().err
+    assert "run `make run` first" in message and len(message.splitlines()) == 1
+    assert search_app.main(["--outputs", str(tmp_path / "nothing"), "--profile", "flickr8k"]) == 2
+    assert "run `python run_all.py --profile flickr8k` first" in capsys.readouterr().err
+    assert search_app.main(["--profile", "nonsense"]) == 2
+    assert "no profile 'nonsense'" in capsys.readouterr().err
+    shutil.copytree(tiny_run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / CAPTIONER)
+    assert search_app.main(["--outputs", str(tmp_path / "run")]) == 2
+    assert "no captioner" in capsys.readouterr().err
