@@ -341,10 +341,12 @@ def run_all(page: Page, address: str, course: Path, notebook: Path) -> None:
     page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
     for _ in range(90):
         page.wait_for_timeout(500)
-        page.keyboard.press("Control+s")
+        page.click('[data-jp-item-name="save"]')
         errors, unrun = errors_and_unrun(notebook)
         if errors or not unrun:
             break
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=ARTEFACTS / f"jupyterlab_{notebook.stem}.png")
     assert (errors, unrun) == ([], 0)
 
 
