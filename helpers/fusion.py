@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from helpers.backbones import Backbone, load_backbone
 from helpers.checkpoints import load_trained
 from helpers.files import InputError, atomic_path, write_json
-from helpers.sentence_encoder import WIDTH, embed_sentences
+from helpers.sentence_encoder import USE, WIDTH, sentence_vectors
 
 WEIGHTS = "weights.pt"
 MADE_BY = "notebook 04b"
@@ -33,7 +33,8 @@ class FusionConfig:
 
     backbone: str
     photo_width: int  # numbers the backbone gives for a photo
-    text_width: int = WIDTH
+    sentence_encoders: str = USE  # names for `sentence_vectors`
+    text_width: int = WIDTH  # numbers they give for a text
     side: int = 256  # numbers that each side is brought to
     embedding: int = 128
     photo_dropout: float = 0.5  # of what the backbone saw; texts vary by themselves, five to a photo
@@ -58,12 +59,12 @@ class Fusion(nn.Module):
         self.join = nn.Linear(2 * config.side, config.embedding)
 
     def forward(self, photos: Tensor, texts: Tensor, has_photo: Tensor, has_text: Tensor) -> Tensor:
-        """Photos (B, D), texts (B, 512), bool flags (B,) -> (B, embedding), L2-normalised.
+        """Photos (B, D), texts (B, W), bool flags (B,) -> (B, embedding), L2-normalised.
 
         Where a flag is False, the row of that side may hold any numbers: they do not count.
         """
         photo = F.relu(self.photo(self.photo_dropout((photos - self.mean) / self.deviation)))  # (B, side)
-        text = F.relu(self.text(self.dropout(texts * self.config.text_width**0.5)))  # (B, side)
+        text = F.relu(self.text(self.dropout(texts)))  # (B, side)
         photo = torch.where(has_photo[:, None], photo, self.no_photo)
         text = torch.where(has_text[:, None], text, self.no_text)
         joined = self.join(self.dropout(torch.cat([photo, text], dim=1)))  # (B, 2 * side) -> (B, embedding)
@@ -100,7 +101,7 @@ class FusionEncoder(NamedTuple):
         Args:
             photos: uint8 (N, S, S, 3) as `helpers.images.load_pixels` gives them, or their vectors from the
                 backbone, float32 (N, D); None: texts only.
-            texts: N texts, or their vectors from the sentence encoder, float32 (N, 512); None: photos only.
+            texts: N texts, or their vectors from the sentence encoders, float32 (N, W); None: photos only.
             size: rows at a time.
 
         Raises:
@@ -112,7 +113,7 @@ class FusionEncoder(NamedTuple):
             raise InputError(f"{len(photos):,} photos and {len(texts):,} texts do not pair; give one text a photo.")
         photos = self._photo_vectors(photos)
         if texts is not None and not isinstance(texts, np.ndarray):
-            texts = embed_sentences(texts)
+            texts = sentence_vectors(texts, self.config.sentence_encoders)
         count = len(photos if photos is not None else texts)
         parts = [
             embed_rows(self.model, *(None if side is None else side[start : start + size] for side in (photos, texts)))
@@ -140,7 +141,7 @@ def _backbone(name: str) -> Backbone:
 
 @torch.inference_mode()
 def embed_rows(model: Fusion, photos: np.ndarray | None, texts: np.ndarray | None) -> np.ndarray:
-    """Photo vectors (B, D) and sentence vectors (B, 512), one of which may be None -> (B, embedding)."""
+    """Photo vectors (B, D) and sentence vectors (B, W), one of which may be None -> (B, embedding)."""
     model.eval()
     count = len(photos if photos is not None else texts)
 

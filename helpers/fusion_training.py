@@ -32,10 +32,10 @@ TRIPLETS = 10_000  # to judge by
 
 @dataclass(frozen=True)
 class FusionData:
-    """Photos as their backbone sees them, their captions as the sentence encoder reads them, and their keywords."""
+    """Photos as their backbone sees them, their captions as the sentence encoders read them, and their keywords."""
 
     vectors: np.ndarray  # float32 (N, D)
-    sentences: np.ndarray  # float32 (M, 512)
+    sentences: np.ndarray  # float32 (M, W)
     owners: np.ndarray  # int (M,), the photo of each caption
     keywords: np.ndarray  # bool (N, K)
     weights: np.ndarray  # float32 (K,), see `helpers.keywords.Vocabulary`

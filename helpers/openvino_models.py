@@ -21,7 +21,8 @@ from helpers.dual_encoder import DualEncoderConfig, EncoderPair
 from helpers.files import fingerprint_files
 from helpers.fusion import FusionConfig, FusionEncoder
 from helpers.openvino_export import Graph, export, graph_path, read_graph
-from helpers.pretrained_encoder import PretrainedConfig, PretrainedPair, load_pretrained_pair, sentence_vectors
+from helpers.pretrained_encoder import PretrainedConfig, PretrainedPair, load_pretrained_pair
+from helpers.sentence_encoder import sentence_vectors
 
 
 def export_dual_encoder(pair: EncoderPair, folder: Path, pixels: np.ndarray, texts: Sequence[str]) -> None:
@@ -107,7 +108,7 @@ def export_pretrained_pair(pair: PretrainedPair, folder: Path, views: np.ndarray
     model = pair.model
     # Photos come with one view or with two.
     photos = [(torch.from_numpy(views[:, :count].astype(np.float32)),) for count in (1, views.shape[1])]
-    sentences = [(torch.from_numpy(sentence_vectors(texts, model.config)),)]
+    sentences = [(torch.from_numpy(sentence_vectors(texts, model.config.sentence_encoders)),)]
     export(model, model.encode_image, folder / "image_encoder.xml", photos, weights_only=True, weights=weights)
     export(model, model.encode_text, folder / "text_encoder.xml", sentences, weights_only=True, weights=weights)
 
@@ -150,7 +151,7 @@ def load_openvino_pretrained_pair(
 def export_fusion(encoder: FusionEncoder, folder: Path, vectors: np.ndarray, sentences: np.ndarray) -> None:
     """Write `fusion.xml`, in all precisions, beside the encoder saved in `folder`.
 
-    `vectors` (B, D) of training photos from the backbone and `sentences` (B, 512) of a caption each from the sentence
+    `vectors` (B, D) of training photos from the backbone and `sentences` (B, W) of a caption each from the sentence
     encoder calibrate, as pairs and with either side left out.
     """
     weights = fingerprint_files([folder / fusion.WEIGHTS])

@@ -28,10 +28,9 @@ from helpers.dual_encoder import WEIGHTS, in_batches
 from helpers.encoder_training import EncoderSettings, PairData
 from helpers.features import Features
 from helpers.files import atomic_path, write_json
-from helpers.sentence_encoder import embed_sentences
+from helpers.sentence_encoder import sentence_vectors
 
 MADE_BY = "notebook 04c"
-SEPARATOR = "+"  # between the names of sentence encoders that are used side by side
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class PretrainedConfig:
 
     backbone: str
     channels: int  # C, of the backbone's grid
-    sentence_encoders: str  # names for `embed_sentences`, joined by "+"
+    sentence_encoders: str  # names for `sentence_vectors`
     sentence_width: int  # W, of all of them together
     embedding: int = 512
     dropout: float = 0.5
@@ -96,23 +95,15 @@ class PretrainedPair(NamedTuple):
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> float32 unit vectors (N, E)."""
-        return in_batches(self.model, self.model.encode_text, sentence_vectors(texts, self.model.config))
+        return in_batches(
+            self.model, self.model.encode_text, sentence_vectors(texts, self.model.config.sentence_encoders)
+        )
 
     def save(self, folder: Path) -> None:
         """Write weights and config into `folder`, each atomically, the weights last."""
         write_json(folder / "config.json", asdict(self.model.config))
         with atomic_path(folder / WEIGHTS) as temporary:
             torch.save(self.model.state_dict(), temporary)
-
-
-def sentence_vectors(texts: Sequence[str], config: PretrainedConfig) -> np.ndarray:
-    """Texts -> float32 (N, W): the vectors of all sentence encoders of `config`, side by side."""
-    return beside([embed_sentences(texts, name) for name in config.sentence_encoders.split(SEPARATOR)])
-
-
-def beside(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Unit vectors (N, W1), (N, W2), ... -> (N, W1 + W2 + ...), scaled so that a number is about 1 in all of them."""
-    return np.hstack([np.sqrt(part.shape[1], dtype=np.float32) * part for part in parts])
 
 
 def new_pretrained_pair(backbone: Backbone, sentence_encoders: str, width: int, seed: int) -> PretrainedPair:

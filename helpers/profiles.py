@@ -77,7 +77,7 @@ class Profile:
     fusion_epochs: int = 12
     fusion_batch: int = 128  # photos a step, two views of each
 
-    sentence_encoders: str = "use"  # of the pretrained towers, joined by "+"; see helpers/sentence_encoder.py
+    sentence_encoders: str = "use"  # of fusion and pretrained towers, joined by "+"; see helpers/sentence_encoder.py
     pretrained_epochs: int = 16
     pretrained_batch: int = 128  # photos a step, each with five captions
     reranked_photos: int = 40  # test photos that search with a second look, with their captions

@@ -24,6 +24,7 @@ from helpers.text import clean_caption
 
 USE = "use"
 WIDTH = 512  # of its vectors
+SEPARATOR = "+"  # between the names of encoders that are used side by side
 _CHUNK = 500  # texts between two notes of how far the encoder has come
 
 
@@ -83,6 +84,20 @@ def embed_sentences(texts: Sequence[str], encoder: str = USE) -> np.ndarray:
     if len(starts) > 1:
         starts = progress(starts, "reading sentences", unit="batch")
     return np.concatenate([encode(cleaned[start : start + _CHUNK]) for start in starts])
+
+
+def beside(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Unit vectors (N, W1), (N, W2), ... -> (N, W1 + W2 + ...), scaled so that a number is about 1 in all of them."""
+    return np.hstack([np.sqrt(part.shape[1], dtype=np.float32) * part for part in parts])
+
+
+def sentence_vectors(texts: Sequence[str], encoders: str) -> np.ndarray:
+    """Texts -> float32 (N, W): their vectors from one or more encoders, named with "+" between, as `beside` lays them.
+
+    Raises:
+        InputError: see `embed_sentences`.
+    """
+    return beside([embed_sentences(texts, name) for name in encoders.split(SEPARATOR)])
 
 
 def saved_sentences(texts: Sequence[str], path: Path, encoder: str = USE) -> np.ndarray:

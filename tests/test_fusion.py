@@ -10,7 +10,7 @@ import torch
 from helpers import fusion
 from helpers.files import InputError
 from helpers.fusion import Fusion, FusionConfig, FusionEncoder, embed_rows, load_fusion, new_fusion, save_fusion
-from helpers.sentence_encoder import embed_sentences
+from helpers.sentence_encoder import sentence_vectors
 
 CONFIG = FusionConfig("efficientnet_lite0", photo_width=12, side=10, embedding=6)
 
@@ -41,7 +41,7 @@ def reference(model: Fusion, photos: np.ndarray | None, texts: np.ndarray | None
         if photos is not None:
             photo = side("photo", (photos[number] - weights["mean"]) / weights["deviation"])
         if texts is not None:
-            text = side("text", texts[number] * np.sqrt(512))
+            text = side("text", texts[number])
         row = weights["join.weight"] @ np.concatenate([photo, text]) + weights["join.bias"]
         rows.append(row / np.linalg.norm(row))
     return np.array(rows)
@@ -91,7 +91,7 @@ def test_photos_and_texts_as_people_give_them() -> None:
         seen = fusion._backbone("efficientnet_lite0")(torch.from_numpy(photos))[0].numpy()
     texts = ["A dog runs .", "two cats"]
     np.testing.assert_allclose(
-        encoder.embed(photos, texts), encoder.embed(seen, embed_sentences(texts)), rtol=1e-4, atol=1e-5
+        encoder.embed(photos, texts), encoder.embed(seen, sentence_vectors(texts, "use")), rtol=1e-4, atol=1e-5
     )
     with pytest.raises(InputError, match="take"):
         FusionEncoder(Fusion(CONFIG)).embed(photos)

@@ -85,3 +85,43 @@ def test_zones_of_negatives_meet_at_the_positive_and_the_margin() -> None:
     spans = [(zone.get_x(), zone.get_x() + zone.get_width()) for zone in axes.patches]
     np.testing.assert_allclose(spans, [(0, 0.6), (0.6, 1.0), (1.0, 1.65)])
     assert [text.get_text() for text in axes.texts] == ["hard", "semi-hard", "easy"]
+
+
+def test_matrices_share_one_scale_and_show_their_sign() -> None:
+    signed = plots.plot_matrices({"a": np.array([[1.0, -2.0]]), "b": np.zeros((1, 2))}, ["r"], ["x", "y"], "T", "push")
+    left, right = signed.axes[0].collections[0], signed.axes[1].collections[0]
+    assert left.get_clim() == right.get_clim() == (-2.0, 2.0)
+    assert [text.get_text() for text in signed.axes[0].texts] == ["1.00", "-2.00"]
+    plain = plots.plot_matrices({"a": np.array([[0.2, 0.8]])}, ["r"], ["x", "y"], "T", "probability")
+    assert plain.axes[0].collections[0].get_clim() == (0.0, 0.8)
+
+
+def test_a_curve_looks_the_same_in_all_panels() -> None:
+    figure = plots.plot_curves({"p": {"one": [3, 2], "two": [1, 1]}, "q": {"two": [5, 4, 3]}}, "step", "T", start=1)
+    two = figure.axes[0].lines[1], figure.axes[1].lines[0]
+    assert two[0].get_color() == two[1].get_color() and two[0].get_linestyle() == two[1].get_linestyle()
+    assert two[0].get_color() != figure.axes[0].lines[0].get_color()
+    np.testing.assert_array_equal(two[1].get_xdata(), [1, 2, 3])
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 30])
+def test_neighbours_stay_neighbours_when_pressed_flat(count: int) -> None:
+    rng = np.random.default_rng(0)
+    groups = np.arange(count) % 2
+    flat = plots.press_flat((10 * groups[:, None] + rng.normal(size=(count, 5))).astype(np.float32), seed=0)
+    assert flat.shape == (count, 2)
+    if count == 30:
+        distances = np.linalg.norm(flat[:, None] - flat[None], axis=2)
+        np.fill_diagonal(distances, np.inf)
+        np.testing.assert_array_equal(groups[distances.argmin(axis=1)], groups)
+
+
+def test_map_holds_every_photo_and_word_within_its_frame() -> None:
+    photo = np.zeros((20, 20, 3), np.uint8)
+    figure = plots.photo_map(
+        np.array([[0.0, 0], [9, 1]]), [photo, Image.new("RGB", (9, 9))], "T", np.array([[20.0, 5]]), ["dog"]
+    )
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["dog"]
+    assert len(axes.artists) == 2
+    assert axes.get_xlim()[0] < 0 and axes.get_xlim()[1] > 20

@@ -1,13 +1,12 @@
 """Pretrained towers: the arithmetic against NumPy, one artefact, and that heads learn to make two worlds meet."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from helpers import pretrained_encoder
+from helpers import sentence_encoder
 from helpers.backbones import Backbone, load_backbone
 from helpers.datasets import Photo
 from helpers.dual_encoder import WEIGHTS
@@ -17,14 +16,12 @@ from helpers.files import InputError
 from helpers.pretrained_encoder import (
     PretrainedPair,
     SummaryData,
-    beside,
     load_pretrained_pair,
     new_pretrained_pair,
-    sentence_vectors,
     summarise,
     summary_data,
 )
-from helpers.sentence_encoder import embed_sentences
+from helpers.sentence_encoder import beside, embed_sentences, sentence_vectors
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +73,10 @@ def test_photos_are_embedded_as_from_stored_features(pair: PretrainedPair) -> No
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
 
 
-def test_sentence_encoders_stand_side_by_side(monkeypatch: pytest.MonkeyPatch, pair: PretrainedPair) -> None:
+def test_sentence_encoders_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"use": np.eye(2, 4, dtype=np.float32), "other": np.eye(2, 9, dtype=np.float32)}
-    monkeypatch.setattr(pretrained_encoder, "embed_sentences", lambda texts, name: known[name])
-    found = sentence_vectors(["a", "b"], replace(pair.model.config, sentence_encoders="use+other"))
+    monkeypatch.setattr(sentence_encoder, "embed_sentences", lambda texts, name: known[name])
+    found = sentence_vectors(["a", "b"], "use+other")
     np.testing.assert_allclose(found, np.hstack([2 * known["use"], 3 * known["other"]]))
     np.testing.assert_allclose((beside([known["use"]]) ** 2).mean(1), 1)  # a number is about 1
 
