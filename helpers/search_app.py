@@ -34,14 +34,16 @@ def check(outputs: Path, profile: str) -> None:
         InputError: the chain has not run, or not to its end.
     """
     command = "make run" if profile == "sample" else f"python run_all.py --profile {profile}"
+    if not (outputs / "dataset" / "manifest.json").exists():
+        raise InputError(f"There is nothing to search in {outputs} yet: run `{command}` first.")
     try:
         engine = PhotoSearch(outputs)
         for model in engine.models:
             engine.index(model)
     except InputError as error:
-        raise InputError(f"There is nothing to search in {outputs} yet: run `{command}` first. ({error})") from None
+        raise InputError(f"The run in {outputs} is not finished: run `{command}` first. ({error})") from None
     if not (outputs / CAPTIONER / "encode.xml").exists():
-        raise InputError(f"The run in {outputs} has no captioner on OpenVINO yet: run `{command}` first.")
+        raise InputError(f"The run in {outputs} is not finished (no captioner on OpenVINO): run `{command}` first.")
 
 
 def main(argv: list[str] | None = None) -> int:

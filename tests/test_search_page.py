@@ -342,7 +342,10 @@ def run_all(page: Page, address: str, course: Path, notebook: Path) -> None:
     for _ in range(90):
         page.wait_for_timeout(500)
         page.click('[data-jp-item-name="save"]')
-        errors, unrun = errors_and_unrun(notebook)
+        try:
+            errors, unrun = errors_and_unrun(notebook)
+        except nbformat.reader.NotJSONError:  # it is being written at this moment
+            continue
         if errors or not unrun:
             break
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
