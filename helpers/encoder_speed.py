@@ -78,7 +78,7 @@ def photos_ladder(
         return torch.cat([augment(torch.from_numpy(photos(row)[None]), settings) for row in rows])
 
     def opened(rows: np.ndarray) -> Tensor:
-        return one_by_one(rows, lambda row: decode(paths[row], pair.photo_size).copy())
+        return one_by_one(rows, lambda row: decode(paths[row], pair.photo_size))
 
     def kept(rows: np.ndarray) -> Tensor:
         return one_by_one(rows, lambda row: data.photos[row])

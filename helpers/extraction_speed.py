@@ -22,7 +22,7 @@ from helpers.openvino_export import compare, compile_graph, convert, quantise
 
 def decode(path: Path, size: int) -> np.ndarray:
     """A photo as uint8 (size, size, 3)."""
-    return resize_photo(load_photo(path, size), size)
+    return resize_photo(load_photo(path, size), size).copy()  # Pillow's own memory is read-only
 
 
 def decoded_ahead(paths: Sequence[Path], size: int) -> Iterator[np.ndarray]:
@@ -39,7 +39,7 @@ def plain_loop(paths: Sequence[Path], backbone: Backbone) -> tuple[np.ndarray, f
         start = time.perf_counter()
         photo = decode(path, backbone.photo_size)
         decoded = time.perf_counter()
-        vectors.append(backbone(torch.from_numpy(photo[None].copy()))[0])
+        vectors.append(backbone(torch.from_numpy(photo[None]))[0])
         decoding += decoded - start
         network += time.perf_counter() - decoded
     return torch.cat(vectors).numpy(), decoding, network

@@ -19,7 +19,6 @@ import faiss
 import numpy as np
 
 from helpers.benchmarks import cost
-from helpers.environment import cores
 
 _PART = 100_000  # vectors drawn at a time
 
@@ -30,8 +29,8 @@ def clustered_vectors(
     """Unit vectors (count, width) and queries (queries, width) of the same kind, float32.
 
     A vector is one of `clusters` centres, plus a step within `rank` directions, of which later ones matter less, plus
-    a little noise in all directions. Centres lie within a subspace of the same kind, twice as wide. Groups overlap, as
-    those of photos do.
+    a little noise in all directions. Centres lie within a subspace of the same kind, twice as wide; `width` must be at
+    least that. Groups overlap, as those of photos do.
     """
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.standard_normal((width, 2 * rank)))[0].T.astype(np.float32)  # (2 * rank, width)
@@ -70,6 +69,7 @@ def new_index(kind: str, width: int, count: int) -> faiss.Index:
 
 def query_times(index: faiss.Index, queries: np.ndarray, k: int = 10) -> dict[str, float]:
     """Milliseconds a query on one thread: `single_ms` one at a time, `batch_ms` all `queries` in one call."""
+    threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
         times = []
@@ -81,7 +81,7 @@ def query_times(index: faiss.Index, queries: np.ndarray, k: int = 10) -> dict[st
         index.search(queries, k)
         batch = (time.perf_counter() - start) / len(queries)
     finally:
-        faiss.omp_set_num_threads(cores())
+        faiss.omp_set_num_threads(threads)
     return {"single_ms": 1000 * float(np.median(times)), "batch_ms": 1000 * batch}
 
 

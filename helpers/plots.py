@@ -509,7 +509,10 @@ def plot_ladders(panels: Mapping[str, Mapping[str, float]], unit: str, title: st
         first = next(iter(ladder.values()))
         times = [value / first for value in ladder.values()]
         bars = cell.barh(list(ladder), times, color=[INK, *[BLUE] * (len(ladder) - 1)], height=0.62)
-        texts = [f"{ratio:.1f}x  ({value:,.0f} {unit})" for ratio, value in zip(times, ladder.values(), strict=True)]
+        texts = [
+            f"{ratio:.1f}x  ({value:,.{0 if value >= 100 else 1}f} {unit})"
+            for ratio, value in zip(times, ladder.values(), strict=True)
+        ]
         cell.bar_label(bars, texts, padding=4, fontsize=9)
         cell.set(title=name, xlim=(0, 1.6 * max(times)))
         cell.invert_yaxis()
