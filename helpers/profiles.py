@@ -57,12 +57,12 @@ class Profile:
     lstm_learning_rate: float = 3e-3  # at its peak, like the two others
     attention_hidden: int = 256
     attention_dropout: float = 0.3
-    attention_epochs: int = 4
+    attention_epochs: int = 5
     attention_learning_rate: float = 2e-3
     transformer_width: int = 256
     transformer_layers: int = 2  # of the decoder
     transformer_dropout: float = 0.2
-    transformer_epochs: int = 5
+    transformer_epochs: int = 6
     transformer_learning_rate: float = 1e-3
 
     # 04: the dual encoders.
@@ -71,7 +71,7 @@ class Profile:
     encoder_epochs: int = 14
     encoder_batch: int = 64  # photos a step
     class_photo_size: int = 96
-    class_epochs: int = 16  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
+    class_epochs: int = 20  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
     class_batch: int = 64
     descriptions_file: str | None = None  # own descriptions of classes, see helpers/descriptions.py
     fusion_epochs: int = 12
@@ -84,7 +84,7 @@ class Profile:
 
     # 05: OpenVINO.
     calibration_photos: int = 64  # training photos that show the range of what flows through the graphs
-    judged_photos: int = 200  # validation photos whose captions are scored in each precision
+    judged_photos: int = 100  # validation photos whose captions are scored in each precision
 
     # 06: search.
     search_model: str = "pretrained"  # scratch, pretrained or fusion
@@ -129,6 +129,7 @@ _FLICKR8K = Profile(
     pretrained_batch=512,
     reranked_photos=500,
     fusion_epochs=25,
+    judged_photos=200,
 )
 
 PROFILES: dict[str, Profile] = {

@@ -12,7 +12,7 @@ from helpers.environment import project_root
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("0*.ipynb"))
 PAGES = [project_root() / "README.md", project_root() / "data" / "README.md", *NOTEBOOKS]
-LINK = re.compile(r"\]\(([^)\s]+)\)")
+LINK = re.compile(r"""(?:\]\(|\bsrc=")([^)"\s]+)[)"]""")
 FILE = re.compile(r"`((?:[\w.]+/)*\w+\.(?:py|ipynb|json|txt|md))`")
 SOLUTION = re.compile(r"<details>\s*<summary>.*?Solution.*?</summary>(.*?)</details>", re.DOTALL)
 
