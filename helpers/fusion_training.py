@@ -48,7 +48,7 @@ class FusionSettings:
     epochs: int
     batch: int = 128  # photos a step, two views of each
     shared: int = 2  # keywords that two photos share at least to be a positive pair
-    alone: float = 2 / 3  # share of the views that are a photo or a text alone, half of them either
+    alone: float = 0.5  # share of the views that are a photo or a text alone, half of them either
     margin: float = 0.2  # in squared distance
     learning_rate: float = 1e-3  # at the end of the warm-up
     weight_decay: float = 0.01
