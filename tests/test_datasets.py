@@ -2,7 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import write_captions, write_photo
+from small_data import write_captions, write_photo
 
 from helpers.datasets import (
     download,

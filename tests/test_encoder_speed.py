@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import write_photo
+from small_data import write_photo
 
 from helpers import encoder_speed
 from helpers.datasets import Photo

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
-from conftest import write_photo
+from small_data import write_photo
 
 from helpers.extraction_speed import decode, decoded_ahead, extraction_speeds, through_queue
 from helpers.files import InputError

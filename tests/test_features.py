@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_photo
 from PIL import Image
+from small_data import write_photo
 from torch import Tensor, nn
 
 from helpers import features as module

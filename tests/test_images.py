@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_photo
 from PIL import Image
+from small_data import write_photo
 
 from helpers.files import InputError
 from helpers.images import load_photo, load_pixels, resize_photo, unreadable_photos

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_photo
 from matplotlib import pyplot as plt
 from PIL import Image
+from small_data import write_photo
 
 from helpers import plots
 

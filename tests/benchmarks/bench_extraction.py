@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from conftest import QUICK
+from sizes import QUICK
 
 from helpers.benchmarks import in_fresh_process
 from helpers.extraction_speed import extraction_speeds

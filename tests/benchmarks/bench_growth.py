@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import QUICK
+from sizes import QUICK
 
 from helpers.benchmarks import Cost, slope
 from helpers.growth import STEPS, growth

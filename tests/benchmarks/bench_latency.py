@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import QUICK
+from sizes import QUICK
 
 from helpers.benchmarks import in_fresh_process
 from helpers.latency_speed import batch_speeds, caption_call, cpp_compiler, tower_call

@@ -2,7 +2,7 @@
 
 import os
 
-from conftest import QUICK
+from sizes import QUICK
 
 from helpers.benchmarks import in_fresh_process
 from helpers.index_speed import index_curves

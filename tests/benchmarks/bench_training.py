@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import QUICK
+from sizes import QUICK
 
 from helpers.benchmarks import in_fresh_process
 from helpers.caption_speed import trained_words_ladder

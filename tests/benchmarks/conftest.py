@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sizes import QUICK
 
 from helpers.benchmarks import in_words, target
 from helpers.datasets import load_manifest
@@ -22,8 +23,6 @@ from helpers.environment import cores, set_threads
 from helpers.files import InputError
 from helpers.images import SUFFIXES
 from helpers.profiles import get_profile
-
-QUICK = os.environ.get("BENCH_QUICK", "0") not in ("", "0")
 
 Record = Callable[..., None]
 
