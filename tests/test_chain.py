@@ -15,9 +15,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
+from nbclient import NotebookClient
 
 from helpers.captioners import load_captioner
 from helpers.datasets import load_manifest
@@ -303,6 +305,18 @@ def test_nothing_half_written_is_left(chain):
 
 
 # --- What runs again ---
+
+
+def test_every_notebook_runs_in_a_fresh_kernel_from_its_own_folder(chain):
+    """As a reader does it in Jupyter: no run_all, the notebook's folder as working directory, cell by cell."""
+    settings = SMALL | {"outputs_dir": "by_hand"}
+    for stage in STAGES:
+        content = nbformat.read(chain.project / "notebooks" / stage.notebook.name, as_version=4)
+        cell = next(cell for cell in content.cells if "parameters" in cell.metadata.get("tags", ()))
+        cell.source = "\n".join([cell.source, *(f"{name} = {value!r}" for name, value in settings.items())])
+        place = {"metadata": {"path": str(chain.project / "notebooks")}}
+        NotebookClient(content, timeout=600, resources=place).execute()  # an error in a cell is an error here
+        assert (chain.project / "by_hand" / "sample" / stage.folder / "metrics.json").exists()
 
 
 def test_a_second_run_does_nothing(chain):
