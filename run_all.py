@@ -174,6 +174,7 @@ class Running:
     why: str
     progress: Progress
     copy: Path
+    lane: int
 
 
 def all_needs(stage: Stage, stages: Sequence[Stage]) -> set[str]:
@@ -247,7 +248,6 @@ def run_stages(
     waiting = list(chosen)
     running: dict[Future, Running] = {}
     free = list(range(arguments.jobs))  # lanes
-    lanes: dict[Future, int] = {}
 
     def begin(stage: Stage, pool: ThreadPoolExecutor) -> None:
         record = records.get(stage.short, {})
@@ -271,12 +271,11 @@ def run_stages(
             pin_thread(choices[lane % len(choices)])  # the kernel that this thread starts inherits it
             execute(stage.notebook, copy, parameters, progress)
 
-        future = pool.submit(work)
-        running[future], lanes[future] = Running(stage, facts, why, progress, copy), lane
+        running[pool.submit(work)] = Running(stage, facts, why, progress, copy, lane)
 
     def finish(future: Future) -> None:
         job = running.pop(future)
-        free.append(lanes.pop(future))
+        free.append(job.lane)
         free.sort()
         stage, progress = job.stage, job.progress
         try:

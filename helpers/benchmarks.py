@@ -5,6 +5,7 @@ run. What is compared with what, and how, is told by the modules that measure: `
 `extraction_speed`, `index_speed`, `import_speed` and `growth`. The benchmarks in `tests/benchmarks` call them.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from helpers.environment import cores, project_root, set_threads
+from helpers.environment import cores, project_root, resident_memory, set_threads
 from helpers.files import InputError, read_json
 
 Result = TypeVar("Result")
@@ -41,26 +42,13 @@ class Cost(NamedTuple):
 
 def cost(call: Callable[[], Any]) -> Cost:
     """Time and memory of one `call`, with the memory of processes that it starts."""
-    import psutil
-
-    process = psutil.Process()
-
-    def in_use() -> int:
-        total = process.memory_info().rss
-        for child in process.children(recursive=True):
-            try:
-                total += child.memory_info().rss
-            except psutil.Error:  # it ended meanwhile
-                continue
-        return total
-
-    before = peak = in_use()
+    before = peak = resident_memory(os.getpid())
     ended = threading.Event()
 
     def watch() -> None:
         nonlocal peak
         while not ended.wait(_SAMPLE_SECONDS):
-            peak = max(peak, in_use())
+            peak = max(peak, resident_memory(os.getpid()))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -68,7 +56,7 @@ def cost(call: Callable[[], Any]) -> Cost:
     try:
         result = call()  # held until the memory has been looked at
         seconds = time.perf_counter() - start
-        peak = max(peak, in_use())
+        peak = max(peak, resident_memory(os.getpid()))
     finally:
         ended.set()
         watcher.join()

@@ -7,7 +7,7 @@ import platform
 import random
 import sys
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +42,19 @@ def pin_thread(numbers: list[int]) -> None:
     """Keep the calling thread, and processes it starts from now on, on these cores, where the system can."""
     if can_pin():
         os.sched_setaffinity(0, numbers)
+
+
+def resident_memory(process_id: int) -> int:
+    """Bytes of memory that a process and its children have in use now; 0 when it has ended."""
+    import psutil
+
+    total = 0
+    with suppress(psutil.Error):
+        process = psutil.Process(process_id)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):  # it ended meanwhile
+                total += one.memory_info().rss
+    return total
 
 
 def start(seed: int, threads: int | None = None) -> None:

@@ -17,7 +17,7 @@ import torch
 from helpers.backbones import Backbone, load_backbone
 from helpers.environment import cores, supports_bf16
 from helpers.images import load_photo, resize_photo
-from helpers.openvino_export import compare, compile_graph, convert, quantise
+from helpers.openvino_export import compare, compile_graph, convert, quantise, request_queue
 
 
 def decode(path: Path, size: int) -> np.ndarray:
@@ -51,18 +51,18 @@ def through_queue(compiled: ov.CompiledModel, photos: Iterable[np.ndarray], batc
     A last batch that is not full is left out.
     """
     found: dict[int, np.ndarray] = {}
-    queue = ov.AsyncInferQueue(compiled)
-    queue.set_callback(lambda request, number: found.update({number: request.get_output_tensor(0).data.copy()}))
+
+    def store(request: ov.InferRequest, number: int) -> None:
+        found[number] = request.get_output_tensor(0).data.copy()
+
     photos = iter(photos)
     start = time.perf_counter()
-    try:
+    with request_queue(compiled, store) as queue:
         for number in itertools.count():
             part = list(itertools.islice(photos, batch))
             if len(part) < batch:
                 break
             queue.start_async({0: np.stack(part)}, number)
-    finally:
-        queue.wait_all()  # a queue that goes away while a request still runs ends the process
     return np.concatenate([found[number] for number in sorted(found)]), time.perf_counter() - start
 
 

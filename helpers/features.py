@@ -24,7 +24,7 @@ from helpers.backbones import Backbone
 from helpers.environment import cores, progress
 from helpers.files import InputError, load_pickle, read_json, save_pickle, write_json
 from helpers.images import load_photo, resize_photo
-from helpers.openvino_export import compile_graph, convert
+from helpers.openvino_export import compile_graph, convert, request_queue
 
 _CHUNK = 256  # photos between two notes of how far the extraction has come
 _AHEAD = 32  # photos decoded ahead of the network
@@ -111,9 +111,7 @@ def _fill(
         vectors[row] = request.get_output_tensor(0).data[0]
         grid[row] = request.get_output_tensor(1).data[0]
 
-    queue = ov.AsyncInferQueue(_compile(backbone))
-    queue.set_callback(store)
-    try:
+    with request_queue(_compile(backbone), store) as queue:
         for row, pixels in _decoded(photos, backbone.photo_size, done):
             pixels = np.ascontiguousarray(pixels[None, :, ::-1]) if mirrored else pixels[None]
             queue.start_async({0: pixels}, row)  # waits while all requests are busy
@@ -122,8 +120,6 @@ def _fill(
                 vectors.flush()
                 grid.flush()
                 write_json(partial / "progress.json", provenance | {"done": row + 1})
-    finally:
-        queue.wait_all()  # a queue that goes away while a request still runs ends the process
 
 
 def load_features(folder: Path, backbone_name: str, mirrored: bool = False) -> Features:

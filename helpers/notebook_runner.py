@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from helpers.environment import project_root
+from helpers.environment import project_root, resident_memory
 from helpers.report import duration, gigabytes
 
 
@@ -79,20 +79,12 @@ class Progress:
 @contextmanager
 def watch(progress: Progress) -> Iterator[None]:
     """Twice a second: redraw the line, and sample the resident memory of the kernel and its children."""
-    import psutil
-
     done = threading.Event()
 
     def sample() -> None:
         while not done.wait(0.5):
-            total = 0
-            with suppress(psutil.Error):  # it ended meanwhile
-                if progress.kernel is not None:
-                    kernel = psutil.Process(progress.kernel)
-                    for process in (kernel, *kernel.children(recursive=True)):
-                        with suppress(psutil.Error):
-                            total += process.memory_info().rss
-            progress.peak = max(progress.peak, total)
+            if progress.kernel is not None:
+                progress.peak = max(progress.peak, resident_memory(progress.kernel))
             progress.show(f"running  {duration(progress.seconds)}  cell {progress.cell}/{progress.cells}")
 
     if not sys.stdout.isatty():

@@ -13,7 +13,8 @@ Integer-Arithmetic-Only Inference" (2018). Tools: OpenVINO and NNCF, whose metho
 import logging
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partialmethod
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,12 @@ def save(model: ov.Model, path: Path, *, half: bool = False, weights: str = "") 
         temporary.with_suffix(".bin").unlink(missing_ok=True)
 
 
+def save_floats(model: ov.Model, path: Path, weights: str = "") -> None:
+    """Write `model` to `path` in FP32 and FP16; `weights` as for `save`."""
+    save(model, graph_path(path, "fp32"), weights=weights)
+    save(model, graph_path(path, "fp16"), half=True, weights=weights)
+
+
 def export(
     module: nn.Module,
     function: Callable[..., Any],
@@ -149,8 +156,7 @@ def export(
 ) -> None:
     """Write `function` to `path` in all of PRECISIONS. `samples` are the calibration inputs; see `quantise`."""
     model = convert(module, function, *samples)
-    save(model, graph_path(path, "fp32"), weights=weights)
-    save(model, graph_path(path, "fp16"), half=True, weights=weights)
+    save_floats(model, path, weights)
     if weights_only:
         # NNCF leaves some weights in floats (an LSTM's); from the FP16 file, those are stored in 16 bits.
         model = core().read_model(graph_path(path, "fp16"))
@@ -285,6 +291,22 @@ def latency(call: Callable[[], Any], seconds: float = 0.5) -> float:
             call()
             times.append(time.perf_counter() - start)
     return 1000 * float(np.median(times))
+
+
+@contextmanager
+def request_queue(
+    compiled: ov.CompiledModel, store: Callable[[ov.InferRequest, Any], None]
+) -> Iterator[ov.AsyncInferQueue]:
+    """A queue of parallel requests; `store` gets each one that is done, with what was handed to `start_async`.
+
+    All are done when the block ends, however it ends: a queue that goes away while one still runs ends the process.
+    """
+    queue = ov.AsyncInferQueue(compiled)
+    queue.set_callback(store)
+    try:
+        yield queue
+    finally:
+        queue.wait_all()
 
 
 def throughput(path: Path, inputs: Sequence[Tensor], arithmetic: str = "f32", seconds: float = 0.5) -> float:

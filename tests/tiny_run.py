@@ -20,7 +20,7 @@ from helpers.dual_encoder import DualEncoderConfig, new_pair
 from helpers.features import Features
 from helpers.fusion import FusionConfig, new_fusion, save_fusion
 from helpers.images import load_pixels
-from helpers.openvino_export import convert, graph_path, save
+from helpers.openvino_export import convert, save_floats
 from helpers.openvino_models import export_captioner, export_dual_encoder, export_fusion, export_pretrained_pair
 from helpers.photo_search import CAPTIONER, MODELS, PhotoSearch
 from helpers.pretrained_encoder import new_pretrained_pair, view_summaries
@@ -41,18 +41,10 @@ def draw_photo(path: Path, seed: int) -> Path:
 
 
 def export_floats(
-    module: nn.Module,
-    function: Callable[..., Any],
-    path: Path,
-    samples: Sequence[Sequence[Tensor]],
-    *,
-    weights_only: bool = False,
-    weights: str = "",
+    module: nn.Module, function: Callable[..., Any], path: Path, samples: Sequence[Sequence[Tensor]], **options: Any
 ) -> None:
     """As `helpers.openvino_export.export`, without the graph in 8 bits, which takes longer than all else here."""
-    model = convert(module, function, *samples)
-    for precision in ("fp32", "fp16"):
-        save(model, graph_path(path, precision), half=precision == "fp16", weights=weights)
+    save_floats(convert(module, function, *samples), path, options.get("weights", ""))
 
 
 def make_tiny_run(outputs: Path) -> None:
