@@ -5,6 +5,7 @@ run. What is compared with what, and how, is told by the modules that measure: `
 `extraction_speed`, `index_speed`, `import_speed` and `growth`. The benchmarks in `tests/benchmarks` call them.
 """
 
+import gc
 import os
 import threading
 import time
@@ -42,6 +43,7 @@ class Cost(NamedTuple):
 
 def cost(call: Callable[[], Any]) -> Cost:
     """Time and memory of one `call`, with the memory of processes that it starts."""
+    gc.collect()  # what was used before may lie about still, and its going would hide what this call takes
     before = peak = resident_memory(os.getpid())
     ended = threading.Event()
 

@@ -24,11 +24,11 @@ def test_a_fresh_process_is_another_one_and_gives_the_result() -> None:
 def test_time_and_memory_of_a_call() -> None:
     def work() -> None:
         block = np.ones(20_000_000, np.float32)  # 80 MB, gone when the call ends
-        time.sleep(0.2)
+        time.sleep(2)  # long enough for a look at it, however busy the machine is
         del block
 
     spent = cost(work)
-    assert 0.2 <= spent.seconds < 20
+    assert 2 <= spent.seconds < 20
     assert 70 < spent.megabytes < 120
     assert cost(lambda: time.sleep(0.05)).megabytes < 20
     with pytest.raises(RuntimeError, match="broken"):

@@ -353,7 +353,8 @@ def test_a_wrong_setting_stops_the_chain_in_one_sentence_and_loses_nothing(chain
     shutil.copytree(chain.outputs, outputs)
     models = [path for path in outputs.rglob("*") if path.suffix in (".pt", ".pth", ".pkl", ".npy", ".bin", ".xml")]
     before = fingerprint_files(models)
-    stopped = chain.run(outputs_dir=outputs.parent, caption_tokenizer="nonsense")
+    # One stage at a time: side by side, the captioners would all stop on it, each with its sentence.
+    stopped = chain.run("--jobs=1", outputs_dir=outputs.parent, caption_tokenizer="nonsense")
     assert stopped.returncode == 1
     message, copy = stopped.stderr.splitlines()
     assert re.fullmatch(r"03a_caption_lstm stopped in cell \[\d+\]: .*nonsense.*", message)
