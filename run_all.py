@@ -43,22 +43,37 @@ from helpers.report import StageResult, duration, results_table, write_report
 
 NOTEBOOKS = project_root() / "notebooks"
 STAGES = (  # notebook, the stages whose files it reads, its folder, what it writes into the folders of others
-    Stage(NOTEBOOKS / "01_download.ipynb", (), "dataset"),
-    Stage(NOTEBOOKS / "02_features.ipynb", ("01",), "features"),
-    Stage(NOTEBOOKS / "03a_caption_lstm.ipynb", ("01", "02"), "captioners/lstm"),
-    Stage(NOTEBOOKS / "03b_caption_attention.ipynb", ("01", "02"), "captioners/attention"),
-    Stage(NOTEBOOKS / "03c_caption_transformer.ipynb", ("01", "02", "03a", "03b"), "captioners/transformer"),
-    Stage(NOTEBOOKS / "04a_dual_encoder.ipynb", ("01",), "dual_encoder"),
-    Stage(NOTEBOOKS / "04b_fusion_triplet.ipynb", ("01", "02"), "fusion"),
-    Stage(NOTEBOOKS / "04c_pretrained_towers.ipynb", ("01", "02", "03b"), "pretrained_encoder"),
+    Stage(NOTEBOOKS / "01_download.ipynb", (), "dataset", seconds=20),
+    Stage(NOTEBOOKS / "02_features.ipynb", ("01",), "features", seconds=40),
+    Stage(NOTEBOOKS / "03a_caption_lstm.ipynb", ("01", "02"), "captioners/lstm", seconds=80),
+    Stage(NOTEBOOKS / "03b_caption_attention.ipynb", ("01", "02"), "captioners/attention", seconds=100),
+    Stage(
+        NOTEBOOKS / "03c_caption_transformer.ipynb",
+        ("01", "02", "03a", "03b"),
+        "captioners/transformer",
+        seconds=110,
+    ),
+    Stage(NOTEBOOKS / "04a_dual_encoder.ipynb", ("01",), "dual_encoder", seconds=110),
+    Stage(NOTEBOOKS / "04b_fusion_triplet.ipynb", ("01", "02"), "fusion", seconds=40),
+    Stage(
+        NOTEBOOKS / "04c_pretrained_towers.ipynb",
+        ("01", "02", "03a", "03b"),
+        "pretrained_encoder",
+        seconds=80,
+    ),
     Stage(
         NOTEBOOKS / "05_openvino.ipynb",
         ("01", "02", "03a", "03b", "03c", "04a", "04b", "04c"),
         "openvino",
         also=("*.xml", "*.bin"),
+        seconds=80,
     ),
     Stage(
-        NOTEBOOKS / "06_search.ipynb", ("01", "02", "03b", "04a", "04b", "04c", "05"), "search", also=("*/vector_db/*",)
+        NOTEBOOKS / "06_search.ipynb",
+        ("01", "02", "03b", "04a", "04b", "04c", "05"),
+        "search",
+        also=("*/vector_db/*",),
+        seconds=30,
     ),
 )
 PATHS = {"captions_folder", "classes_folder", "descriptions_file", "own_photo"}  # what the user has, anywhere
@@ -186,6 +201,12 @@ def all_needs(stage: Stage, stages: Sequence[Stage]) -> set[str]:
     return needs
 
 
+def urgency(stage: Stage, stages: Sequence[Stage]) -> int:
+    """Seconds from the start of `stage` to the end of the longest row of stages that wait for each other after it."""
+    after = [urgency(other, stages) for other in stages if stage.short in other.needs]
+    return stage.seconds + max(after, default=0)
+
+
 def cores_of(stage: Stage, chosen: Sequence[Stage], stages: Sequence[Stage], jobs: int) -> list[list[int]]:
     """The sets of cores that `stage` may have: a share, if another chosen stage could run beside it, else all.
 
@@ -245,7 +266,8 @@ def run_stages(
     outputs, state = profile.outputs, profile.outputs / "run_state.json"
     results: dict[str, StageResult] = {}
     held: set[str] = set()  # failed, or in need of one that is held
-    waiting = list(chosen)
+    # Side by side, what others wait for longest goes first; one at a time, the order makes no difference.
+    waiting = sorted(chosen, key=lambda stage: -urgency(stage, stages) if arguments.jobs > 1 else 0)
     running: dict[Future, Running] = {}
     free = list(range(arguments.jobs))  # lanes
 

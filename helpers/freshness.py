@@ -36,6 +36,7 @@ class Stage:
     needs: tuple[str, ...]  # short names of the stages whose files it reads
     folder: str  # its folder in outputs/<profile>
     also: tuple[str, ...] = ()  # patterns of files it writes into the folders of earlier stages
+    seconds: int = 0  # about how long it takes on the sample, to begin first with what most has to wait for
 
     @property
     def name(self) -> str:

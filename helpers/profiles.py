@@ -34,8 +34,8 @@ class Profile:
     classes_handle: str | None = None  # Kaggle data set with one folder of photos a class
     captions_folder: str | None = None  # own photos: a folder with Images/ and captions.txt
     classes_folder: str | None = None  # own photos: a folder with one folder a class
-    scenes: int = 2000  # the sample only: captioned scenes to draw
-    pictures_per_class: int = 100  # the sample only: pictures of single animals to draw a class
+    scenes: int = 1600  # the sample only: captioned scenes to draw
+    pictures_per_class: int = 80  # the sample only: pictures of single animals to draw a class
 
     # 02: which frozen networks look at the photos.
     vector_backbone: str = "efficientnet_lite0"  # one vector a photo, for the LSTM
@@ -66,11 +66,11 @@ class Profile:
     transformer_learning_rate: float = 1e-3
 
     # 04: the dual encoders.
-    encoder_photo_size: int = 96  # pixels a side of what the 4-block CNN sees
+    encoder_photo_size: int = 64  # pixels a side of what the 4-block CNN sees
     encoder_tokenizer: str = "wordpiece"  # word, wordpiece or bert
     encoder_epochs: int = 14
     encoder_batch: int = 64  # photos a step
-    class_photo_size: int = 96
+    class_photo_size: int = 64
     class_epochs: int = 20  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
     class_batch: int = 64
     descriptions_file: str | None = None  # own descriptions of classes, see helpers/descriptions.py
@@ -84,7 +84,7 @@ class Profile:
 
     # 05: OpenVINO.
     calibration_photos: int = 64  # training photos that show the range of what flows through the graphs
-    judged_photos: int = 100  # validation photos whose captions are scored in each precision
+    judged_photos: int = 60  # validation photos whose captions are scored in each precision
 
     # 06: search.
     search_model: str = "pretrained"  # scratch, pretrained or fusion
@@ -121,8 +121,10 @@ _FLICKR8K = Profile(
     attention_epochs=9,
     attention_learning_rate=1.2e-3,
     transformer_epochs=14,
+    encoder_photo_size=96,
     encoder_epochs=30,
     encoder_batch=128,
+    class_photo_size=96,
     class_epochs=60,
     sentence_encoders="use+sentence-transformers/all-MiniLM-L6-v2",
     pretrained_epochs=20,

@@ -1,9 +1,16 @@
-"""A second look: the first hits of a search, ranked again by how well a captioner would have said the text.
+"""Better orders than the cosine's: hubs put in their place, and a second look at the first hits.
 
-A search compares two vectors that were made without knowing of each other. A captioner can weigh every word of the
+Hubs are photos (and texts) that are near to everything, and come first where they should not. The nearest neighbours
+among the training data show who they are. The score of Conneau et al., "Word Translation Without Parallel Data" (2018,
+arXiv:1710.04087, section 2.3), halved:
+
+    score = cosine - (mean cosine of the photo to its nearest training texts
+                      + mean cosine of the text to its nearest training photos) / 2
+
+The second look ranks the first hits again by how well a captioner would have said the text. A search compares two vectors that were made without knowing of each other. A captioner can weigh every word of the
 text against the photo, but has to run once for each pair, so it looks at the first hits only.
 
-    score = cosine + weight * (log p(text | photo) - mean log p(text | training photos that the text fits best))
+    score = score + weight * (log p(text | photo) - mean log p(text | training photos that the text fits best))
 
 The last term asks whether the text fits *this* photo better than others like it. Without it, short and common sentences
 win wherever texts compete with each other: what counts is the mutual information of text and photo, not how
@@ -20,9 +27,30 @@ from helpers.captioners import Captioner
 from helpers.environment import autocast, progress
 from helpers.text import clean_caption
 
-WEIGHT = 0.035  # of the captioner's word in the score; chosen on Flickr8k's validation photos
+WEIGHT = 0.03  # of the captioner's word in the score; chosen on Flickr8k's validation photos
 HITS = 20  # pairs of each query that get a second look
-RIVALS = 10  # training photos that say how likely a text is anyway
+RIVALS = 20  # training photos (or texts) that a text (or a photo) is compared with
+
+
+def crowding(vectors: np.ndarray, others: np.ndarray, count: int = RIVALS) -> np.ndarray:
+    """Mean cosine of each of `vectors` (N, E) to the `count` of `others` (M, E) that are nearest to it: (N,).
+
+    All are unit vectors. Where there are fewer than `count` others, all of them count.
+
+    >>> crowding(np.eye(2), np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), count=2).round(2).tolist()
+    [0.8, 0.9]
+    """
+    count = min(count, len(others))
+    means = np.empty(len(vectors), np.float32)
+    for start in range(0, len(vectors), 1024):  # some at a time: the whole table may not fit into memory
+        cosines = vectors[start : start + 1024] @ others.T
+        means[start : start + 1024] = np.partition(cosines, -count, axis=1)[:, -count:].mean(axis=1)
+    return means
+
+
+def without_hubs(cosines: np.ndarray, photo_crowding: np.ndarray, text_crowding: np.ndarray) -> np.ndarray:
+    """Cosines (N, M) of photos and texts, and the `crowding` of either, (N,) and (M,) -> fairer scores (N, M)."""
+    return cosines - (photo_crowding[:, None] + text_crowding) / 2
 
 
 def first_hits(scores: np.ndarray, count: int = HITS) -> np.ndarray:
@@ -79,7 +107,7 @@ def usual_log_likelihoods(
 def second_scores(
     scores: np.ndarray, likelihoods: np.ndarray, usual: np.ndarray | float = 0.0, weight: float = WEIGHT
 ) -> np.ndarray:
-    """Cosines (N, M) and log-likelihoods (N, M) -> scores (N, M) of the second look.
+    """Scores (N, M) of the first look and log-likelihoods (N, M) -> scores (N, M) of the second look.
 
     Pairs without one (NaN) keep their order and come after all pairs that got one.
     """

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from helpers.captioners import Captioner, new_captioner
-from helpers.reranking import first_hits, log_likelihoods, second_scores, usual_log_likelihoods
+from helpers.reranking import (
+    crowding,
+    first_hits,
+    log_likelihoods,
+    second_scores,
+    usual_log_likelihoods,
+    without_hubs,
+)
 from helpers.text import build_tokenizer
 
 TEXTS = ["a dog runs", "a cat", "a dog runs after a red ball"]
@@ -56,6 +63,41 @@ def test_usual_likelihood_is_the_mean_over_the_photos_a_text_fits_best(captioner
         for text, rows in zip(TEXTS, [(0, 1), (2, 3), (1, 2)], strict=True)
     ]
     np.testing.assert_allclose(found, expected, rtol=0.02)
+
+
+def unit_rows(rng: np.random.Generator, rows: int, width: int = 6) -> np.ndarray:
+    vectors = rng.normal(size=(rows, width)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_scores_without_hubs_are_half_of_csls() -> None:
+    rng = np.random.default_rng(3)
+    photos, texts, train_photos, train_texts = (unit_rows(rng, rows) for rows in (5, 7, 40, 1500))
+    scores = without_hubs(photos @ texts.T, crowding(photos, train_texts, 4), crowding(texts, train_photos, 4))
+    for row, photo in enumerate(photos):
+        for column, text in enumerate(texts):
+            near_photo = sorted((float(photo @ other) for other in train_texts), reverse=True)[:4]
+            near_text = sorted((float(text @ other) for other in train_photos), reverse=True)[:4]
+            csls = 2 * float(photo @ text) - sum(near_photo) / 4 - sum(near_text) / 4  # Conneau et al., eq. 4
+            assert 2 * scores[row, column] == pytest.approx(csls, abs=1e-5)
+
+
+def test_crowding_takes_all_others_where_there_are_few_and_many_rows_in_parts() -> None:
+    rng = np.random.default_rng(4)
+    vectors, others = unit_rows(rng, 2500), unit_rows(rng, 3)
+    np.testing.assert_allclose(crowding(vectors, others), (vectors @ others.T).mean(axis=1), atol=1e-6)
+
+
+def test_a_hub_no_longer_comes_first_everywhere() -> None:
+    """Texts along three axes; photo 0 lies between all of them, photos 1 to 3 near one each, but less near."""
+    texts = np.eye(3, dtype=np.float32)
+    photos = np.array([[1, 1, 1], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]], np.float32)
+    photos[0] /= np.sqrt(3)  # photos 1 to 3 keep a length of a half: nearer in kind, with the lower cosine
+    cosines = photos @ texts.T
+    assert (cosines.argmax(axis=0) == 0).all()
+    train_texts = np.repeat(texts, 2, axis=0)
+    fair = without_hubs(cosines, crowding(photos, train_texts, 6), np.zeros(3, np.float32))
+    assert fair.argmax(axis=0).tolist() == [1, 2, 3]
 
 
 def test_first_hits_are_the_best_of_each_row() -> None:

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,7 @@ def stages_in(notebooks: Path) -> list[Stage]:
 
 BEGIN = """
 import json, sys
+from dataclasses import replace
 from pathlib import Path
 def save(name, content):
     path = Path(outputs_dir) / profile / name
@@ -355,6 +357,26 @@ def test_stages_that_do_not_need_each_other_run_side_by_side(chain, monkeypatch)
             assert spans[need][1] <= spans[stage.short][0], f"{stage.short} began before {need} had ended"
     assert sorted(chain.ran) == ["01", "02", "03", "04", "05"]
     assert chain.run("--jobs", "2") == 0 and chain.ran == []
+
+
+def test_what_others_wait_for_longest_goes_first_side_by_side(chain, monkeypatch):
+    monkeypatch.setattr(run_all, "can_pin", lambda: True)
+    seconds = {"01": 1, "02": 3, "03": 9, "04": 11, "05": 2}  # 02 and 03 take 12 together, 04 takes 11
+    chain.stages = [replace(stage, seconds=seconds[stage.short]) for stage in chain.stages]
+    assert [run_all.urgency(stage, chain.stages) for stage in chain.stages] == [13, 12, 9, 11, 2]
+    begun: list[str] = []
+    begin = Progress.__init__
+
+    def noted(progress: Progress, label: str, *rest: object) -> None:
+        begun.append(label.split("] ")[1][:2])
+        begin(progress, label, *rest)
+
+    monkeypatch.setattr(Progress, "__init__", noted)
+    assert chain.run("--jobs", "2") == 0
+    assert begun == ["01", "02", "04", "03", "05"]
+    begun.clear()
+    assert chain.run("--force") == 0  # one at a time
+    assert begun == ["01", "02", "03", "04", "05"]
 
 
 def test_a_failure_lets_the_stage_beside_it_end_and_starts_no_other(chain, monkeypatch):
