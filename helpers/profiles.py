@@ -47,31 +47,31 @@ class Profile:
     caption_tokenizer: str = "wordpiece"  # word, wordpiece or bert
     caption_min_count: int = 4  # word only: words seen less often in training become <UNK>
     caption_max_length: int = 26  # tokens, <SOS> and <EOS> included
-    caption_batch: int = 32  # photos a step; each brings all its captions
+    caption_batch: int = 16  # photos a step; each brings all its captions
     self_critical_epochs: int = 0  # a second stage, rewarded for CIDEr-D; see helpers/self_critical.py
     beam: int = 5
     length_power: float = 0.7  # see `beam_search`
     lstm_hidden: int = 512  # width of the LSTM
     lstm_dropout: float = 0.4
-    lstm_epochs: int = 12
+    lstm_epochs: int = 8
     lstm_learning_rate: float = 3e-3  # at its peak, like the two others
     attention_hidden: int = 256
     attention_dropout: float = 0.3
-    attention_epochs: int = 5
+    attention_epochs: int = 3
     attention_learning_rate: float = 2e-3
     transformer_width: int = 256
     transformer_layers: int = 2  # of the decoder
     transformer_dropout: float = 0.2
-    transformer_epochs: int = 6
+    transformer_epochs: int = 4
     transformer_learning_rate: float = 1e-3
 
     # 04: the dual encoders.
     encoder_photo_size: int = 64  # pixels a side of what the 4-block CNN sees
     encoder_tokenizer: str = "wordpiece"  # word, wordpiece or bert
-    encoder_epochs: int = 14
+    encoder_epochs: int = 12
     encoder_batch: int = 64  # photos a step
     class_photo_size: int = 64
-    class_epochs: int = 20  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
+    class_epochs: int = 16  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
     class_batch: int = 64
     descriptions_file: str | None = None  # own descriptions of classes, see helpers/descriptions.py
     fusion_epochs: int = 12
@@ -80,10 +80,10 @@ class Profile:
     sentence_encoders: str = "use"  # of fusion and pretrained towers, joined by "+"; see helpers/sentence_encoder.py
     pretrained_epochs: int = 16
     pretrained_batch: int = 128  # photos a step, each with five captions
-    reranked_photos: int = 40  # test photos that search with a second look, with their captions
+    reranked_photos: int = 25  # test photos that search with a second look, with their captions
 
     # 05: OpenVINO.
-    calibration_photos: int = 64  # training photos that show the range of what flows through the graphs
+    calibration_photos: int = 32  # training photos that show the range of what flows through the graphs
     judged_photos: int = 60  # validation photos whose captions are scored in each precision
 
     # 06: search.
@@ -112,6 +112,7 @@ _FLICKR8K = Profile(
     grid_backbone="resnet50",
     mirrored=True,
     caption_tokenizer="word",
+    caption_batch=32,
     self_critical_epochs=6,
     lstm_dropout=0.5,
     lstm_epochs=12,
@@ -131,6 +132,7 @@ _FLICKR8K = Profile(
     pretrained_batch=512,
     reranked_photos=500,
     fusion_epochs=25,
+    calibration_photos=64,
     judged_photos=200,
 )
 

@@ -7,8 +7,9 @@ arXiv:1710.04087, section 2.3), halved:
     score = cosine - (mean cosine of the photo to its nearest training texts
                       + mean cosine of the text to its nearest training photos) / 2
 
-The second look ranks the first hits again by how well a captioner would have said the text. A search compares two vectors that were made without knowing of each other. A captioner can weigh every word of the
-text against the photo, but has to run once for each pair, so it looks at the first hits only.
+The second look ranks the first hits again by how well a captioner would have said the text. A search compares two
+vectors that were made without knowing of each other. A captioner can weigh every word of the text against the photo,
+but has to run once for each pair, so it looks at the first hits only.
 
     score = score + weight * (log p(text | photo) - mean log p(text | training photos that the text fits best))
 
