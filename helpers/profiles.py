@@ -64,6 +64,7 @@ class Profile:
     transformer_dropout: float = 0.2
     transformer_epochs: int = 4
     transformer_learning_rate: float = 1e-3
+    consensus_photos: int = 25  # test photos whose captions the neighbours choose
 
     # 04: the dual encoders.
     encoder_photo_size: int = 64  # pixels a side of what the 4-block CNN sees
@@ -122,6 +123,7 @@ _FLICKR8K = Profile(
     attention_epochs=9,
     attention_learning_rate=1.2e-3,
     transformer_epochs=14,
+    consensus_photos=500,
     encoder_photo_size=96,
     encoder_epochs=30,
     encoder_batch=128,
