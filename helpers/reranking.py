@@ -75,7 +75,7 @@ def log_likelihoods(captioner: Captioner, seen: np.ndarray, texts: Sequence[str]
     tokens = captioner.tokenizer.encode_batch([clean_caption(text) for text in texts], captioner.max_length)
     found = np.full(pairs.shape, np.nan, np.float32)
     rows = np.flatnonzero(pairs.any(axis=1))
-    for row in progress(rows, "second look", unit="photo") if len(rows) > 100 else rows:
+    for row in progress(rows, "log-likelihoods", unit="photo") if len(rows) > 100 else rows:
         asked = np.flatnonzero(pairs[row])
         words = torch.from_numpy(tokens[asked])  # (k, T)
         words = words[:, : int((words != 0).sum(dim=1).max())]  # without padding that none of them needs
