@@ -114,9 +114,14 @@ def set_seed(seed: int) -> None:
 
 @cache
 def supports_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); elsewhere it is slower."""
+    """Whether this processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); elsewhere it is slower.
+
+    Not where ATEN_CPU_CAPABILITY holds PyTorch to an older kind of processor, such as "avx2".
+    """
     import torch
 
+    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
+        return False
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 

@@ -1,3 +1,4 @@
+import os
 import platform
 import random
 import subprocess
@@ -37,6 +38,18 @@ def test_autocast_changes_matrix_products_only_where_it_pays() -> None:
     with autocast():
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if supports_bf16() else torch.float32)
+
+
+def test_a_processor_held_to_less_gets_no_bfloat16() -> None:
+    code = """
+import torch
+from helpers.environment import autocast
+with autocast():
+    print((torch.ones(1, 1) @ torch.ones(1, 1)).dtype)
+"""
+    held = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_root(), env=held)
+    assert run.stdout.strip() == "torch.float32", run.stderr
 
 
 def test_progress_yields_everything() -> None:
