@@ -81,7 +81,7 @@ class Profile:
     sentence_encoders: str = "use"  # of fusion and pretrained towers, joined by "+"; see helpers/sentence_encoder.py
     pretrained_epochs: int = 16
     pretrained_batch: int = 128  # photos a step, each with five captions
-    reranked_photos: int = 25  # test photos that search with a second look, with their captions
+    reranked_photos: int = 15  # test photos that search with a second look, with their captions
 
     # 05: OpenVINO.
     calibration_photos: int = 32  # training photos that show the range of what flows through the graphs
