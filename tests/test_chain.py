@@ -324,7 +324,7 @@ def test_a_second_run_does_nothing(chain):
     copies = {path: path.stat().st_mtime_ns for path in chain.outputs.rglob("*") if path.is_file()}
     again = chain.run()
     assert again.returncode == 0
-    assert re.findall(r"\] (\S+)  up to date", again.stdout) == [stage.name for stage in STAGES]
+    assert sorted(re.findall(r"\] (\S+)  up to date", again.stdout)) == sorted(stage.name for stage in STAGES)
     assert {path: path.stat().st_mtime_ns for path in chain.outputs.rglob("*") if path.is_file()} == copies
 
 
@@ -334,7 +334,7 @@ def test_a_second_run_does_nothing(chain):
         ({"encoder_batch": 16}, "04a 05 06"),
         ({"fusion_batch": 16}, "04b 05 06"),
         ({"pretrained_batch": 16}, "04c 05 06"),
-        ({"caption_batch": 16}, "03a 03b 03c 04c 05 06"),
+        ({"caption_batch": 8}, "03a 03b 03c 04c 05 06"),
         ({"transformer_layers": 1}, "03c 05 06"),
         ({"consensus_photos": 2}, "03c 05 06"),
         ({"judged_photos": 5}, "05 06"),
