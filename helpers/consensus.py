@@ -42,7 +42,7 @@ def similar_photos(vectors: np.ndarray, known: np.ndarray, count: int = NEIGHBOU
 
 def agreement(texts: Sequence[str], rows: Sequence[int], reward: CiderReward) -> np.ndarray:
     """Mean CIDEr-D (10 is the best) of each text for the training photos `rows` of `reward`: (len(texts),)."""
-    return np.array([np.mean([reward(int(row), text) for row in rows]) for text in texts])
+    return np.array([reward.mean(rows, text) for text in texts])
 
 
 def drawn_captions(captioner: Captioner, seen: np.ndarray, count: int = DRAWS, seed: int = 0) -> list[list[str]]:

@@ -49,7 +49,15 @@ class CiderReward:
 
     def __call__(self, photo: int, caption: str) -> float:
         """CIDEr-D (10 is the best) of one caption for the photo with this number."""
-        vector, norms, pairs = self._vector(_ngrams(caption))
+        return self.mean([photo], caption)
+
+    def mean(self, photos: Sequence[int], caption: str) -> float:
+        """Mean CIDEr-D of one caption, whose n-grams are counted once, for several photos."""
+        counted = self._vector(_ngrams(caption))
+        return sum(self._worth(photo, *counted) for photo in photos) / len(photos)
+
+    def _worth(self, photo: int, vector: dict[Ngram, float], norms: list[float], pairs: int) -> float:
+        """CIDEr-D of a caption, as `_vector` gives it, for one photo."""
         total = 0.0
         for truth, truth_norms, truth_pairs in self.references[photo]:
             overlap = [0.0] * 4

@@ -36,7 +36,6 @@ def stages_in(notebooks: Path) -> list[Stage]:
 
 BEGIN = """
 import json, sys
-from dataclasses import replace
 from pathlib import Path
 def save(name, content):
     path = Path(outputs_dir) / profile / name
