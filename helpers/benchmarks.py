@@ -42,7 +42,10 @@ class Cost(NamedTuple):
 
 
 def cost(call: Callable[[], Any]) -> Cost:
-    """Time and memory of one `call`, with the memory of processes that it starts."""
+    """Time and memory of one `call`, with the memory of processes that it starts.
+
+    Memory that the process kept from earlier work costs nothing again, so measure memory `in_fresh_process`.
+    """
     gc.collect()  # what was used before may lie about still, and its going would hide what this call takes
     before = peak = resident_memory(os.getpid())
     ended = threading.Event()
