@@ -70,7 +70,7 @@ STAGES = (  # notebook, the stages whose files it reads, its folder, what it wri
     ),
     Stage(
         NOTEBOOKS / "06_search.ipynb",
-        ("01", "02", "03b", "04a", "04b", "04c", "05"),
+        ("01", "02", "03b", "03c", "04a", "04b", "04c", "05"),
         "search",
         also=("*/vector_db/*",),
         seconds=30,

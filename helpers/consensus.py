@@ -1,16 +1,19 @@
-"""Consensus: of many captions for a photo, the one closest to what people said of photos that look like it.
+"""Consensus: of many captions for a photo, the one that its captioners, similar photos and a search engine like best.
 
-The caption that a model finds most probable is a safe one. So many are drawn, also from several captioners, and the
-training photos most like this one are asked: how well would each caption have described them, by CIDEr-D against what
-people wrote of them? What the captioners think of it counts as well:
+The caption that a model finds most probable is a safe one. So many are drawn, also from several captioners, and others
+are asked. The training photos most like this one: how well would each caption have described them, by CIDEr-D against
+what people wrote of them? A pair of towers trained for search: how well does it fit this very photo?
 
-    score = log p(caption | photo) / words ** length_power + weight * mean CIDEr-D for the similar photos
+    score = log p(caption | photo) / words ** length_power
+            + NEIGHBOURS_WEIGHT * mean CIDEr-D for the similar photos
+            + SEARCH_WEIGHT * (cosine of caption and photo - half of how crowded it is around the caption)
 
 Devlin et al., "Exploring Nearest Neighbor Approaches for Image Captioning" (2015, arXiv:1505.04467), choose among the
-captions of the neighbours like this; Mao et al. (2015, arXiv:1412.6632, section 8) among captions of their model.
+captions of the neighbours like this; Mao et al. (2015, arXiv:1412.6632, section 8) among captions of their model. Fang
+et al., "From Captions to Visual Concepts and Back" (2015, arXiv:1411.4952), choose with the cosine of photo and text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,14 +21,15 @@ import torch
 from helpers.captioners import Captioner
 from helpers.decoding import sample
 from helpers.environment import autocast, progress
-from helpers.reranking import log_likelihoods
+from helpers.reranking import crowding, log_likelihoods
 from helpers.self_critical import CiderReward
 from helpers.text import clean_caption
 
 DRAWS = 20  # captions drawn of each captioner for a photo, beside the one that it would give
 TEMPERATURE = 0.8
 NEIGHBOURS = 10  # training photos that are asked
-WEIGHT = 2.5  # of their word; this and the numbers above were chosen on Flickr8k's validation photos
+NEIGHBOURS_WEIGHT = 2.5  # these numbers were chosen on Flickr8k's validation photos
+SEARCH_WEIGHT = 4.0
 _BATCH = 25  # photos decoded together
 
 
@@ -38,11 +42,6 @@ def similar_photos(vectors: np.ndarray, known: np.ndarray, count: int = NEIGHBOU
     ours, theirs = ((side - mean) / deviation for side in (vectors, known))
     theirs = theirs / np.linalg.norm(theirs, axis=1, keepdims=True)  # the length of ours changes no order
     return np.argsort(-(ours @ theirs.T), axis=1, kind="stable")[:, :count]
-
-
-def agreement(texts: Sequence[str], rows: Sequence[int], reward: CiderReward) -> np.ndarray:
-    """Mean CIDEr-D (10 is the best) of each text for the training photos `rows` of `reward`: (len(texts),)."""
-    return np.array([reward.mean(rows, text) for text in texts])
 
 
 def drawn_captions(captioner: Captioner, seen: np.ndarray, count: int = DRAWS, seed: int = 0) -> list[list[str]]:
@@ -70,39 +69,81 @@ def drawn_captions(captioner: Captioner, seen: np.ndarray, count: int = DRAWS, s
     return found
 
 
-def consensus_captions(
-    captioners: Sequence[Captioner],
-    seen: Sequence[np.ndarray],
-    drawn: Sequence[Sequence[Sequence[str]]],
-    neighbours: np.ndarray,
-    reward: CiderReward,
-    weight: float = WEIGHT,
-) -> list[str]:
-    """The caption of each of N photos on which captioners and neighbours agree best.
+def candidates(drawn: Sequence[Sequence[Sequence[str]]]) -> list[list[str]]:
+    """What each of several captioners has drawn for N photos -> the different texts for each photo."""
+    return [list(dict.fromkeys(text for texts in photo for text in texts)) for photo in zip(*drawn, strict=True)]
+
+
+def opinions(captioners: Sequence[Captioner], seen: Sequence[np.ndarray], texts: Sequence[Sequence[str]]) -> np.ndarray:
+    """What the captioners think of each caption: log-probabilities in nats, over words ** length power; their mean.
 
     Args:
-        captioners: one or several; their opinions, log-probabilities a word, are averaged.
-        seen: what each captioner sees of the photos, (N, D) or (N, R, C).
-        drawn: what each has drawn, from `drawn_captions`.
-        neighbours: (N, K), from `similar_photos`: rows in `reward`.
-        reward: knows what people wrote of the training photos.
-        weight: of the neighbours' word; at 0 the captioners decide alone.
+        captioners: one or several.
+        seen: what each sees of N photos, (N, D) or (N, R, C).
+        texts: for each photo, from `candidates`; M altogether.
 
     Returns:
-        N captions; an empty one where nothing was drawn.
+        (M,).
     """
-    candidates = [list(dict.fromkeys(text for texts in photo for text in texts)) for photo in zip(*drawn, strict=True)]
-    texts = [text for photo in candidates for text in photo]
-    owner = np.repeat(np.arange(len(candidates)), list(map(len, candidates)))  # (texts,)
-    pairs = owner == np.arange(len(candidates))[:, None]  # (N, texts)
-    opinion = np.mean(
-        [log_likelihoods(one, features, texts, pairs)[pairs] for one, features in zip(captioners, seen, strict=True)],
+    every = [text for photo in texts for text in photo]
+    pairs = np.arange(len(texts))[:, None] == np.repeat(np.arange(len(texts)), list(map(len, texts)))  # (N, M)
+    lengths = np.array([len(text.split()) + 1 for text in every])  # the end counts as a word
+    return np.mean(
+        [
+            log_likelihoods(captioner, features, every, pairs)[pairs] / lengths**captioner.length_power
+            for captioner, features in zip(captioners, seen, strict=True)
+        ],
         axis=0,
     )
-    lengths = np.array([len(text.split()) + 1 for text in texts])  # the end counts as a word
-    scores = opinion / lengths ** captioners[-1].length_power
-    if weight:
-        asked = progress(zip(candidates, neighbours, strict=True), "neighbours", total=len(candidates), unit="photo")
-        scores += weight * np.concatenate([agreement(photo, rows, reward) for photo, rows in asked])
-    own = [np.flatnonzero(row) for row in pairs]
-    return [texts[rows[scores[rows].argmax()]] if len(rows) else "" for rows in own]
+
+
+def agreement(texts: Sequence[Sequence[str]], neighbours: np.ndarray, reward: CiderReward) -> np.ndarray:
+    """How well each caption would describe similar photos: mean CIDEr-D, of which 10 is the best.
+
+    Args:
+        texts: for each of N photos, from `candidates`; M altogether.
+        neighbours: (N, K), from `similar_photos`: rows in `reward`.
+        reward: knows what people wrote of the training photos.
+
+    Returns:
+        (M,).
+    """
+    asked = progress(zip(texts, neighbours, strict=True), "neighbours", total=len(texts), unit="photo")
+    return np.array([reward.mean(rows, text) for photo, rows in asked for text in photo])
+
+
+def fit(
+    texts: Sequence[Sequence[str]],
+    photos: np.ndarray,
+    known: np.ndarray,
+    embed_texts: Callable[[Sequence[str]], np.ndarray],
+) -> np.ndarray:
+    """How well each caption fits its photo in the space of a search model: the cosine, hubs put in their place.
+
+    Args:
+        texts: for each of N photos, from `candidates`; M altogether.
+        photos: their unit vectors (N, E).
+        known: those of the training photos (K, E), for `crowding`.
+        embed_texts: texts to unit vectors of the same space.
+
+    Returns:
+        (M,).
+    """
+    every = [text for photo in texts for text in photo]
+    different = {text: row for row, text in enumerate(dict.fromkeys(every))}  # many photos share a caption
+    vectors = embed_texts(list(different))
+    crowds = crowding(vectors, known)
+    rows = np.array([different[text] for text in every], int)
+    own = np.repeat(photos, list(map(len, texts)), axis=0)  # (M, E)
+    return (vectors[rows] * own).sum(axis=1) - crowds[rows] / 2
+
+
+def best(texts: Sequence[Sequence[str]], scores: np.ndarray) -> list[str]:
+    """The caption of each photo with the highest of `scores` (M,); an empty one where there is none.
+
+    >>> best([["a dog", "a brown dog"], [], ["a boat"]], np.array([-2.0, -1.0, -3.0]))
+    ['a brown dog', '', 'a boat']
+    """
+    ends = np.cumsum(list(map(len, texts)))
+    parts = zip(texts, np.split(scores, ends[:-1]), strict=True)
+    return [photo[int(part.argmax())] if photo else "" for photo, part in parts]

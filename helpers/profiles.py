@@ -64,7 +64,7 @@ class Profile:
     transformer_dropout: float = 0.2
     transformer_epochs: int = 4
     transformer_learning_rate: float = 1e-3
-    consensus_photos: int = 10  # test photos whose captions the neighbours choose
+    consensus_photos: int = 10  # test photos whose captions are chosen from many
 
     # 04: the dual encoders.
     encoder_photo_size: int = 64  # pixels a side of what the 4-block CNN sees

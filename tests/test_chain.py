@@ -336,7 +336,7 @@ def test_a_second_run_does_nothing(chain):
         ({"pretrained_batch": 16}, "04c 05 06"),
         ({"caption_batch": 8}, "03a 03b 03c 04c 05 06"),
         ({"transformer_layers": 1}, "03c 05 06"),
-        ({"consensus_photos": 2}, "03c 05 06"),
+        ({"consensus_photos": 2}, "06"),
         ({"judged_photos": 5}, "05 06"),
         ({"scenes": 61}, "01 02 03a 03b 03c 04a 04b 04c 05 06"),
         ({"threads": 2}, ""),
