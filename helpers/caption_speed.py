@@ -71,7 +71,7 @@ def caption_loss_in_float32(
 
 
 def words_per_second(
-    untrained: Callable[[], nn.Module], data: CaptionData, settings: CaptionTraining, length: int, steps: int = 6
+    untrained: Callable[[], nn.Module], data: CaptionData, settings: CaptionTraining, length: int, steps: int = 4
 ) -> dict[str, float]:
     """Words learned from a second in either way, with the same network, one after the other.
 
@@ -91,7 +91,7 @@ def words_per_second(
 
 
 def words_ladder(
-    untrained: Callable[[], nn.Module], data: CaptionData, settings: CaptionTraining, length: int, steps: int = 6
+    untrained: Callable[[], nn.Module], data: CaptionData, settings: CaptionTraining, length: int, steps: int = 4
 ) -> dict[str, float]:
     """Words a second on the way from the slow loop to `train_captioner`, one cure after the other; each rung keeps
     those before it. Arguments are those of `words_per_second`.

@@ -82,7 +82,12 @@ def convert(module: nn.Module, function: Callable[..., Any], *examples: Sequence
     return model
 
 
-def quantise(model: ov.Model, samples: Sequence[Sequence[Tensor]], weights_only: bool = False) -> ov.Model:
+def quantise(
+    model: ov.Model,
+    samples: Sequence[Sequence[Tensor]],
+    weights_only: bool = False,
+    fast_bias_correction: bool = False,
+) -> ov.Model:
     """The same graph in 8-bit integers.
 
     Weights are known, so their range is too. The range of what flows between the operations has to be observed:
@@ -96,13 +101,17 @@ def quantise(model: ov.Model, samples: Sequence[Sequence[Tensor]], weights_only:
     dataset = nncf.Dataset(samples, lambda inputs: [tensor.numpy() for tensor in inputs])
     # Three choices, each measured. The ranges are the smallest and largest values seen; averages over photos, NNCF's
     # default, cut off bright photos, and 13 of 59 points of recall@1 went with them. The slow correction of biases
-    # looks layer by layer at what rounding has shifted: cosine 0.994 instead of 0.989 for a backbone. Symmetric
-    # ranges stay: with asymmetric ones (the preset MIXED), OpenVINO's 8-bit LSTM was far off.
+    # looks layer by layer at what rounding has shifted: cosine 0.994 instead of 0.989 for a backbone; captioners gain
+    # nothing from it. Symmetric ranges stay: with asymmetric ones (the preset MIXED), OpenVINO's 8-bit LSTM was far off.
     ranges = nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
     )
     return nncf.quantize(
-        model, dataset, subset_size=len(samples), fast_bias_correction=False, advanced_parameters=ranges
+        model,
+        dataset,
+        subset_size=len(samples),
+        fast_bias_correction=fast_bias_correction,
+        advanced_parameters=ranges,
     )
 
 
@@ -152,15 +161,16 @@ def export(
     samples: Sequence[Sequence[Tensor]],
     *,
     weights_only: bool = False,
+    fast_bias_correction: bool = False,
     weights: str = "",
 ) -> None:
-    """Write `function` to `path` in all of PRECISIONS. `samples` are the calibration inputs; see `quantise`."""
+    """Write `function` to `path` in all of PRECISIONS; `samples` are the calibration inputs. See `quantise`."""
     model = convert(module, function, *samples)
     save_floats(model, path, weights)
     if weights_only:
         # NNCF leaves some weights in floats (an LSTM's); from the FP16 file, those are stored in 16 bits.
         model = core().read_model(graph_path(path, "fp16"))
-    save(quantise(model, samples, weights_only), graph_path(path, "int8"), weights=weights)
+    save(quantise(model, samples, weights_only, fast_bias_correction), graph_path(path, "int8"), weights=weights)
 
 
 # --- From a graph to a model ------------------------------------------------------------------------------------

@@ -64,7 +64,8 @@ def export_captioner(captioner: Captioner, folder: Path, features: np.ndarray, c
     functions = {"encode": model.encode, "initial_state": model.initial_state, "step": step}
     samples = {"encode": [(features,)], "initial_state": [(memory,)], "step": steps}
     for name, function in functions.items():
-        export(model, function, folder / f"{name}.xml", samples[name], weights=weights)
+        path = folder / f"{name}.xml"
+        export(model, function, path, samples[name], fast_bias_correction=True, weights=weights)
 
 
 class OpenVINODualEncoder(nn.Module):
