@@ -101,8 +101,9 @@ def quantise(
     dataset = nncf.Dataset(samples, lambda inputs: [tensor.numpy() for tensor in inputs])
     # Three choices, each measured. The ranges are the smallest and largest values seen; averages over photos, NNCF's
     # default, cut off bright photos, and 13 of 59 points of recall@1 went with them. The slow correction of biases
-    # looks layer by layer at what rounding has shifted: cosine 0.994 instead of 0.989 for a backbone; captioners gain
-    # nothing from it. Symmetric ranges stay: with asymmetric ones (the preset MIXED), OpenVINO's 8-bit LSTM was far off.
+    # looks layer by layer at what rounding has shifted: cosine 0.994 instead of 0.989 for a backbone; captioners
+    # gain nothing from it. Symmetric ranges stay: with asymmetric ones (the preset MIXED), OpenVINO's 8-bit LSTM was
+    # far off.
     ranges = nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
     )

@@ -34,7 +34,7 @@ class Profile:
     classes_handle: str | None = None  # Kaggle data set with one folder of photos a class
     captions_folder: str | None = None  # own photos: a folder with Images/ and captions.txt
     classes_folder: str | None = None  # own photos: a folder with one folder a class
-    scenes: int = 1500  # the sample only: captioned scenes to draw
+    scenes: int = 1600  # the sample only: captioned scenes to draw
     pictures_per_class: int = 80  # the sample only: pictures of single animals to draw a class
 
     # 02: which frozen networks look at the photos.

@@ -55,6 +55,18 @@ def test_saved_picture_carries_its_title(tmp_path: Path) -> None:
         assert (bars.text["Title"], histogram.text["Title"]) == ("B is larger", "Twos lead")
 
 
+def test_saved_picture_is_shown_once_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    monkeypatch.setattr(plots, "get_ipython", object)
+    monkeypatch.setattr(plots, "display", shown.append)
+    figure = plots.plot_bars({"a": 1, "b": 2}, "B is larger", "size")
+    plots.save_figure(figure, tmp_path / "bars.png")
+    (picture,) = shown
+    assert (picture.data, picture.format) == ((tmp_path / "bars.png").read_bytes(), "png")
+    assert picture.alt == "B is larger"
+    assert not plt.fignum_exists(figure.number)  # else the notebook would draw it again
+
+
 def test_heatmap_names_rows_and_columns() -> None:
     figure = plots.plot_heatmap(np.eye(2), ["r1", "r2"], ["c1", "c2"], "Same is same", "cosine")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["r1", "r2"]
