@@ -104,9 +104,15 @@ class AttentionCaptioner(nn.Module):
         memory, h, c = memory[owner], h[owner], c[owner]
         word = self.word_gates(self.dropout(self.words(tokens[order])))  # (B, T, 4 H)
         outputs = []
+        few = -(-len(tokens) // 8)
         for place, count in enumerate(going_on):
-            x, h, c, _ = self.cell(word[:count, place], h[:count], c[:count], memory[:count])
-            outputs.append(nn.functional.pad(x, (0, 0, 0, len(tokens) - count)))
+            # The gradient of every part of the memory is as large as the memory, so it is cut by an eighth at a time;
+            # captions that have ended and are still computed change nothing.
+            rows = min(len(tokens), -(-count // few) * few)
+            if place == 0 or rows < len(h):
+                memory, h, c = memory[:rows], h[:rows], c[:rows]
+            x, h, c, _ = self.cell(word[:rows, place], h, c, memory)
+            outputs.append(nn.functional.pad(x, (0, 0, 0, len(tokens) - rows)))
         return self.dropout(torch.stack(outputs, 1)[order.argsort()])  # (B, T, H)
 
     def logits(self, states: Tensor) -> Tensor:

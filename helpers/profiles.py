@@ -52,9 +52,9 @@ class Profile:
     beam: int = 5
     length_power: float = 0.7  # see `beam_search`
     lstm_hidden: int = 512  # width of the LSTM
-    lstm_dropout: float = 0.4
-    lstm_epochs: int = 8
-    lstm_learning_rate: float = 3e-3  # at its peak, like the two others
+    lstm_dropout: float = 0.2
+    lstm_epochs: int = 6
+    lstm_learning_rate: float = 4e-3  # at its peak, like the two others
     attention_hidden: int = 256
     attention_dropout: float = 0.3
     attention_epochs: int = 3
