@@ -39,7 +39,7 @@ from helpers.freshness import (
 )
 from helpers.notebook_runner import Progress, execute, explain
 from helpers.profiles import SETTING_NAMES, Profile, get_profile
-from helpers.report import StageResult, duration, results_table, write_report
+from helpers.report import StageResult, duration, render_notebook, results_table, write_report
 
 NOTEBOOKS = project_root() / "notebooks"
 STAGES = (  # notebook, the stages whose files it reads, its folder, what it writes into the folders of others
@@ -310,12 +310,13 @@ def run_stages(
             spent = {"seconds": progress.seconds, "memory": progress.peak}
             results[stage.short] = stage_result(stage, "failed", {}, problem=problem, **spent)
         else:
+            renderer.submit(render_notebook, job.copy)  # while others run; the report would do it at the end
             records[stage.short] = make_record(stage, stages, outputs, job.facts, progress.seconds, progress.peak)
             write_json(state, records)
             progress.end(f"done in {duration(progress.seconds)}  ({job.why})")
             results[stage.short] = stage_result(stage, "ran", records[stage.short])
 
-    with ThreadPoolExecutor(arguments.jobs) as pool:
+    with ThreadPoolExecutor(arguments.jobs) as pool, ThreadPoolExecutor(1) as renderer:
         try:
             while waiting or running:
                 for stage in list(waiting):

@@ -85,7 +85,7 @@ class Profile:
 
     # 05: OpenVINO.
     calibration_photos: int = 32  # training photos that show the range of what flows through the graphs
-    judged_photos: int = 60  # validation photos whose captions are scored in each precision
+    judged_photos: int = 40  # validation photos whose captions are scored in each precision
 
     # 06: search.
     search_model: str = "pretrained"  # scratch, pretrained or fusion
