@@ -57,6 +57,11 @@ def tower_call(outputs: Path, tower: str, way: str, rows: int = 1) -> Call:
     return lambda: graph(inputs)
 
 
+def try_tower(outputs: Path, tower: str, way: str) -> None:
+    """One `tower_call`, to be made in a fresh process: what `torch.compile` generates can end the one it runs in."""
+    tower_call(outputs, tower, way)()
+
+
 def caption_call(outputs: Path, kind: str, way: str, beam: int = 3) -> Call:
     """One whole caption by beam search, from features to words: `way` is pytorch or one of `variants`."""
     folder = outputs / "captioners" / kind

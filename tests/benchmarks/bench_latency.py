@@ -1,12 +1,13 @@
 """Latency: one request of the small towers and one whole caption, and what larger batches and the hints change."""
 
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 from sizes import QUICK
 
 from helpers.benchmarks import in_fresh_process
-from helpers.latency_speed import batch_speeds, caption_call, cpp_compiler, tower_call
+from helpers.latency_speed import batch_speeds, caption_call, cpp_compiler, tower_call, try_tower
 from helpers.openvino_export import variants
 
 ROUNDS = 5 if QUICK else 200
@@ -22,8 +23,13 @@ def _median_ms(benchmark, call, rounds: int) -> float:
 @pytest.mark.parametrize("tower", ["image", "text"])
 def bench_latency_tower(benchmark, reach, outputs: Path, tower: str, way: str) -> None:
     benchmark.group = f"one request, {tower} tower"
-    if way == "compile" and cpp_compiler() is None:
-        pytest.skip("torch.compile needs a C++ compiler, and there is none (g++, clang++ or cl)")
+    if way == "compile":
+        if cpp_compiler() is None:
+            pytest.skip("torch.compile needs a C++ compiler, and there is none (g++, clang++ or cl)")
+        try:
+            in_fresh_process(try_tower, outputs, tower, way)
+        except BrokenProcessPool:
+            pytest.skip(f"what torch.compile makes of the {tower} tower ends its process on this processor")
     median = _median_ms(benchmark, tower_call(outputs, tower, way), ROUNDS)
     if way == "int8":
         reach(f"one request, {tower} tower INT8: ms", median, at_most=LIMIT_MS[tower])
