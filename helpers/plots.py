@@ -12,13 +12,16 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython import get_ipython
-from IPython.display import Code, display
+from IPython.display import HTML, display
 from IPython.display import Image as Shown
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import LogLocator
 from PIL import Image
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
 
 from helpers.files import atomic_path
 from helpers.images import load_photo, resize_photo
@@ -371,8 +374,10 @@ def photo_map(
 
 def show_source(*objects: Any) -> None:
     """Show the source of classes or functions, coloured, in a notebook."""
+    # The font is named, since Jupyter's own style for output, and that of exported pages, has no fixed width.
+    formatter = HtmlFormatter(noclasses=True, nobackground=True, prestyles="font-family: monospace")
     for item in objects:
-        display(Code(inspect.getsource(item).rstrip(), language="python"))
+        display(HTML(highlight(inspect.getsource(item).rstrip(), PythonLexer(), formatter)))
 
 
 def plot_points(

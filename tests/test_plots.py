@@ -1,3 +1,6 @@
+import html
+import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +56,16 @@ def test_saved_picture_carries_its_title(tmp_path: Path) -> None:
     plots.save_figure(plots.plot_histogram([1, 2, 2, 5], "Twos lead", "value"), tmp_path / "histogram.png")
     with Image.open(tmp_path / "bars.png") as bars, Image.open(tmp_path / "histogram.png") as histogram:
         assert (bars.text["Title"], histogram.text["Title"]) == ("B is larger", "Twos lead")
+
+
+def test_source_is_shown_coloured_in_a_font_of_fixed_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    monkeypatch.setattr(plots, "display", shown.append)
+    plots.show_source(plots.save_figure, plots.show_source)
+    first, second = (html.unescape(re.sub("<[^>]+>", "", page.data)) for page in shown)
+    assert first.strip() == inspect.getsource(plots.save_figure).strip()
+    assert second.strip() == inspect.getsource(plots.show_source).strip()
+    assert "font-family: monospace" in shown[0].data and '<span style="color: ' in shown[0].data
 
 
 def test_saved_picture_is_shown_once_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
