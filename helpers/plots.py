@@ -374,8 +374,9 @@ def photo_map(
 
 def show_source(*objects: Any) -> None:
     """Show the source of classes or functions, coloured, in a notebook."""
-    # The font is named, since Jupyter's own style for output, and that of exported pages, has no fixed width.
-    formatter = HtmlFormatter(noclasses=True, nobackground=True, prestyles="font-family: monospace")
+    # The style is named, since exported pages show output in a font of no fixed width and break lines anywhere.
+    style = "font-family: monospace; font-size: 12px; white-space: pre; overflow-x: auto"
+    formatter = HtmlFormatter(noclasses=True, nobackground=True, prestyles=style)
     for item in objects:
         display(HTML(highlight(inspect.getsource(item).rstrip(), PythonLexer(), formatter)))
 
