@@ -104,12 +104,12 @@ class AttentionCaptioner(nn.Module):
         memory, h, c = memory[owner], h[owner], c[owner]
         word = self.word_gates(self.dropout(self.words(tokens[order])))  # (B, T, 4 H)
         outputs = []
-        few = -(-len(tokens) // 8)
+        eighth = -(-len(tokens) // 8)
         for place, count in enumerate(going_on):
             # The gradient of every part of the memory is as large as the memory, so it is cut by an eighth at a time;
             # captions that have ended and are still computed change nothing.
-            rows = min(len(tokens), -(-count // few) * few)
-            if place == 0 or rows < len(h):
+            rows = min(len(tokens), -(-count // eighth) * eighth)
+            if rows < len(h):
                 memory, h, c = memory[:rows], h[:rows], c[:rows]
             x, h, c, _ = self.cell(word[:rows, place], h, c, memory)
             outputs.append(nn.functional.pad(x, (0, 0, 0, len(tokens) - rows)))
