@@ -45,10 +45,7 @@ def similar_photos(vectors: np.ndarray, known: np.ndarray, count: int = NEIGHBOU
 
 
 def drawn_captions(captioner: Captioner, seen: np.ndarray, count: int = DRAWS, seed: int = 0) -> list[list[str]]:
-    """For each photo in `seen` (N, ...), the captioner's own caption and `count` drawn ones, without repetitions.
-
-    Captions without a word are left out.
-    """
+    """For each photo in `seen` (N, ...), the captioner's own caption and `count` drawn ones, without repetitions."""
     found: list[list[str]] = []
     for start in range(0, len(seen), _BATCH):
         part = seen[start : start + _BATCH].astype(np.float32)
@@ -63,15 +60,21 @@ def drawn_captions(captioner: Captioner, seen: np.ndarray, count: int = DRAWS, s
                 seed=seed + start,
             )
         texts = captioner.texts(drawn)
-        for row, first in enumerate(own):
-            several = dict.fromkeys([first, *texts[row * count : (row + 1) * count]])
-            found.append([text for text in several if clean_caption(text)])
+        found += [
+            list(dict.fromkeys([first, *texts[row * count : (row + 1) * count]])) for row, first in enumerate(own)
+        ]
     return found
 
 
 def candidates(drawn: Sequence[Sequence[Sequence[str]]]) -> list[list[str]]:
-    """What each of several captioners has drawn for N photos -> the different texts for each photo."""
-    return [list(dict.fromkeys(text for texts in photo for text in texts)) for photo in zip(*drawn, strict=True)]
+    """What each of several captioners has drawn for N photos -> the different texts for each photo.
+
+    Captions without a word are left out: there is nothing to say of them.
+    """
+    return [
+        list(dict.fromkeys(text for texts in photo for text in texts if clean_caption(text)))
+        for photo in zip(*drawn, strict=True)
+    ]
 
 
 def opinions(captioners: Sequence[Captioner], seen: Sequence[np.ndarray], texts: Sequence[Sequence[str]]) -> np.ndarray:

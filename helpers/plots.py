@@ -14,6 +14,7 @@ import numpy as np
 from IPython import get_ipython
 from IPython.display import HTML, display
 from IPython.display import Image as Shown
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
@@ -32,6 +33,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, INK = (
 )  # fmt: skip
 PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, INK)
 PAPER = "#fbfaf7"
+_GAP = 0.14  # inches between photos
 _TICKS = {"color": "0.15", "labelsize": 11, "major.size": 6, "major.width": 1.25, "minor.size": 4, "minor.width": 1}
 
 Picture = Path | Image.Image | np.ndarray
@@ -96,14 +98,49 @@ def save_figure(figure: Figure, path: Path) -> None:
         display(Shown(path.read_bytes(), alt=title))
 
 
-def _title(figure: Figure, title: str) -> None:
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK)
+def _title(figure: Figure, title: str, x: float = 0.01, y: float = 0.98) -> None:
+    figure.suptitle(title, x=x, y=y, ha="left", fontsize=13, fontweight="bold", color=INK)
 
 
 def _array(picture: Picture, size: int = 224) -> np.ndarray:
     if isinstance(picture, Path):
         picture = load_photo(picture, size)
     return resize_photo(picture, size) if isinstance(picture, Image.Image) else picture
+
+
+def _sheet(lines: Sequence[int], columns: int, width: float, title: str) -> tuple[Figure, Axes, np.ndarray]:
+    """An empty page for rows of photos: the figure, axes in inches from the upper left, and the top of each row.
+
+    One pair of axes holds all photos. With a pair for each, a page takes three times as long to draw.
+
+    Args:
+        lines: of text under each row of photos.
+        columns: photos a row.
+        width: inches a photo, `_GAP` included.
+        title: above all.
+    """
+    tops = np.cumsum([0, *(width + 0.1 + 0.165 * count for count in lines)])
+    height = tops[-1] + 0.14 + 0.22 * (title.count("\n") + 1)
+    figure = plt.figure(figsize=(columns * width, height))
+    axes = figure.add_axes((0, 0, 1, tops[-1] / height))
+    axes.axis("off")
+    axes.set(xlim=(0, columns * width), ylim=(tops[-1], 0))
+    _title(figure, title, x=0, y=1)
+    return figure, axes, tops[:-1]
+
+
+def _put(
+    axes: Axes, picture: Picture, left: float, top: float, side: float, text: str, right: bool | None, **font: Any
+) -> None:
+    """A photo on a `_sheet`, a text under it, and a frame for right or wrong; places in inches."""
+    array = _array(picture)
+    height, width = side * np.array(array.shape[:2]) / max(array.shape[:2])
+    axes.imshow(array, extent=(left, left + width, top + height, top), aspect="auto")
+    axes.text(left, top + height + 0.06, text, va="top", color=INK, linespacing=1.25, **font)
+    if right is not None:
+        colour, line = (GREEN, "-") if right else (RED, "--")
+        frame = plt.Rectangle((left, top), width, height, fill=False, edgecolor=colour, linestyle=line, linewidth=4)
+        axes.add_patch(frame).set_clip_on(False)
 
 
 def photo_grid(
@@ -125,29 +162,17 @@ def photo_grid(
         width: inches a photo.
     """
     columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
     wrapped = [
         "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, int(width * 12)) or [""])
         for text in texts
     ]
-    lines = max(text.count("\n") + 1 for text in wrapped)
-    height = width + 0.17 * lines + 0.1
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * width, rows * height + 0.5), squeeze=False, layout="constrained"
-    )
-    for place, cell in enumerate(axes.flat):
-        cell.set(xticks=[], yticks=[])
-        cell.grid(False)
-        cell.spines[:].set_visible(False)
-        if place >= len(pictures):
-            cell.axis("off")
-            continue
-        cell.imshow(_array(pictures[place]), aspect="equal")
-        cell.set_xlabel(wrapped[place], fontsize=9, loc="left", color=INK, linespacing=1.25)
-        if right is not None and right[place] is not None:
-            cell.spines[:].set(visible=True, linewidth=4, color=GREEN if right[place] else RED)
-            cell.spines[:].set_linestyle("-" if right[place] else "--")
-    _title(figure, title)
+    rows = [wrapped[start : start + columns] for start in range(0, len(wrapped), columns)]
+    lines = [max(text.count("\n") + 1 for text in row) for row in rows]
+    figure, axes, tops = _sheet(lines, columns, width, title)
+    for place, (picture, text) in enumerate(zip(pictures, wrapped, strict=True)):
+        row, column = divmod(place, columns)
+        mark = None if right is None else right[place]
+        _put(axes, picture, column * width, tops[row], width - _GAP, text, mark, fontsize=9)
     return figure
 
 
@@ -160,41 +185,25 @@ def retrieval_grid(
     width: float = 2.1,
 ) -> Figure:
     """One row a query: a text, a photo or a photo with a text at the left, its results in order of score beside it."""
-    columns = 1 + max(len(row) for row in results)
-    figure, axes = plt.subplots(
-        len(queries),
-        columns,
-        figsize=(columns * width, len(queries) * (width + 0.55) + 0.5),
-        squeeze=False,
-        layout="constrained",
-    )
-    for row, (query, found, notes) in enumerate(zip(queries, results, texts, strict=True)):
-        for cell in axes[row]:
-            cell.set(xticks=[], yticks=[])
-            cell.grid(False)
-            cell.spines[:].set_visible(False)
+
+    def wrap(text: str) -> str:
+        return "\n".join(textwrap.wrap(text, int(width * 12))[:3])
+
+    notes = [[wrap(text) for text in row] for row in texts]
+    asked = [query if isinstance(query, str | tuple) else (query, "query") for query in queries]
+    labels = ["" if isinstance(query, str) else wrap(query[1]) for query in asked]
+    lines = [max(text.count("\n") + 1 for text in (label, *row)) for label, row in zip(labels, notes, strict=True)]
+    figure, axes, tops = _sheet(lines, 1 + max(map(len, results)), width, title)
+    side = width - _GAP
+    for row, (query, label, found) in enumerate(zip(asked, labels, results, strict=True)):
         if isinstance(query, str):
-            axes[row, 0].text(
-                0.5, 0.5, "\n".join(textwrap.wrap(query, 18)), ha="center", va="center", fontsize=10,
-                style="italic", transform=axes[row, 0].transAxes, color=INK,
-            )  # fmt: skip
-            axes[row, 0].set_box_aspect(1)
+            words, middle = "\n".join(textwrap.wrap(query, 18)), (side / 2, tops[row] + side / 2)
+            axes.text(*middle, words, ha="center", va="center", fontsize=10, style="italic", color=INK)
         else:
-            picture, label = query if isinstance(query, tuple) else (query, "query")
-            axes[row, 0].imshow(_array(picture))
-            label = "\n".join(textwrap.wrap(label, int(width * 12))[:3])
-            axes[row, 0].set_xlabel(label, fontsize=9, loc="left", fontweight="bold")
-        for place, (picture, note) in enumerate(zip(found, notes, strict=True)):
-            cell = axes[row, place + 1]
-            cell.imshow(_array(picture))
-            cell.set_xlabel("\n".join(textwrap.wrap(note, int(width * 12))[:3]), fontsize=8, loc="left", color=INK)
-            mark = right[row][place] if right is not None else None
-            if mark is not None:
-                cell.spines[:].set(visible=True, linewidth=4, color=GREEN if mark else RED)
-                cell.spines[:].set_linestyle("-" if mark else "--")
-        for cell in axes[row, len(found) + 1 :]:
-            cell.axis("off")
-    _title(figure, title)
+            _put(axes, query[0], 0, tops[row], side, label, None, fontsize=9, fontweight="bold")
+        for place, (picture, note) in enumerate(zip(found, notes[row], strict=True)):
+            mark = None if right is None else right[row][place]
+            _put(axes, picture, (place + 1) * width, tops[row], side, note, mark, fontsize=8)
     return figure
 
 

@@ -55,7 +55,7 @@ def test_draws_hold_the_own_caption_once_and_repeat(captioners: list[Captioner],
 
 
 def test_candidates_are_what_anyone_drew_each_once() -> None:
-    first, second = [["a dog", "a cat"], []], [["a cat", "a cow"], ["a boat"]]
+    first, second = [["a dog", "a cat"], []], [["a cat", "a cow"], ["", "a boat", "."]]
     assert candidates([first]) == first
     assert candidates([first, second]) == [["a dog", "a cat", "a cow"], ["a boat"]]
 
