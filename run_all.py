@@ -43,15 +43,15 @@ from helpers.report import StageResult, duration, render_notebook, results_table
 
 NOTEBOOKS = project_root() / "notebooks"
 STAGES = (  # notebook, the stages whose files it reads, its folder, what it writes into the folders of others
-    Stage(NOTEBOOKS / "01_download.ipynb", (), "dataset", seconds=20),
-    Stage(NOTEBOOKS / "02_features.ipynb", ("01",), "features", seconds=40),
-    Stage(NOTEBOOKS / "03a_caption_lstm.ipynb", ("01", "02"), "captioners/lstm", seconds=70),
-    Stage(NOTEBOOKS / "03b_caption_attention.ipynb", ("01", "02"), "captioners/attention", seconds=70),
+    Stage(NOTEBOOKS / "01_download.ipynb", (), "dataset", seconds=18),
+    Stage(NOTEBOOKS / "02_features.ipynb", ("01",), "features", seconds=35),
+    Stage(NOTEBOOKS / "03a_caption_lstm.ipynb", ("01", "02"), "captioners/lstm", seconds=50),
+    Stage(NOTEBOOKS / "03b_caption_attention.ipynb", ("01", "02"), "captioners/attention", seconds=55),
     Stage(
         NOTEBOOKS / "03c_caption_transformer.ipynb",
         ("01", "02", "03a", "03b"),
         "captioners/transformer",
-        seconds=60,
+        seconds=85,
     ),
     Stage(NOTEBOOKS / "04a_dual_encoder.ipynb", ("01",), "dual_encoder", seconds=100),
     Stage(NOTEBOOKS / "04b_fusion_triplet.ipynb", ("01", "02"), "fusion", seconds=40),
@@ -59,21 +59,21 @@ STAGES = (  # notebook, the stages whose files it reads, its folder, what it wri
         NOTEBOOKS / "04c_pretrained_towers.ipynb",
         ("01", "02", "03b"),
         "pretrained_encoder",
-        seconds=75,
+        seconds=70,
     ),
     Stage(
         NOTEBOOKS / "05_openvino.ipynb",
         ("01", "02", "03a", "03b", "03c", "04a", "04b", "04c"),
         "openvino",
         also=("*.xml", "*.bin"),
-        seconds=70,
+        seconds=60,
     ),
     Stage(
         NOTEBOOKS / "06_search.ipynb",
         ("01", "02", "03b", "03c", "04a", "04b", "04c", "05"),
         "search",
         also=("*/vector_db/*",),
-        seconds=30,
+        seconds=20,
     ),
 )
 PATHS = {"captions_folder", "classes_folder", "descriptions_file", "own_photo"}  # what the user has, anywhere

@@ -21,7 +21,7 @@ import torch
 from numpy.lib.format import open_memmap
 
 from helpers.backbones import Backbone
-from helpers.environment import cores, progress
+from helpers.environment import cores, keep_freed_memory, progress
 from helpers.files import InputError, load_pickle, read_json, save_pickle, write_json
 from helpers.images import load_photo, resize_photo
 from helpers.openvino_export import compile_graph, convert, request_queue
@@ -85,6 +85,7 @@ def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path
     }
     if _provenance(folder, name) == provenance:
         return load_features(folder, backbone.name, mirrored)
+    keep_freed_memory()  # of a decoded photo, for the next one
     partial = folder / f"{name}.partial"
     _fill(partial, provenance, photos, backbone, mirrored)
     ids = [photo.id for photo in photos]
