@@ -10,6 +10,7 @@ import io
 import platform
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -114,7 +115,7 @@ def load_picture(path: Path, anchor: str, largest: tuple[int, int] = PICTURE) ->
         pixels = image.convert("RGB")
     pixels.thumbnail(largest, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    pixels.save(buffer, "WEBP", quality=85)
+    pixels.save(buffer, "WEBP", quality=85, method=2)  # a thirtieth larger than by default, in two thirds of the time
     tiny = pixels.resize((128, 128))
     return Picture(
         path=path,
@@ -123,6 +124,12 @@ def load_picture(path: Path, anchor: str, largest: tuple[int, int] = PICTURE) ->
         data=f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}",
         colours=len(tiny.getcolors(128 * 128)) / (128 * 128),
     )
+
+
+def load_pictures(paths: list[Path], prefix: str) -> list[Picture]:
+    """`load_picture` of each of `paths`, on all cores, with the anchors `prefix`-0, `prefix`-1, ..."""
+    with ThreadPoolExecutor(cores()) as pool:
+        return list(pool.map(load_picture, paths, [f"{prefix}-{index}" for index in range(len(paths))]))
 
 
 def best_pictures(galleries: list[list[Picture]]) -> list[Picture]:
@@ -216,7 +223,7 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
                 "stage": stage,
                 "short": short,
                 "title": title_of(stage.name),
-                "pictures": [load_picture(path, f"picture-{short}-{index}") for index, path in enumerate(files)],
+                "pictures": load_pictures(files, f"picture-{short}"),
                 "metrics": stage_metrics(folder),
                 "notebook": copy if copy.exists() else None,
                 "page": render_notebook(copy) if copy.exists() else None,
