@@ -98,7 +98,8 @@ def save_figure(figure: Figure, path: Path) -> None:
         display(Shown(path.read_bytes(), alt=title))
 
 
-def _title(figure: Figure, title: str, x: float = 0.01, y: float = 0.98) -> None:
+def _title(figure: Figure, title: str, x: float = 0.01, y: float | None = None) -> None:
+    # Without a height of its own, the layout makes room for the title above the axes.
     figure.suptitle(title, x=x, y=y, ha="left", fontsize=13, fontweight="bold", color=INK)
 
 

@@ -1,6 +1,7 @@
 import html
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,23 @@ def test_history_leaves_gaps_for_missing_figures() -> None:
     figure = plots.plot_history(history, {"loss": ["loss"], "score": ["cider_d"]}, "Learning", best_epoch=2)
     np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), [np.nan, 40.0])
     assert figure.axes[0].lines[1].get_xdata()[0] == 2
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.plot_bars({"a": 1, "b": 2}, "B is larger", "size"),
+        lambda: plots.plot_history([{"loss": 3.0}, {"loss": 2.0}], {"a": ["loss"], "b": ["loss"]}, "Learning"),
+        lambda: plots.photo_grid([np.zeros((20, 20, 3), np.uint8)] * 3, ["one", "two", "three"], "Three"),
+        lambda: plots.retrieval_grid(["a"], [[np.zeros((20, 20, 3), np.uint8)]], [["1.0"]], "On two\nlines"),
+    ],
+)
+def test_titles_stand_above_what_they_name(draw: Callable[[], plt.Figure]) -> None:
+    figure = draw()
+    figure.draw_without_rendering()
+    (title,) = figure.texts
+    bottom = title.get_window_extent().y0
+    assert all(axes.get_tightbbox().y1 <= bottom for axes in figure.axes)
 
 
 def test_saved_picture_carries_its_title(tmp_path: Path) -> None:
