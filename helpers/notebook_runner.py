@@ -103,6 +103,7 @@ def execute(notebook: Path, copy: Path, parameters: dict[str, Any], progress: Pr
     import papermill
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
+    from papermill.engines import NBClientEngine, papermill_engines
 
     class ThisPython(AsyncKernelManager):
         # "python3" is looked up in the user's kernel folders first, where it may be another interpreter. With no
@@ -116,6 +117,23 @@ def execute(notebook: Path, copy: Path, parameters: dict[str, Any], progress: Pr
             progress.kernel = self.provisioner.pid
             if progress.stopped:
                 progress.stop()
+
+    # Papermill writes the whole copy twice a cell, and pictures make it large. Every two seconds is enough to see how
+    # far it is; however the notebook ends, it is written once more.
+    class SavesNowAndThen(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
+            def save(**_: Any) -> None:
+                if (nb_man.now() - nb_man.last_save_time).total_seconds() > 2:
+                    write()
+
+            write, nb_man.save = nb_man.save, save
+            try:
+                return super().execute_managed_notebook(nb_man, kernel_name, **options)
+            finally:
+                nb_man.save = write
+
+    papermill_engines.register("now and then", SavesNowAndThen)
 
     def count(**_: Any) -> None:
         progress.cell += 1
@@ -131,6 +149,7 @@ def execute(notebook: Path, copy: Path, parameters: dict[str, Any], progress: Pr
                 notebook,
                 copy,
                 parameters=parameters,
+                engine_name="now and then",
                 kernel_name="python3",
                 language="python",
                 cwd=project_root(),

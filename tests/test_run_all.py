@@ -543,6 +543,8 @@ def test_a_dead_kernel_is_explained(real, capfd):
     captured = capfd.readouterr()
     assert "01_draw stopped in cell [4]: its Python process ended at once" in captured.err
     assert "Traceback" not in captured.err
+    copy = json.loads((real.outputs / "notebooks" / "01_draw.ipynb").read_text(encoding="utf-8"))
+    assert {1, 2, 3} <= {cell.get("execution_count") for cell in copy["cells"]}  # what was done before is kept
 
 
 def test_ctrl_c_stops_the_kernel(real, capfd):
