@@ -90,7 +90,7 @@ def set_threads(threads: int) -> None:
 def keep_freed_memory() -> None:
     """Keep memory that tensors give back for the next ones, where the C library is glibc; elsewhere do nothing.
 
-    Every training begins with this; it holds for the rest of the process.
+    Every training and every extraction of features begins with this; it holds for the rest of the process.
 
     By default glibc takes every large block from the operating system and returns it at once. The system then maps
     and clears each page of it again on first use, and a training step whose tensors come and go by the megabyte
