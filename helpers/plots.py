@@ -112,7 +112,7 @@ def _array(picture: Picture, size: int = 224) -> np.ndarray:
 def _sheet(lines: Sequence[int], columns: int, width: float, title: str) -> tuple[Figure, Axes, np.ndarray]:
     """An empty page for rows of photos: the figure, axes in inches from the upper left, and the top of each row.
 
-    One pair of axes holds all photos. With a pair for each, a page takes three times as long to draw.
+    One pair of axes holds all photos. With a pair for each, a page takes twice as long to draw.
 
     Args:
         lines: of text under each row of photos.
