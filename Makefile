@@ -22,7 +22,7 @@ lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
 
 app: $(INSTALLED)
-	$(BIN)/python -m helpers.search_app --profile $(PROFILE)
+	$(BIN)/python -m helpers.search.app --profile $(PROFILE)
 
 # A quarter of an hour, after `make run`; the options are in tests/benchmarks/conftest.py.
 bench: $(INSTALLED)

@@ -6,8 +6,8 @@
     python run_all.py --list                            what would run, and why
 
 A stage is up to date while its code, the helpers it imports, its parameters, the stages it needs, the folders it
-reads and the files it wrote are as they were when it last succeeded; helpers/freshness.py compares them, and
-helpers/notebook_runner.py runs one notebook. What is known of each stage's last success lies in
+reads and the files it wrote are as they were when it last succeeded; helpers/chain/freshness.py compares them, and
+helpers/chain/notebook_runner.py runs one notebook. What is known of each stage's last success lies in
 outputs/<profile>/run_state.json.
 
 Stages that do not need each other run side by side, each on its share of the cores: small models gain little from a
@@ -24,9 +24,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from helpers.environment import available_cores, can_pin, cores, pin_thread, project_root
-from helpers.files import InputError, write_json
-from helpers.freshness import (
+from helpers.chain.freshness import (
     Record,
     Stage,
     changed_fact,
@@ -37,9 +35,11 @@ from helpers.freshness import (
     make_record,
     stage_facts,
 )
-from helpers.notebook_runner import Progress, execute, explain
+from helpers.chain.notebook_runner import Progress, execute, explain
+from helpers.chain.report import StageResult, duration, render_notebook, results_table, write_report
+from helpers.environment import available_cores, can_pin, cores, pin_thread, project_root
+from helpers.files import InputError, write_json
 from helpers.profiles import SETTING_NAMES, Profile, get_profile
-from helpers.report import StageResult, duration, render_notebook, results_table, write_report
 
 NOTEBOOKS = project_root() / "notebooks"
 STAGES = (  # notebook, the stages whose files it reads, its folder, what it writes into the folders of others

@@ -24,8 +24,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from helpers.data.images import load_photo, resize_photo
 from helpers.files import atomic_path
-from helpers.images import load_photo, resize_photo
 
 # Okabe and Ito's palette: eight colours that people with any kind of colour vision tell apart.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, INK = (

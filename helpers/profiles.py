@@ -48,7 +48,7 @@ class Profile:
     caption_min_count: int = 4  # word only: words seen less often in training become <UNK>
     caption_max_length: int = 26  # tokens, <SOS> and <EOS> included
     caption_batch: int = 16  # photos a step; each brings all its captions
-    self_critical_epochs: int = 0  # a second stage, rewarded for CIDEr-D; see helpers/self_critical.py
+    self_critical_epochs: int = 0  # a second stage, rewarded for CIDEr-D; see helpers/captioning/self_critical.py
     beam: int = 5
     length_power: float = 0.7  # see `beam_search`
     lstm_hidden: int = 512  # width of the LSTM
@@ -74,11 +74,11 @@ class Profile:
     class_photo_size: int = 64
     class_epochs: int = 16  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
     class_batch: int = 64
-    descriptions_file: str | None = None  # own descriptions of classes, see helpers/descriptions.py
+    descriptions_file: str | None = None  # own descriptions of classes, see helpers/data/descriptions.py
     fusion_epochs: int = 12
     fusion_batch: int = 128  # photos a step, two views of each
 
-    sentence_encoders: str = "use"  # of fusion and pretrained towers, joined by "+"; see helpers/sentence_encoder.py
+    sentence_encoders: str = "use"  # of fusion and pretrained towers, joined by "+"
     pretrained_epochs: int = 16
     pretrained_batch: int = 128  # photos a step, each with five captions
     reranked_photos: int = 15  # test photos that search with a second look, with their captions

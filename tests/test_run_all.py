@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 import run_all
+from helpers.chain.freshness import Stage, code_cells, imported_helpers, owned_files, source_hashes
+from helpers.chain.notebook_runner import Progress
 from helpers.environment import can_pin, cores, project_root
-from helpers.freshness import Stage, code_cells, imported_helpers, owned_files, source_hashes
-from helpers.notebook_runner import Progress
 from helpers.profiles import PROFILES
 from run_all import main
 

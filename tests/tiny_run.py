@@ -13,19 +13,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from helpers.backbones import load_backbone
-from helpers.captioners import new_captioner, save_captioner
-from helpers.datasets import SPLITS, Manifest, Photo
-from helpers.dual_encoder import DualEncoderConfig, new_pair
-from helpers.features import Features
-from helpers.fusion import FusionConfig, new_fusion, save_fusion
-from helpers.images import load_pixels
-from helpers.openvino_export import convert, save_floats
-from helpers.openvino_models import export_captioner, export_dual_encoder, export_fusion, export_pretrained_pair
-from helpers.photo_search import CAPTIONER, MODELS, PhotoSearch
-from helpers.pretrained_encoder import new_pretrained_pair, view_summaries
-from helpers.sentence_encoder import embed_sentences
-from helpers.text import build_tokenizer
+from helpers.captioning.captioner import new_captioner, save_captioner
+from helpers.data.datasets import SPLITS, Manifest, Photo
+from helpers.data.images import load_pixels
+from helpers.data.text import build_tokenizer
+from helpers.deploy.export import convert, save_floats
+from helpers.deploy.models import export_captioner, export_dual_encoder, export_fusion, export_pretrained_pair
+from helpers.encoders.dual_encoder import DualEncoderConfig, new_pair
+from helpers.encoders.fusion import FusionConfig, new_fusion, save_fusion
+from helpers.encoders.pretrained import new_pretrained_pair, view_summaries
+from helpers.encoders.sentence_encoder import embed_sentences
+from helpers.features.backbones import load_backbone
+from helpers.features.store import Features
+from helpers.search.engine import CAPTIONER, MODELS, PhotoSearch
 
 COUNT = 12
 BACKBONE = "efficientnet_lite0"
@@ -43,7 +43,7 @@ def draw_photo(path: Path, seed: int) -> Path:
 def export_floats(
     module: nn.Module, function: Callable[..., Any], path: Path, samples: Sequence[Sequence[Tensor]], **options: Any
 ) -> None:
-    """As `helpers.openvino_export.export`, without the graph in 8 bits, which takes longer than all else here."""
+    """As `helpers.deploy.export.export`, without the graph in 8 bits, which takes longer than all else here."""
     save_floats(convert(module, function, *samples), path, options.get("weights", ""))
 
 
@@ -81,7 +81,7 @@ def make_tiny_run(outputs: Path) -> None:
     captioner = new_captioner("attention", tokenizer, 1280, BACKBONE, 12, beam=2, **sizes)
     captioner.model.eval()
     save_captioner(outputs / CAPTIONER, captioner, [])
-    with patch("helpers.openvino_models.export", export_floats):
+    with patch("helpers.deploy.models.export", export_floats):
         export_dual_encoder(pair, outputs / MODELS["scratch"], pixels, texts)
         export_pretrained_pair(towers, outputs / MODELS["pretrained"], summaries, texts)
         export_fusion(fusion, outputs / MODELS["fusion"], vectors.numpy(), embed_sentences(texts))

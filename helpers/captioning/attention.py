@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from helpers.dropout import SharedDropout
+from helpers.training.dropout import SharedDropout
 
 
 @dataclass(frozen=True)

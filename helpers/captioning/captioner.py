@@ -22,15 +22,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from helpers.backbones import Backbone, load_backbone, load_tail
-from helpers.captioner_attention import AttentionCaptioner, AttentionConfig
-from helpers.captioner_lstm import LSTMCaptioner, LSTMConfig
-from helpers.captioner_transformer import TransformerCaptioner, TransformerConfig
-from helpers.decoding import Caption, Rules, StepModel, beam_search, greedy
-from helpers.features import Features, photo_features
+from helpers.captioning.attention import AttentionCaptioner, AttentionConfig
+from helpers.captioning.decoding import Caption, Rules, StepModel, beam_search, greedy
+from helpers.captioning.lstm import LSTMCaptioner, LSTMConfig
+from helpers.captioning.transformer import TransformerCaptioner, TransformerConfig
+from helpers.data.images import load_photo, resize_photo
+from helpers.data.text import Tokenizer, load_tokenizer
+from helpers.features.backbones import Backbone, load_backbone, load_tail
+from helpers.features.store import Features, photo_features
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
-from helpers.images import load_photo, resize_photo
-from helpers.text import Tokenizer, load_tokenizer
 
 WEIGHTS = "weights.pt"
 LIKELIHOOD = "likelihood.pt"  # there only if there was a self-critical stage

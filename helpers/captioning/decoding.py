@@ -18,8 +18,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from helpers.data.text import Tokenizer
 from helpers.files import InputError
-from helpers.text import Tokenizer
 
 State = tuple[Tensor, ...]
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from helpers.captioners import LOOKS_AT, Captioner
+from helpers.captioning.captioner import LOOKS_AT, Captioner
 from helpers.files import InputError
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.caption_training import CaptionData, History, best_epoch
-from helpers.captioners import Captioner
-from helpers.decoding import greedy
-from helpers.scoring import METRICS, score_captions
+from helpers.captioning.captioner import Captioner
+from helpers.captioning.decoding import greedy
+from helpers.captioning.scoring import METRICS, score_captions
+from helpers.captioning.training import CaptionData, History, best_epoch
 
 Scores = dict[str, float | None]
 

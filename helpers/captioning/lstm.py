@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from helpers.dropout import SharedDropout
+from helpers.training.dropout import SharedDropout
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.captioners import Captioner
-from helpers.decoding import Caption, Rules, sample
+from helpers.captioning.captioner import Captioner
+from helpers.captioning.decoding import Caption, Rules, sample
+from helpers.captioning.scoring import tokenize
 from helpers.environment import autocast
-from helpers.scoring import tokenize
 
 Ngram = tuple[str, ...]
 _TEMPERATURE = 0.8  # smoothed labels leave a tenth of the probability to any word at all: draw fewer of those

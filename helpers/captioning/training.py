@@ -30,17 +30,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.captioners import Captioner, features_of, save_captioner
-from helpers.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
-from helpers.datasets import Photo
-from helpers.decoding import greedy
+from helpers.captioning.captioner import Captioner, features_of, save_captioner
+from helpers.captioning.decoding import greedy
+from helpers.captioning.scoring import score_captions
+from helpers.captioning.self_critical import CiderReward, self_critical_loss
+from helpers.data.datasets import Photo
+from helpers.data.text import Tokenizer
 from helpers.environment import autocast, keep_freed_memory, progress
-from helpers.features import Features
+from helpers.features.store import Features
 from helpers.files import InputError
-from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
-from helpers.scoring import score_captions
-from helpers.self_critical import CiderReward, self_critical_loss
-from helpers.text import Tokenizer
+from helpers.training.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
+from helpers.training.optimizer import adamw, set_learning_rate, warmup_cosine
 
 History = list[dict[str, Any]]  # an entry an epoch
 _POOL = 16  # batches' worth of photos that are sorted by length together

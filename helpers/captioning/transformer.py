@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.backbones import feature_maps, load_tail
-from helpers.dropout import SharedDropout
+from helpers.features.backbones import feature_maps, load_tail
+from helpers.training.dropout import SharedDropout
 
 
 @dataclass(frozen=True)

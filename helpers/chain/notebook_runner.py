@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from helpers.chain.report import duration, gigabytes
 from helpers.environment import project_root, resident_memory
-from helpers.report import duration, gigabytes
 
 
 @dataclass

@@ -19,11 +19,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from helpers.data.images import SUFFIXES, unreadable_photos
+from helpers.data.text import clean_caption
 from helpers.environment import project_root
 from helpers.files import InputError, fingerprint_files, fingerprint_folder, read_json, write_json
-from helpers.images import SUFFIXES, unreadable_photos
 from helpers.profiles import Profile
-from helpers.text import clean_caption
 
 SPLITS = ("train", "val", "test")
 
@@ -156,7 +156,7 @@ def _roots(profile: Profile) -> tuple[Path, Path | None, Path | None]:
     if classes_root is None and profile.classes_handle:
         classes_root = download(profile.classes_handle, "classes_folder")
     if profile.captions_handle is None and not (captions_root and classes_root):
-        from helpers.sample import draw_sample
+        from helpers.sample.draw import draw_sample
 
         sample = profile.data / "sample"
         draw_sample(sample, profile.scenes, profile.pictures_per_class, profile.seed)

@@ -4,7 +4,7 @@ A graph is the model's arithmetic alone: which operation feeds which, with the w
 Python class and no PyTorch to run, and a compiler that sees all of it can fuse operations and choose the fastest
 kernels for the processor at hand. A model becomes one graph for each of its functions (`encode_image`, `step`, ...),
 saved as `name.xml` (operations) with `name.bin` (weights); `name_fp16.xml` stores the weights in 16 bits, and
-`name_int8.xml` multiplies 8-bit integers. `openvino_models.py` does this for the models of this course.
+`name_int8.xml` multiplies 8-bit integers. `models.py` does this for the models of this course.
 
 Integer arithmetic: Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference" (2018). Tools: OpenVINO and NNCF, whose methods are called here.

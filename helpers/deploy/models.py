@@ -14,15 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from helpers import captioners, dual_encoder, fusion
-from helpers.backbones import Backbone
-from helpers.captioners import Captioner
-from helpers.dual_encoder import DualEncoderConfig, EncoderPair
+from helpers.captioning.captioner import WEIGHTS as CAPTIONER_WEIGHTS
+from helpers.captioning.captioner import Captioner, load_captioner
+from helpers.deploy.export import Graph, export, graph_path, read_graph
+from helpers.encoders.dual_encoder import WEIGHTS, DualEncoderConfig, EncoderPair, load_dual_encoder
+from helpers.encoders.fusion import WEIGHTS as FUSION_WEIGHTS
+from helpers.encoders.fusion import FusionConfig, FusionEncoder, load_fusion
+from helpers.encoders.pretrained import PretrainedConfig, PretrainedPair, load_pretrained_pair
+from helpers.encoders.sentence_encoder import sentence_vectors
+from helpers.features.backbones import Backbone
 from helpers.files import fingerprint_files
-from helpers.fusion import FusionConfig, FusionEncoder
-from helpers.openvino_export import Graph, export, graph_path, read_graph
-from helpers.pretrained_encoder import PretrainedConfig, PretrainedPair, load_pretrained_pair
-from helpers.sentence_encoder import sentence_vectors
 
 
 def export_dual_encoder(pair: EncoderPair, folder: Path, pixels: np.ndarray, texts: Sequence[str]) -> None:
@@ -31,7 +32,7 @@ def export_dual_encoder(pair: EncoderPair, folder: Path, pixels: np.ndarray, tex
     `pixels`, uint8 training photos (B, S, S, 3), calibrate the photo tower. The text tower keeps its arithmetic in
     floats: an LSTM in 8 bits was no faster when measured, and the CPU cannot run every LSTM so.
     """
-    weights = fingerprint_files([folder / dual_encoder.WEIGHTS])
+    weights = fingerprint_files([folder / WEIGHTS])
     photos = [(torch.from_numpy(photo[None]),) for photo in pixels]
     tokens = [(torch.from_numpy(pair.tokens(texts)),)]
     model = pair.model
@@ -46,7 +47,7 @@ def export_captioner(captioner: Captioner, folder: Path, features: np.ndarray, c
     `features` of training photos (B, D) or (B, R, C) and a caption of each calibrate: the captioner is walked along
     the captions, and each step's inputs are one sample.
     """
-    weights = fingerprint_files([folder / captioners.WEIGHTS])
+    weights = fingerprint_files([folder / CAPTIONER_WEIGHTS])
     model = captioner.model.eval()
     features = torch.from_numpy(features)
     tokens = torch.from_numpy(captioner.tokenizer.encode_batch(captions, captioner.max_length))  # (B, T)
@@ -76,7 +77,7 @@ class OpenVINODualEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        weights = fingerprint_files([folder / dual_encoder.WEIGHTS])
+        weights = fingerprint_files([folder / WEIGHTS])
         self.image = Graph(read_graph(graph_path(folder / "image_encoder.xml", precision), weights), arithmetic)
         self.text = Graph(read_graph(graph_path(folder / "text_encoder.xml", precision), weights), arithmetic)
 
@@ -95,7 +96,7 @@ def load_openvino_pair(folder: Path, precision: str = "fp32", arithmetic: str = 
     Raises:
         InputError: the pair or its graphs are missing, damaged, or do not belong together.
     """
-    pair = dual_encoder.load_dual_encoder(folder)
+    pair = load_dual_encoder(folder)
     return EncoderPair(OpenVINODualEncoder(folder, pair.model.config, precision, arithmetic), pair.tokenizer)
 
 
@@ -105,7 +106,7 @@ def export_pretrained_pair(pair: PretrainedPair, folder: Path, views: np.ndarray
     The backbone before them has a graph of its own, which serves all models that look through it. A layer alone gains
     nothing from 8-bit arithmetic, so only its weights are stored so. `views` are summaries of photos, (B, V, 2, C).
     """
-    weights = fingerprint_files([folder / dual_encoder.WEIGHTS])
+    weights = fingerprint_files([folder / WEIGHTS])
     model = pair.model
     # Photos come with one view or with two.
     photos = [(torch.from_numpy(views[:, :count].astype(np.float32)),) for count in (1, views.shape[1])]
@@ -155,7 +156,7 @@ def export_fusion(encoder: FusionEncoder, folder: Path, vectors: np.ndarray, sen
     `vectors` (B, D) of training photos from the backbone and `sentences` (B, W) of a caption each from the sentence
     encoder calibrate, as pairs and with either side left out.
     """
-    weights = fingerprint_files([folder / fusion.WEIGHTS])
+    weights = fingerprint_files([folder / FUSION_WEIGHTS])
     pairs = torch.from_numpy(vectors), torch.from_numpy(sentences)
     flags = torch.ones(len(vectors), dtype=torch.bool)
     samples = [
@@ -170,7 +171,7 @@ class OpenVINOFusion(nn.Module):
     def __init__(self, folder: Path, config: FusionConfig, precision: str, arithmetic: str) -> None:
         super().__init__()
         self.config = config
-        weights = fingerprint_files([folder / fusion.WEIGHTS])
+        weights = fingerprint_files([folder / FUSION_WEIGHTS])
         self.graph = Graph(read_graph(graph_path(folder / "fusion.xml", precision), weights), arithmetic)
 
     def forward(self, photos: Tensor, texts: Tensor, has_photo: Tensor, has_text: Tensor) -> Tensor:
@@ -184,7 +185,7 @@ def load_openvino_fusion(folder: Path, precision: str = "fp32", arithmetic: str 
     Raises:
         InputError: the encoder or its graph is missing, damaged, or they do not belong together.
     """
-    config = fusion.load_fusion(folder).config
+    config = load_fusion(folder).config
     return FusionEncoder(OpenVINOFusion(folder, config, precision, arithmetic))
 
 
@@ -193,7 +194,7 @@ class OpenVINOCaptioner(nn.Module):
 
     def __init__(self, folder: Path, precision: str, arithmetic: str) -> None:
         super().__init__()
-        weights = fingerprint_files([folder / captioners.WEIGHTS])
+        weights = fingerprint_files([folder / CAPTIONER_WEIGHTS])
         self._encode, self._initial_state, self._step = (
             Graph(read_graph(graph_path(folder / f"{name}.xml", precision), weights), arithmetic)
             for name in ("encode", "initial_state", "step")
@@ -222,4 +223,4 @@ def load_openvino_captioner(folder: Path, precision: str = "fp32", arithmetic: s
     Raises:
         InputError: the captioner or its graphs are missing, damaged, or do not belong together.
     """
-    return replace(captioners.load_captioner(folder), model=OpenVINOCaptioner(folder, precision, arithmetic))
+    return replace(load_captioner(folder), model=OpenVINOCaptioner(folder, precision, arithmetic))

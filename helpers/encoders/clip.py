@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.dual_encoder import in_batches
+from helpers.encoders.dual_encoder import in_batches
 from helpers.environment import prepare_torchvision
 from helpers.files import InputError
 

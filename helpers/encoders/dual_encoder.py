@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.checkpoints import load_trained
+from helpers.data.text import Tokenizer, load_tokenizer
 from helpers.files import atomic_path, write_json
-from helpers.text import Tokenizer, load_tokenizer
+from helpers.training.checkpoints import load_trained
 
 WEIGHTS = "best_multimodal_model.pth"
 MADE_BY = "notebook 04a"
@@ -136,7 +136,7 @@ class EncoderPair(NamedTuple):
         return self.tokenizer.encode_batch(list(texts), self.model.config.max_length)
 
     def embed_photos(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 (N, S, S, 3), as `helpers.images.load_pixels` gives them -> float32 unit vectors (N, embedding)."""
+        """uint8 (N, S, S, 3), as `data.images.load_pixels` gives them -> float32 unit vectors (N, embedding)."""
         return in_batches(self.model, self.model.encode_image, pixels)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.backbones import Backbone, load_backbone
-from helpers.checkpoints import load_trained
+from helpers.encoders.sentence_encoder import USE, WIDTH, sentence_vectors
+from helpers.features.backbones import Backbone, load_backbone
 from helpers.files import InputError, atomic_path, write_json
-from helpers.sentence_encoder import USE, WIDTH, sentence_vectors
+from helpers.training.checkpoints import load_trained
 
 WEIGHTS = "weights.pt"
 MADE_BY = "notebook 04b"
@@ -99,7 +99,7 @@ class FusionEncoder(NamedTuple):
         """Photos, texts, or photos with a text each -> float32 unit vectors (N, embedding).
 
         Args:
-            photos: uint8 (N, S, S, 3) as `helpers.images.load_pixels` gives them, or their vectors from the
+            photos: uint8 (N, S, S, 3) as `helpers.data.images.load_pixels` gives them, or their vectors from the
                 backbone, float32 (N, D); None: texts only.
             texts: N texts, or their vectors from the sentence encoders, float32 (N, W); None: photos only.
             size: rows at a time.

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
-from helpers.encoder_training import TextDraw
+from helpers.encoders.fusion import Fusion, FusionEncoder, save_fusion
+from helpers.encoders.keywords import overlap, shared_counts
+from helpers.encoders.metrics import ndcg, retrieval_metrics, without_own
+from helpers.encoders.training import TextDraw
+from helpers.encoders.triplet import triplet_loss
 from helpers.environment import keep_freed_memory, progress
 from helpers.files import InputError, write_json
-from helpers.fusion import Fusion, FusionEncoder, save_fusion
-from helpers.keywords import overlap, shared_counts
-from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
-from helpers.retrieval import ndcg, retrieval_metrics, without_own
-from helpers.triplet import triplet_loss
+from helpers.training.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
+from helpers.training.optimizer import adamw, set_learning_rate, warmup_cosine
 
 MODES = ("both", "photo", "text")  # which sides a view has
 GALLERIES = ("photo", "both")  # what is searched
@@ -38,7 +38,7 @@ class FusionData:
     sentences: np.ndarray  # float32 (M, W)
     owners: np.ndarray  # int (M,), the photo of each caption
     keywords: np.ndarray  # bool (N, K)
-    weights: np.ndarray  # float32 (K,), see `helpers.keywords.Vocabulary`
+    weights: np.ndarray  # float32 (K,), see `helpers.encoders.keywords.Vocabulary`
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from helpers.datasets import Photo
+from helpers.data.datasets import Photo
+from helpers.data.text import clean_caption
 from helpers.environment import progress
 from helpers.files import InputError
-from helpers.text import clean_caption
 
 AGREED = 2  # captions of a photo that must have a noun
 LEAST_PHOTOS = 2  # training photos that must have a keyword: one that nobody shares pairs nothing

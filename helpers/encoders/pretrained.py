@@ -21,14 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.backbones import Backbone, load_backbone
-from helpers.checkpoints import load_trained
-from helpers.datasets import Photo
-from helpers.dual_encoder import WEIGHTS, in_batches
-from helpers.encoder_training import EncoderSettings, PairData
-from helpers.features import Features
+from helpers.data.datasets import Photo
+from helpers.encoders.dual_encoder import WEIGHTS, in_batches
+from helpers.encoders.sentence_encoder import sentence_vectors
+from helpers.encoders.training import EncoderSettings, PairData
+from helpers.features.backbones import Backbone, load_backbone
+from helpers.features.store import Features
 from helpers.files import atomic_path, write_json
-from helpers.sentence_encoder import sentence_vectors
+from helpers.training.checkpoints import load_trained
 
 MADE_BY = "notebook 04c"
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 
+from helpers.data.text import clean_caption
 from helpers.environment import autocast, prepare_torchvision, progress
 from helpers.files import InputError, read_json, write_json
-from helpers.text import clean_caption
 
 USE = "use"
 WIDTH = 512  # of its vectors

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
-from helpers.contrastive import ContrastiveLoss, same
-from helpers.datasets import ClassPhoto, Photo
-from helpers.dual_encoder import EncoderPair, in_batches
+from helpers.data.datasets import ClassPhoto, Photo
+from helpers.data.images import load_pixels
+from helpers.encoders.contrastive import ContrastiveLoss, same
+from helpers.encoders.dual_encoder import EncoderPair, in_batches
+from helpers.encoders.metrics import class_metrics, retrieval_metrics
 from helpers.environment import autocast, keep_freed_memory, progress
 from helpers.files import InputError, write_json
-from helpers.images import load_pixels
-from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
-from helpers.retrieval import class_metrics, retrieval_metrics
+from helpers.training.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
+from helpers.training.optimizer import adamw, set_learning_rate, warmup_cosine
 
 
 class Towers(Protocol):

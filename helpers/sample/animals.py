@@ -6,8 +6,8 @@ Each function draws one animal in the coordinates of the pen, facing right, abou
 from collections.abc import Callable
 from random import Random
 
-from helpers.sample_pen import INK, WHITE, Pen, shade
-from helpers.sample_quadrupeds import (
+from helpers.sample.pen import INK, WHITE, Pen, shade
+from helpers.sample.quadrupeds import (
     COATS,
     RED,
     draw_cat,

@@ -5,8 +5,8 @@
     animals/raw-img/<class>/<id>.jpg                     as in Animals-10: one folder a class, Italian names
 
 Each picture has a random generator of its own, seeded by its name, so it does not depend on how many others are
-drawn, in which order, or by how many processes. `sample_captions` decides what a picture shows and says,
-`sample_drawing` composes it.
+drawn, in which order, or by how many processes. `captions` decides what a picture shows and says,
+`drawing` composes it.
 """
 
 import csv
@@ -20,11 +20,11 @@ from typing import Any
 
 from PIL import Image
 
-from helpers.descriptions import ENGLISH
+from helpers.data.descriptions import ENGLISH
 from helpers.environment import cores, progress
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
-from helpers.sample_captions import choose_portrait, choose_scene, write_captions
-from helpers.sample_drawing import draw_scene
+from helpers.sample.captions import choose_portrait, choose_scene, write_captions
+from helpers.sample.drawing import draw_scene
 
 
 def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int) -> None:
@@ -52,7 +52,7 @@ def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int) -
         "scenes": scenes,
         "pictures_per_class": pictures_per_class,
         "seed": seed,
-        "drawn_by": fingerprint_files(sorted(Path(__file__).parent.glob("sample*.py"))),
+        "drawn_by": fingerprint_files(sorted(Path(__file__).parent.glob("*.py"))),
     }
     expected = {*photos, *portraits, captions_file, split_file}
     if marker.exists() and read_json(marker) == record and all(path.exists() for path in expected):

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from helpers.sample_animals import DRAW_ANIMAL
-from helpers.sample_captions import ANIMALS, PEOPLE, Scene
-from helpers.sample_pen import CANVAS, Drawing, Pen
-from helpers.sample_people import DRAW_THING, draw_person
-from helpers.sample_places import DRAW_PLACE, snowflakes
+from helpers.sample.animals import DRAW_ANIMAL
+from helpers.sample.captions import ANIMALS, PEOPLE, Scene
+from helpers.sample.pen import CANVAS, Drawing, Pen
+from helpers.sample.people import DRAW_THING, draw_person
+from helpers.sample.places import DRAW_PLACE, snowflakes
 
 # Pixels of the canvas for 1 in the coordinates of the figure, and how wide the figure is in those coordinates.
 _SIZES = {

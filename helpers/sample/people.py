@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import cos, pi, sin
 from random import Random
 
-from helpers.sample_pen import INK, WHITE, Colour, Pen, blend, shade
+from helpers.sample.pen import INK, WHITE, Colour, Pen, blend, shade
 
 PAINT: dict[str, Colour] = {
     "red": (216, 56, 50),

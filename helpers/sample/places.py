@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from helpers.sample_pen import CANVAS, WHITE, Colour, Drawing, Pen, blend, shade
+from helpers.sample.pen import CANVAS, WHITE, Colour, Drawing, Pen, blend, shade
 
 
 def _fade(image: Image.Image, top: float, bottom: float, first: Colour, last: Colour) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-from helpers.sample_pen import INK, WHITE, Colour, Pen, blend, shade
+from helpers.sample.pen import INK, WHITE, Colour, Pen, blend, shade
 
 COATS: dict[str, Colour] = {
     "brown": (142, 92, 54),

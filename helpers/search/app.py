@@ -1,7 +1,7 @@
 """`make app`: the search page at an address of this machine only, through Voilà, which shows a notebook as a page.
 
-    python -m helpers.search_app                          # outputs/sample at http://127.0.0.1:8866
-    python -m helpers.search_app --profile flickr8k --port 9000
+    python -m helpers.search.app                          # outputs/sample at http://127.0.0.1:8866
+    python -m helpers.search.app --profile flickr8k --port 9000
 
 Each visit starts a process of its own behind notebooks/app.ipynb, which ends when the page is closed.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from helpers.environment import project_root
 from helpers.files import InputError
-from helpers.photo_search import CAPTIONER, PhotoSearch
 from helpers.profiles import get_profile
+from helpers.search.engine import CAPTIONER, PhotoSearch
 
 OUTPUTS_VARIABLE = "PHOTO_SEARCH_OUTPUTS"  # tells the notebook which run to search; nothing else reaches it
 NOTEBOOK = project_root() / "notebooks" / "app.ipynb"

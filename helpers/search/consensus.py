@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from helpers.captioners import Captioner
-from helpers.decoding import sample
+from helpers.captioning.captioner import Captioner
+from helpers.captioning.decoding import sample
+from helpers.captioning.self_critical import CiderReward
+from helpers.data.text import clean_caption
 from helpers.environment import autocast, progress
-from helpers.reranking import crowding, log_likelihoods
-from helpers.self_critical import CiderReward
-from helpers.text import clean_caption
+from helpers.search.reranking import crowding, log_likelihoods
 
 DRAWS = 20  # captions drawn of each captioner for a photo, beside the one that it would give
 TEMPERATURE = 0.8

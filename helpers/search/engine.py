@@ -19,25 +19,25 @@ import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
-from helpers.backbones import load_backbone
-from helpers.captioners import Captioner
-from helpers.datasets import Photo, load_manifest
-from helpers.dual_encoder import WEIGHTS, EncoderPair, in_batches
-from helpers.features import Features
-from helpers.files import InputError, fingerprint_files, read_json
-from helpers.fusion import WEIGHTS as FUSION_WEIGHTS
-from helpers.fusion import FusionEncoder
-from helpers.images import load_pixels
-from helpers.openvino_export import PRECISIONS, Graph, graph_path, read_graph
-from helpers.openvino_models import (
+from helpers.captioning.captioner import Captioner
+from helpers.data.datasets import Photo, load_manifest
+from helpers.data.images import load_pixels
+from helpers.deploy.export import PRECISIONS, Graph, graph_path, read_graph
+from helpers.deploy.models import (
     OpenVINOBackbone,
     load_openvino_captioner,
     load_openvino_fusion,
     load_openvino_pair,
     load_openvino_pretrained_pair,
 )
-from helpers.pretrained_encoder import PretrainedPair, view_summaries
-from helpers.search_index import SearchIndex, query_vector
+from helpers.encoders.dual_encoder import WEIGHTS, EncoderPair, in_batches
+from helpers.encoders.fusion import WEIGHTS as FUSION_WEIGHTS
+from helpers.encoders.fusion import FusionEncoder
+from helpers.encoders.pretrained import PretrainedPair, view_summaries
+from helpers.features.backbones import load_backbone
+from helpers.features.store import Features
+from helpers.files import InputError, fingerprint_files, read_json
+from helpers.search.index import SearchIndex, query_vector
 
 Pair = EncoderPair | PretrainedPair | FusionEncoder
 

@@ -13,11 +13,11 @@ import faiss
 import numpy as np
 from PIL import Image
 
-from helpers.dual_encoder import EncoderPair
+from helpers.data.images import resize_photo
+from helpers.encoders.dual_encoder import EncoderPair
+from helpers.encoders.fusion import FusionEncoder
+from helpers.encoders.pretrained import PretrainedPair
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
-from helpers.fusion import FusionEncoder
-from helpers.images import resize_photo
-from helpers.pretrained_encoder import PretrainedPair
 
 MADE_BY = "notebook 06_search"
 

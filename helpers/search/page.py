@@ -3,8 +3,8 @@
     SearchPanel(PhotoSearch(Path("outputs/sample"))).show()      # notebook 06, and notebooks/app.ipynb for `make app`
     HTML(answer_html(engine, text="two dogs in the snow"))       # the same answer where nobody can type
 
-The panel is made of ipywidgets; a few lines of search_page.js add what they cannot do (dropping a file, Enter in an
-empty box), search_page.css its looks. An answer is one piece of HTML with small pictures inside, so it can be shown
+The panel is made of ipywidgets; a few lines of page.js add what they cannot do (dropping a file, Enter in an
+empty box), page.css its looks. An answer is one piece of HTML with small pictures inside, so it can be shown
 anywhere, and needs no server for the photos.
 """
 
@@ -24,9 +24,9 @@ from IPython import get_ipython
 from IPython.display import HTML, display
 from PIL import Image
 
+from helpers.data.images import load_photo
 from helpers.files import InputError
-from helpers.images import load_photo
-from helpers.photo_search import Hit, PhotoSearch
+from helpers.search.engine import Hit, PhotoSearch
 
 COUNTS = (4, 8, 12, 24)
 THUMBNAIL_SIDE = 300  # pixels of the longer side

@@ -24,9 +24,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from helpers.captioners import Captioner
+from helpers.captioning.captioner import Captioner
+from helpers.data.text import clean_caption
 from helpers.environment import autocast, progress
-from helpers.text import clean_caption
 
 WEIGHT = 0.03  # of the captioner's word in the score; chosen on Flickr8k's validation photos
 HITS = 20  # pairs of each query that get a second look

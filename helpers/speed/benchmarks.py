@@ -1,8 +1,8 @@
 """Benchmarks: a fresh process for every comparison, time and memory of a call, and reading what `make bench` wrote.
 
 A figure alone says little about a computer, so every claim is a ratio, or a time beside a target, measured in one
-run. What is compared with what, and how, is told by the modules that measure: `caption_speed`, `encoder_speed`,
-`extraction_speed`, `index_speed`, `import_speed` and `growth`. The benchmarks in `tests/benchmarks` call them.
+run. What is compared with what, and how, is told by the modules that measure: `captioning`,
+`encoders`, `extraction`, `latency`, `search`, `imports` and `growth`. The benchmarks in `tests/benchmarks` call them.
 """
 
 import gc

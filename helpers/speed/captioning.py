@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.caption_training import CaptionData, CaptionTraining, batches, caption_data, caption_loss, descend
-from helpers.captioners import load_captioner
-from helpers.datasets import load_manifest
+from helpers.captioning.captioner import load_captioner
+from helpers.captioning.training import CaptionData, CaptionTraining, batches, caption_data, caption_loss, descend
+from helpers.data.datasets import load_manifest
 from helpers.environment import keep_freed_memory
-from helpers.features import load_features
-from helpers.optimizer import adamw
+from helpers.features.store import load_features
+from helpers.training.optimizer import adamw
 
 ROWS = 64  # a step of the slow loop
 

@@ -14,10 +14,10 @@ import numpy as np
 import openvino as ov
 import torch
 
-from helpers.backbones import Backbone, load_backbone
+from helpers.data.images import load_photo, resize_photo
+from helpers.deploy.export import compare, compile_graph, convert, quantise, request_queue
 from helpers.environment import cores, supports_bf16
-from helpers.images import load_photo, resize_photo
-from helpers.openvino_export import compare, compile_graph, convert, quantise, request_queue
+from helpers.features.backbones import Backbone, load_backbone
 
 
 def decode(path: Path, size: int) -> np.ndarray:

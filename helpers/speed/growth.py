@@ -14,21 +14,21 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from helpers.backbones import load_backbone
-from helpers.benchmarks import Cost, cost, in_fresh_process
-from helpers.caption_training import CaptionData, CaptionTraining, batches, caption_loss, descend
-from helpers.captioners import new_captioner
-from helpers.dual_encoder import DualEncoderConfig, new_pair
-from helpers.encoder_speed import photos_per_second
-from helpers.encoder_training import EncoderSettings, PairData
+from helpers.captioning.captioner import new_captioner
+from helpers.captioning.training import CaptionData, CaptionTraining, batches, caption_loss, descend
+from helpers.data.images import load_pixels
+from helpers.data.text import build_tokenizer
+from helpers.encoders.dual_encoder import DualEncoderConfig, new_pair
+from helpers.encoders.training import EncoderSettings, PairData
 from helpers.environment import autocast, keep_freed_memory
-from helpers.features import extract_features
-from helpers.images import load_pixels
-from helpers.index_speed import clustered_vectors
-from helpers.optimizer import adamw
-from helpers.sample import draw_sample
-from helpers.search_index import SearchIndex
-from helpers.text import build_tokenizer
+from helpers.features.backbones import load_backbone
+from helpers.features.store import extract_features
+from helpers.sample.draw import draw_sample
+from helpers.search.index import SearchIndex
+from helpers.speed.benchmarks import Cost, cost, in_fresh_process
+from helpers.speed.encoders import photos_per_second
+from helpers.speed.search import clustered_vectors
+from helpers.training.optimizer import adamw
 
 Step = Callable[[int, Sequence[Path], Path], Callable[[], object]]  # count, photos, folder -> the work to be timed
 

@@ -7,9 +7,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from helpers.chain.freshness import code_cells
 from helpers.environment import project_root
 from helpers.files import InputError
-from helpers.freshness import code_cells
 
 _LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s*([\w.]+)")
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from helpers.captioners import load_captioner
-from helpers.datasets import load_manifest
-from helpers.dual_encoder import EncoderPair, load_dual_encoder
-from helpers.features import load_features
-from helpers.images import load_pixels
-from helpers.openvino_export import Graph, graph_path, latency, read_graph, throughput, variants
-from helpers.openvino_models import load_openvino_captioner
+from helpers.captioning.captioner import load_captioner
+from helpers.data.datasets import load_manifest
+from helpers.data.images import load_pixels
+from helpers.deploy.export import Graph, graph_path, latency, read_graph, throughput, variants
+from helpers.deploy.models import load_openvino_captioner
+from helpers.encoders.dual_encoder import EncoderPair, load_dual_encoder
+from helpers.features.store import load_features
 
 Call = Callable[[], object]
 

@@ -18,7 +18,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from helpers.benchmarks import cost
+from helpers.speed.benchmarks import cost
 
 _PART = 100_000  # vectors drawn at a time
 

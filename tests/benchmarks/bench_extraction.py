@@ -4,8 +4,8 @@ from pathlib import Path
 
 from sizes import QUICK
 
-from helpers.benchmarks import in_fresh_process
-from helpers.extraction_speed import extraction_speeds
+from helpers.speed.benchmarks import in_fresh_process
+from helpers.speed.extraction import extraction_speeds
 
 
 def bench_extraction_vgg16(once, reach, photos: list[Path]) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sizes import QUICK
 
-from helpers.benchmarks import Cost, slope
-from helpers.growth import STEPS, growth
+from helpers.speed.benchmarks import Cost, slope
+from helpers.speed.growth import STEPS, growth
 
 TIMES = (1, 2) if QUICK else (1, 4, 16)
 

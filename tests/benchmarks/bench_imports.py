@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.environment import project_root
-from helpers.import_speed import import_seconds, imports_of
+from helpers.speed.imports import import_seconds, imports_of
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("0*.ipynb"))
 

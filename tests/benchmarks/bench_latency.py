@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sizes import QUICK
 
-from helpers.benchmarks import in_fresh_process
-from helpers.latency_speed import batch_speeds, caption_call, cpp_compiler, tower_call, try_tower
-from helpers.openvino_export import variants
+from helpers.deploy.export import variants
+from helpers.speed.benchmarks import in_fresh_process
+from helpers.speed.latency import batch_speeds, caption_call, cpp_compiler, tower_call, try_tower
 
 ROUNDS = 5 if QUICK else 200
 LIMIT_MS = {"image": 3, "text": 1}

@@ -4,8 +4,8 @@ import os
 
 from sizes import QUICK
 
-from helpers.benchmarks import in_fresh_process
-from helpers.index_speed import index_curves
+from helpers.speed.benchmarks import in_fresh_process
+from helpers.speed.search import index_curves
 
 VECTORS = int(os.environ.get("BENCH_VECTORS", "20000" if QUICK else "1000000"))
 

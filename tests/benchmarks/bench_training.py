@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from sizes import QUICK
 
-from helpers.benchmarks import in_fresh_process
-from helpers.caption_speed import trained_words_ladder
-from helpers.encoder_speed import trained_photos_ladder
+from helpers.speed.benchmarks import in_fresh_process
+from helpers.speed.captioning import trained_words_ladder
+from helpers.speed.encoders import trained_photos_ladder
 
 STEPS = 2 if QUICK else 12
 

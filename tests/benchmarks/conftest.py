@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from sizes import QUICK
 
-from helpers.benchmarks import in_words, target
-from helpers.datasets import load_manifest
+from helpers.data.datasets import load_manifest
+from helpers.data.images import SUFFIXES
 from helpers.environment import cores, set_threads
 from helpers.files import InputError
-from helpers.images import SUFFIXES
 from helpers.profiles import get_profile
+from helpers.speed.benchmarks import in_words, target
 
 Record = Callable[..., None]
 
@@ -68,7 +68,7 @@ def once(benchmark: Any) -> Callable[..., Any]:
 
 @pytest.fixture
 def reach(benchmark: Any) -> Record:
-    """Note a figure beside its target; see `helpers.benchmarks.target`. A missed target is no failure."""
+    """Note a figure beside its target; see `helpers.speed.benchmarks.target`. A missed target is no failure."""
     rows = benchmark.extra_info.setdefault("targets", [])
     return lambda what, value, **limit: rows.append(target(what, value, **limit))
 

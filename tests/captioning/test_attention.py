@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.captioner_attention import AttentionCaptioner, AttentionConfig
+from helpers.captioning.attention import AttentionCaptioner, AttentionConfig
 
 CONFIG = AttentionConfig(vocab_size=11, feature_width=6, embedding=5, hidden=7, attention=4)
 REGIONS = 49

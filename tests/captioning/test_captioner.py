@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.backbones import load_backbone
-from helpers.captioners import Captioner, features_of, load_captioner, new_captioner, save_captioner
-from helpers.features import Features
+from helpers.captioning.captioner import Captioner, features_of, load_captioner, new_captioner, save_captioner
+from helpers.data.text import build_tokenizer
+from helpers.features.backbones import load_backbone
+from helpers.features.store import Features
 from helpers.files import InputError
-from helpers.text import build_tokenizer
 
 CAPTIONS = ["a red dog runs on the grass", "a blue cat sleeps", "two birds fly over the sea"]
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from helpers.captioner_attention import AttentionCaptioner, AttentionConfig
-from helpers.captioner_transformer import TransformerCaptioner, TransformerConfig
-from helpers.decoding import Caption, Rules, State, beam_search, greedy, sample, trim
+from helpers.captioning.attention import AttentionCaptioner, AttentionConfig
+from helpers.captioning.decoding import Caption, Rules, State, beam_search, greedy, sample, trim
+from helpers.captioning.transformer import TransformerCaptioner, TransformerConfig
 from helpers.files import InputError
 
 PAD, SOS, EOS, UNK, VOCABULARY = 0, 1, 2, 3, 7

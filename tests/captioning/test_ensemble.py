@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.captioners import Captioner, new_captioner
-from helpers.ensemble import ensemble
+from helpers.captioning.captioner import Captioner, new_captioner
+from helpers.captioning.ensemble import ensemble
+from helpers.data.text import build_tokenizer
 from helpers.files import InputError
-from helpers.text import build_tokenizer
 
 TEXTS = ["a dog runs in the snow", "two cats sleep on a sofa", "the dog jumps"]
 SMALL = {

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pycocoevalcap.bleu.bleu import Bleu
-from test_caption_training import prepared
+from small_captioners import prepared
 
-from helpers import scoring
-from helpers.caption_evaluation import best_and_worst, caption_photos, captioner_metrics, judge, print_scores
-from helpers.caption_training import CaptionData
-from helpers.captioners import Captioner
+from helpers.captioning import scoring
+from helpers.captioning.captioner import Captioner
+from helpers.captioning.evaluation import best_and_worst, caption_photos, captioner_metrics, judge, print_scores
+from helpers.captioning.scoring import METRICS, score_captions
+from helpers.captioning.training import CaptionData
 from helpers.files import write_json
-from helpers.scoring import METRICS, score_captions
 
 BLIND = "a dog on the grass"
 

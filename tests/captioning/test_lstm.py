@@ -5,7 +5,7 @@ import openvino as ov
 import pytest
 import torch
 
-from helpers.captioner_lstm import LSTMCaptioner, LSTMConfig
+from helpers.captioning.lstm import LSTMCaptioner, LSTMConfig
 
 CONFIG = LSTMConfig(vocab_size=11, feature_width=6, embedding=5, hidden=7)
 

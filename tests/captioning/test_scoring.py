@@ -8,9 +8,9 @@ import subprocess
 import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 
-from helpers import scoring
+from helpers.captioning import scoring
+from helpers.captioning.scoring import METRICS, blind_caption, meteor_score, score_captions, tokenize
 from helpers.files import InputError
-from helpers.scoring import METRICS, blind_caption, meteor_score, score_captions, tokenize
 
 # Expectations are what PTBTokenizer of stanford-corenlp-3.4.1 (the one coco-caption runs) prints for each line with
 # `-preserveLines -lowerCase`, less the punctuation coco-caption drops.

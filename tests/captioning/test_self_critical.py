@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 from pycocoevalcap.cider.cider import Cider
-from test_caption_training import KINDS, prepared
+from small_captioners import KINDS, prepared
 from torch import Tensor
 
-from helpers import self_critical
-from helpers.captioners import Captioner, new_captioner
-from helpers.decoding import sample, trim
-from helpers.scoring import tokenize
-from helpers.self_critical import CiderReward, advantages, self_critical_loss
-from helpers.text import build_tokenizer
+from helpers.captioning import self_critical
+from helpers.captioning.captioner import Captioner, new_captioner
+from helpers.captioning.decoding import sample, trim
+from helpers.captioning.scoring import tokenize
+from helpers.captioning.self_critical import CiderReward, advantages, self_critical_loss
+from helpers.data.text import build_tokenizer
 
 CAPTIONS = [
     ["A dog's toy lies on the grass.", "a dog plays on the green grass", "the dog can't stop playing"],

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_captioners import KINDS, SETTINGS, photo_set, prepared
 
-from helpers import caption_training
-from helpers.caption_training import (
+from helpers.captioning import training
+from helpers.captioning.captioner import load_captioner
+from helpers.captioning.training import (
     CaptionData,
     CaptionTraining,
     batches,
@@ -20,52 +22,10 @@ from helpers.caption_training import (
     caption_loss,
     train_captioner,
 )
-from helpers.captioners import Captioner, load_captioner, new_captioner
-from helpers.datasets import Photo
+from helpers.data.text import Tokenizer, build_tokenizer
 from helpers.environment import project_root
-from helpers.features import Features
+from helpers.features.store import Features
 from helpers.files import InputError
-from helpers.text import Tokenizer, build_tokenizer
-
-ANIMALS, PLACES = ("dog", "cat", "horse", "hen", "cow"), ("grass", "snow", "sand", "street", "sea")
-
-
-def photo_set(count: int, seed: int = 0) -> tuple[list[Photo], Features]:
-    """Photos whose vector says which animal is where; two or three captions each."""
-    rng = np.random.default_rng(seed)
-    photos, vectors = [], []
-    for number in range(count):
-        animal, place = rng.integers(0, 5, 2)
-        texts = [f"a {ANIMALS[animal]} on the {PLACES[place]} .", f"the {PLACES[place]} is under a {ANIMALS[animal]}"]
-        texts += [f"there is a big {ANIMALS[animal]} that stands there"] * int(number % 2)
-        photos.append(Photo(f"{seed}-{number}", Path("x.jpg"), tuple(texts), "train"))
-        vectors.append(np.concatenate([np.eye(5)[animal], np.eye(5)[place]]) + 0.05 * rng.normal(size=10))
-    vectors = np.array(vectors, np.float32)
-    grid = vectors[:, None] * np.array([[1.0], [0.5], [0.0], [0.2]], np.float32)  # (N, 4, 10)
-    return photos, Features([photo.id for photo in photos], vectors, grid.astype(np.float16))
-
-
-SMALL = {
-    "lstm": {"embedding": 16, "hidden": 32, "dropout": 0.2},
-    "attention": {"embedding": 16, "hidden": 32, "attention": 16, "dropout": 0.2},
-    "transformer": {"width": 32, "heads": 4, "encoder_layers": 1, "decoder_layers": 2, "grid": 2, "dropout": 0.1},
-}
-KINDS = tuple(SMALL)
-
-
-def prepared(count: int = 40, kind: str = "lstm", **model: float) -> tuple[Captioner, CaptionData, CaptionData]:
-    train, train_features = photo_set(count)
-    val, val_features = photo_set(18, seed=1)
-    tokenizer = build_tokenizer("word", [text for photo in train for text in photo.captions])
-    captioner = new_captioner(kind, tokenizer, 10, "vgg16", 12, **(SMALL[kind] | model))
-    return (
-        captioner,
-        caption_data(kind, train, [train_features], tokenizer, 12),
-        caption_data(kind, val, [val_features], tokenizer, 12),
-    )
-
-
-SETTINGS = CaptionTraining(epochs=3, batch=8, learning_rate=5e-3, self_critical_epochs=2)
 
 
 def test_loss_is_the_mean_cross_entropy_of_real_words() -> None:
@@ -138,13 +98,13 @@ def test_the_published_captioner_is_the_best_epoch(tmp_path: Path) -> None:
     history = train_captioner(captioner, train, val, SETTINGS, tmp_path)
     best = history[best_epoch(history) - 1]
     loaded = load_captioner(tmp_path)
-    assert caption_training.validate(loaded, val)["cider_d"] == pytest.approx(best["cider_d"])
+    assert training.validate(loaded, val)["cider_d"] == pytest.approx(best["cider_d"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.json", "history.json", "likelihood.pt", "tokenizer.json", "weights.pt",
     ]  # fmt: skip
     before = load_captioner(tmp_path, likelihood=True)  # the best of the first stage
     first = max(epoch["cider_d"] for epoch in history if epoch["stage"] == "cross-entropy")
-    assert caption_training.validate(before, val)["cider_d"] == pytest.approx(first)
+    assert training.validate(before, val)["cider_d"] == pytest.approx(first)
     assert {"epoch", "train_loss", "val_loss", "cider_d", "tokens_per_second", "train_seconds"} <= set(history[0])
     assert [epoch["stage"] for epoch in history] == 3 * ["cross-entropy"] + 2 * ["self-critical"]
     assert {"train_reward", "val_loss", "cider_d", "train_seconds"} <= set(history[-1])
@@ -152,9 +112,7 @@ def test_the_published_captioner_is_the_best_epoch(tmp_path: Path) -> None:
 
 def test_training_ends_when_captions_stop_getting_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([5.0, 9.0, 8.0, 9.0, 7.0, 99.0])
-    monkeypatch.setattr(
-        caption_training, "validate", lambda *_: {"val_loss": 1.0, "bleu_4": 1.0, "cider_d": next(scores)}
-    )
+    monkeypatch.setattr(training, "validate", lambda *_: {"val_loss": 1.0, "bleu_4": 1.0, "cider_d": next(scores)})
     captioner, train, val = prepared(8)
     history = train_captioner(captioner, train, val, CaptionTraining(epochs=9, batch=8, patience=3), tmp_path)
     assert len(history) == 5 and best_epoch(history) == 2
@@ -198,20 +156,20 @@ def interrupted(folder: Path, kind: str, epochs: int) -> None:
     """Train in a process of its own that SIGKILL ends right after the checkpoint of epoch `epochs`."""
     code = f"""
 import os, signal, sys
-sys.path[:0] = [{str(project_root())!r}, {str(Path(__file__).parent)!r}]
+sys.path[:0] = [{str(project_root())!r}, {str(Path(__file__).parents[1])!r}]
 import torch
 torch.set_num_threads({torch.get_num_threads()})
 from pathlib import Path
-from helpers import caption_training
-from test_caption_training import SETTINGS, prepared
-save = caption_training.save_checkpoint
+from helpers.captioning import training
+from small_captioners import SETTINGS, prepared
+save = training.save_checkpoint
 def save_then_die(path, run, state):
     save(path, run, state)
     if len(state["history"]) == {epochs}:
         os.kill(os.getpid(), signal.SIGKILL)
-caption_training.save_checkpoint = save_then_die
+training.save_checkpoint = save_then_die
 torch.rand(100)  # what else the process drew must not matter
-caption_training.train_captioner(*prepared(kind={kind!r}), SETTINGS, Path({str(folder)!r}))
+training.train_captioner(*prepared(kind={kind!r}), SETTINGS, Path({str(folder)!r}))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == -signal.SIGKILL, run.stderr
@@ -252,7 +210,7 @@ def test_a_killed_training_ends_with_the_same_weights(
 def test_a_checkpoint_of_another_run_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     captioner, train, val = prepared(8)
     train_captioner(captioner, train, val, SETTINGS, tmp_path / "expected")
-    caption_training.save_checkpoint(tmp_path / "checkpoint.pt", "another run", {"history": []})
+    training.save_checkpoint(tmp_path / "checkpoint.pt", "another run", {"history": []})
     captioner, train, val = prepared(8)
     train_captioner(captioner, train, val, SETTINGS, tmp_path)
     assert "set aside" in capsys.readouterr().out

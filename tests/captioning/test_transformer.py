@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.backbones import load_backbone
-from helpers.captioner_transformer import (
+from helpers.captioning.captioner import new_captioner
+from helpers.captioning.transformer import (
     TransformerCaptioner,
     TransformerConfig,
     attend,
     sinusoids,
 )
-from helpers.captioners import new_captioner
-from helpers.dropout import SharedDropout
-from helpers.text import build_tokenizer
+from helpers.data.text import build_tokenizer
+from helpers.features.backbones import load_backbone
+from helpers.training.dropout import SharedDropout
 
 SIZES = {"vocab_size": 11, "feature_width": 6, "max_length": 12, "width": 8, "heads": 2, "decoder_layers": 2}
 REGIONS = 49

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from helpers.chain.report import StageResult, load_picture, results_table, write_report
 from helpers.files import write_json
 from helpers.profiles import get_profile
-from helpers.report import StageResult, load_picture, results_table, write_report
 
 
 class Page(HTMLParser):

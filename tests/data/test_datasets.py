@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from small_data import write_captions, write_photo
 
-from helpers.datasets import (
+from helpers.data.datasets import (
     download,
     load_manifest,
     prepare,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers.descriptions import ENGLISH, class_descriptions, english_name
+from helpers.data.descriptions import ENGLISH, class_descriptions, english_name
+from helpers.data.text import clean_caption
 from helpers.files import InputError
-from helpers.text import clean_caption
 
 
 def test_all_ten_classes_have_ten_different_descriptions(capsys: pytest.CaptureFixture) -> None:

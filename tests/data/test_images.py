@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from small_data import write_photo
 
+from helpers.data.images import load_photo, load_pixels, resize_photo, unreadable_photos
 from helpers.files import InputError
-from helpers.images import load_photo, load_pixels, resize_photo, unreadable_photos
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "RGBA", "LA", "1"])

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.data.text import build_tokenizer, clean_caption, load_tokenizer
 from helpers.files import InputError
-from helpers.text import build_tokenizer, clean_caption, load_tokenizer
 
 CAPTIONS = [
     "A man's tri-colored dog , on a hill .",
@@ -110,7 +110,7 @@ def bert_folder(tmp_path: Path, entries: int) -> Path:
 
 
 def test_bert_vocabulary_gets_two_marks_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helpers.text.BERT_NAME", str(bert_folder(tmp_path, 30_522)))
+    monkeypatch.setattr("helpers.data.text.BERT_NAME", str(bert_folder(tmp_path, 30_522)))
     tokenizer = build_tokenizer("bert", [])
     assert tokenizer.vocab_size == 30_524
     assert (tokenizer.pad_id, tokenizer.unk_id, tokenizer.sos_id, tokenizer.eos_id) == (0, 100, 30_522, 30_523)
@@ -121,13 +121,13 @@ def test_bert_vocabulary_gets_two_marks_more(tmp_path: Path, monkeypatch: pytest
 
 
 def test_incomplete_bert_vocabulary_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helpers.text.BERT_NAME", str(bert_folder(tmp_path, 200)))
+    monkeypatch.setattr("helpers.data.text.BERT_NAME", str(bert_folder(tmp_path, 200)))
     with pytest.raises(InputError, match="200 entries instead of 30,522"):
         build_tokenizer("bert", [])
 
 
 def test_bert_without_network_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helpers.text.BERT_NAME", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("helpers.data.text.BERT_NAME", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="caption_tokenizer=wordpiece"):
         build_tokenizer("bert", [])
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from helpers import openvino_export
+from helpers.deploy import export as module
+from helpers.deploy.export import Graph, compare, convert, export, latency, measure, read_graph, save, variants
 from helpers.files import InputError
-from helpers.openvino_export import Graph, compare, convert, export, latency, measure, read_graph, save, variants
 
 
 def saved_layer(folder: Path, weights: str = "") -> tuple[nn.Module, Path]:
@@ -52,7 +52,7 @@ def test_a_failed_save_leaves_the_old_graph_and_no_litter(tmp_path: Path, monkey
         temporary.with_suffix(".bin").write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(openvino_export.ov, "save_model", stops_half_way)
+    monkeypatch.setattr(module.ov, "save_model", stops_half_way)
     with pytest.raises(OSError, match="disk full"):
         save(model, path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == old

@@ -8,14 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.backbones import load_backbone
-from helpers.captioners import Captioner, new_captioner, save_captioner
-from helpers.decoding import StepModel, beam_search
-from helpers.dual_encoder import DualEncoder, DualEncoderConfig, EncoderPair
-from helpers.files import InputError
-from helpers.fusion import FusionConfig, FusionEncoder, new_fusion, save_fusion
-from helpers.openvino_export import PRECISIONS, compare, export, graph_path, size_on_disk
-from helpers.openvino_models import (
+from helpers.captioning.captioner import Captioner, new_captioner, save_captioner
+from helpers.captioning.decoding import StepModel, beam_search
+from helpers.data.text import build_tokenizer
+from helpers.deploy.export import PRECISIONS, compare, export, graph_path, size_on_disk
+from helpers.deploy.models import (
     OpenVINOCaptioner,
     export_captioner,
     export_dual_encoder,
@@ -26,8 +23,11 @@ from helpers.openvino_models import (
     load_openvino_pair,
     load_openvino_pretrained_pair,
 )
-from helpers.pretrained_encoder import PretrainedPair, new_pretrained_pair
-from helpers.text import build_tokenizer
+from helpers.encoders.dual_encoder import DualEncoder, DualEncoderConfig, EncoderPair
+from helpers.encoders.fusion import FusionConfig, FusionEncoder, new_fusion, save_fusion
+from helpers.encoders.pretrained import PretrainedPair, new_pretrained_pair
+from helpers.features.backbones import load_backbone
+from helpers.files import InputError
 
 TEXTS = ["a brown dog runs on the grass", "two cats", "a bird flies over the blue sea near a small boat"]
 WORST = {"fp32": (0.9999999, 1e-5), "fp16": (0.9999, 5e-3), "int8": (0.9, 1.0)}  # cosine, largest difference

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.clip_pair import MEAN, STD, load_clip
+from helpers.encoders.clip import MEAN, STD, load_clip
 from helpers.environment import prepare_torchvision
 from helpers.files import InputError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.contrastive import MAX_SCALE, ContrastiveLoss, same, soft_cross_entropy
+from helpers.encoders.contrastive import MAX_SCALE, ContrastiveLoss, same, soft_cross_entropy
 
 
 def unit_rows(rng: np.random.Generator, count: int) -> np.ndarray:

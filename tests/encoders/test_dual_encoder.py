@@ -7,7 +7,9 @@ import openvino
 import pytest
 import torch
 
-from helpers.dual_encoder import (
+from helpers.data.text import build_tokenizer
+from helpers.deploy.export import convert
+from helpers.encoders.dual_encoder import (
     WEIGHTS,
     DualEncoder,
     DualEncoderConfig,
@@ -15,8 +17,6 @@ from helpers.dual_encoder import (
     load_dual_encoder,
 )
 from helpers.files import InputError
-from helpers.openvino_export import convert
-from helpers.text import build_tokenizer
 
 TEXTS = ["a dog on the grass", "two horses run", "a cat", "the brown dog runs over the wide green grass"]
 

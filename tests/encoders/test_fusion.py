@@ -7,10 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import fusion
+from helpers.encoders import fusion
+from helpers.encoders.fusion import (
+    Fusion,
+    FusionConfig,
+    FusionEncoder,
+    embed_rows,
+    load_fusion,
+    new_fusion,
+    save_fusion,
+)
+from helpers.encoders.sentence_encoder import sentence_vectors
 from helpers.files import InputError
-from helpers.fusion import Fusion, FusionConfig, FusionEncoder, embed_rows, load_fusion, new_fusion, save_fusion
-from helpers.sentence_encoder import sentence_vectors
 
 CONFIG = FusionConfig("efficientnet_lite0", photo_width=12, side=10, embedding=6)
 

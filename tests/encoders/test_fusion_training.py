@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import fusion_training
-from helpers.checkpoints import CHECKPOINT, save_checkpoint
-from helpers.files import InputError
-from helpers.fusion import WEIGHTS, FusionConfig, FusionEncoder, load_fusion, new_fusion
-from helpers.fusion_training import (
+from helpers.encoders import fusion_training
+from helpers.encoders.fusion import WEIGHTS, FusionConfig, FusionEncoder, load_fusion, new_fusion
+from helpers.encoders.fusion_training import (
     MODES,
     FusionData,
     FusionSettings,
@@ -25,8 +23,10 @@ from helpers.fusion_training import (
     train_fusion,
     triplet_accuracy,
 )
-from helpers.keywords import overlap
-from helpers.retrieval import chance_ndcg, without_own
+from helpers.encoders.keywords import overlap
+from helpers.encoders.metrics import chance_ndcg, without_own
+from helpers.files import InputError
+from helpers.training.checkpoints import CHECKPOINT, save_checkpoint
 
 PUBLISHED = {WEIGHTS, "config.json", "history.json"}
 SETTINGS = FusionSettings(epochs=4, batch=16, learning_rate=3e-3)

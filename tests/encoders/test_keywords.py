@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.datasets import Photo
+from helpers.data.datasets import Photo
+from helpers.encoders.keywords import Vocabulary, build_vocabulary, nouns, overlap, photo_nouns, shared_counts
 from helpers.files import InputError
-from helpers.keywords import Vocabulary, build_vocabulary, nouns, overlap, photo_nouns, shared_counts
 
 
 @pytest.mark.parametrize(

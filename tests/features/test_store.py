@@ -8,11 +8,11 @@ from PIL import Image
 from small_data import write_photo
 from torch import Tensor, nn
 
-from helpers import features as module
-from helpers.backbones import Backbone, load_backbone
-from helpers.features import extract_features, load_features, nearest, photo_features
+from helpers.data.images import load_photo, resize_photo
+from helpers.features import store
+from helpers.features.backbones import Backbone, load_backbone
+from helpers.features.store import extract_features, load_features, nearest, photo_features
 from helpers.files import InputError, write_json
-from helpers.images import load_photo, resize_photo
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return load_photo(path, smallest_side)
 
-    monkeypatch.setattr(module, "load_photo", load)
+    monkeypatch.setattr(store, "load_photo", load)
     return names
 
 
@@ -92,19 +92,19 @@ def test_second_extraction_computes_nothing_until_a_photo_changes(
 def test_interrupted_extraction_goes_on_where_it_stopped(
     tmp_path: Path, photos: list[Item], decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 4)
-    monkeypatch.setattr(module, "_AHEAD", 1)
+    monkeypatch.setattr(store, "_CHUNK", 4)
+    monkeypatch.setattr(store, "_AHEAD", 1)
     whole = extract_features(photos, colour_backbone(), tmp_path / "whole")
 
     with monkeypatch.context() as patch:
-        open_photo = module.load_photo
+        open_photo = store.load_photo
 
         def stop_at_sixth(path: Path, smallest_side: int | None = None) -> Image.Image:
             if path.name == "6.png":
                 raise KeyboardInterrupt
             return open_photo(path, smallest_side)
 
-        patch.setattr(module, "load_photo", stop_at_sixth)
+        patch.setattr(store, "load_photo", stop_at_sixth)
         with pytest.raises(KeyboardInterrupt):
             extract_features(photos, colour_backbone(), tmp_path / "cut")
     with pytest.raises(InputError, match="does not exist"):
@@ -128,7 +128,7 @@ def test_an_extraction_that_was_interrupted_while_moving_its_files_starts_anew(
         write_json(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "write_json", stop_at_the_end)
+        patch.setattr(store, "write_json", stop_at_the_end)
         with pytest.raises(KeyboardInterrupt):
             extract_features(photos, colour_backbone(), tmp_path / "cut")
     assert (tmp_path / "cut" / "colour_grid.npy").exists() and (tmp_path / "cut" / "colour.partial").exists()

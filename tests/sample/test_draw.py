@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import sample
-from helpers.descriptions import ENGLISH
+from helpers.data.descriptions import ENGLISH
 from helpers.files import InputError
-from helpers.sample import draw_sample
-from helpers.sample_captions import ANIMALS, KINDS, PLACES, choose_portrait, choose_scene, usual_caption, write_captions
-from helpers.sample_drawing import draw_scene
+from helpers.sample import draw
+from helpers.sample.captions import ANIMALS, KINDS, PLACES, choose_portrait, choose_scene, usual_caption, write_captions
+from helpers.sample.draw import draw_sample
+from helpers.sample.drawing import draw_scene
 
 
 def read_captions(folder: Path) -> dict[str, list[str]]:
@@ -50,7 +50,7 @@ def described() -> list:
 def test_same_pictures_whatever_the_number_and_the_processes(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample, "cores", lambda: 1)
+    monkeypatch.setattr(draw, "cores", lambda: 1)
     draw_sample(tmp_path, scenes=10, pictures_per_class=1, seed=3)
     many, few = read_pictures(drawn), read_pictures(tmp_path)
     assert len(few) == 20

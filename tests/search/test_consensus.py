@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from helpers.captioners import Captioner, new_captioner
-from helpers.consensus import agreement, best, candidates, drawn_captions, fit, opinions, similar_photos
-from helpers.reranking import RIVALS, log_likelihoods
-from helpers.self_critical import CiderReward
-from helpers.text import build_tokenizer
+from helpers.captioning.captioner import Captioner, new_captioner
+from helpers.captioning.self_critical import CiderReward
+from helpers.data.text import build_tokenizer
+from helpers.search.consensus import agreement, best, candidates, drawn_captions, fit, opinions, similar_photos
+from helpers.search.reranking import RIVALS, log_likelihoods
 
 TRUTHS = [
     ["a dog runs on the grass", "a brown dog runs"],

@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 from tiny_run import COUNT, NASTY, draw_photo
 
-from helpers import search_app
-from helpers.captioners import load_captioner
-from helpers.dual_encoder import load_dual_encoder
+from helpers.captioning.captioner import load_captioner
+from helpers.data.images import load_photo, load_pixels
+from helpers.encoders.dual_encoder import load_dual_encoder
+from helpers.encoders.fusion import load_fusion
+from helpers.encoders.pretrained import load_pretrained_pair, summarise
 from helpers.files import InputError
-from helpers.fusion import load_fusion
-from helpers.images import load_photo, load_pixels
-from helpers.photo_search import CAPTIONER, MODELS, PhotoSearch
-from helpers.pretrained_encoder import load_pretrained_pair, summarise
-from helpers.search_page import SearchPanel, answer_html, data_uri, message_html, read_upload, welcome_html
+from helpers.search import app
+from helpers.search.engine import CAPTIONER, MODELS, PhotoSearch
+from helpers.search.page import SearchPanel, answer_html, data_uri, message_html, read_upload, welcome_html
 
 LOADERS = {"scratch": load_dual_encoder, "pretrained": load_pretrained_pair, "fusion": load_fusion}
 WORDS = "a red boat in the snow"
@@ -285,15 +285,15 @@ def test_make_app_without_a_finished_run_says_what_to_run(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search_app, "serve", lambda *_: pytest.fail("a page was opened"))
-    assert search_app.main(["--outputs", str(tmp_path / "nothing")]) == 2
+    monkeypatch.setattr(app, "serve", lambda *_: pytest.fail("a page was opened"))
+    assert app.main(["--outputs", str(tmp_path / "nothing")]) == 2
     message = capsys.readouterr().err
     assert "run `make run` first" in message and len(message.splitlines()) == 1
-    assert search_app.main(["--outputs", str(tmp_path / "nothing"), "--profile", "flickr8k"]) == 2
+    assert app.main(["--outputs", str(tmp_path / "nothing"), "--profile", "flickr8k"]) == 2
     assert "run `python run_all.py --profile flickr8k` first" in capsys.readouterr().err
-    assert search_app.main(["--profile", "nonsense"]) == 2
+    assert app.main(["--profile", "nonsense"]) == 2
     assert "no profile 'nonsense'" in capsys.readouterr().err
     shutil.copytree(tiny_run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / CAPTIONER)
-    assert search_app.main(["--outputs", str(tmp_path / "run")]) == 2
+    assert app.main(["--outputs", str(tmp_path / "run")]) == 2
     assert "no captioner" in capsys.readouterr().err

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.dual_encoder import DualEncoderConfig, EncoderPair
+from helpers.data.text import Tokenizer, build_tokenizer
+from helpers.encoders.dual_encoder import DualEncoderConfig, EncoderPair
 from helpers.files import InputError
-from helpers.search_index import SearchIndex, query_vector
-from helpers.text import Tokenizer, build_tokenizer
+from helpers.search.index import SearchIndex, query_vector
 
 WIDTH = 16
 

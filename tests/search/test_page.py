@@ -29,8 +29,8 @@ from tiny_run import COUNT, NASTY, draw_photo
 
 from helpers.environment import project_root
 from helpers.files import write_json
-from helpers.photo_search import PhotoSearch
-from helpers.search_page import read_upload
+from helpers.search.engine import PhotoSearch
+from helpers.search.page import read_upload
 
 ARTEFACTS = project_root() / "outputs" / "test_artefacts"
 PATIENCE = 60_000  # milliseconds, for pages that start a process; a busy machine takes its time
@@ -88,7 +88,7 @@ def server(*command: str, folder: Path, **environment: str) -> Iterator[tuple[st
 @pytest.fixture(scope="module")
 def app(browser: Browser, tiny_run: Path) -> Iterator[tuple[Page, list[str], int]]:
     """The page as `make app` serves it, the addresses that it asked for, and the process that serves it."""
-    with server("helpers.search_app", f"--outputs={tiny_run}", "--no-browser", folder=project_root()) as (address, pid):
+    with server("helpers.search.app", f"--outputs={tiny_run}", "--no-browser", folder=project_root()) as (address, pid):
         page = browser.new_page(viewport={"width": 1240, "height": 900}, color_scheme="light")
         asked: list[str] = []
         page.on("requestfinished", lambda request: asked.append(request.url))
@@ -376,8 +376,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(project_root())!r})
 from helpers.environment import set_threads
-from helpers.photo_search import PhotoSearch
-from helpers.search_page import SearchPanel, someone_can_type
+from helpers.search.engine import PhotoSearch
+from helpers.search.page import SearchPanel, someone_can_type
 set_threads(1)
 assert someone_can_type()
 SearchPanel(PhotoSearch(Path({str(tiny_run)!r}))).show()"""

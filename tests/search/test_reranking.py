@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.captioners import Captioner, new_captioner
-from helpers.reranking import (
+from helpers.captioning.captioner import Captioner, new_captioner
+from helpers.data.text import build_tokenizer
+from helpers.search.reranking import (
     crowding,
     first_hits,
     log_likelihoods,
@@ -15,7 +16,6 @@ from helpers.reranking import (
     usual_log_likelihoods,
     without_hubs,
 )
-from helpers.text import build_tokenizer
 
 TEXTS = ["a dog runs", "a cat", "a dog runs after a red ball"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.benchmarks import cost, in_fresh_process, in_words, load_benchmarks, slope, tables, target
 from helpers.environment import project_root
 from helpers.files import InputError, write_json
+from helpers.speed.benchmarks import cost, in_fresh_process, in_words, load_benchmarks, slope, tables, target
 
 
 def test_a_fresh_process_is_another_one_and_gives_the_result() -> None:

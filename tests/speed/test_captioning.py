@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_caption_training import KINDS, SMALL, photo_set, prepared
+from small_captioners import KINDS, SMALL, photo_set, prepared
 
-from helpers import caption_training
-from helpers.caption_speed import ROWS, row_loss, rows_of_words, words_per_second
-from helpers.caption_training import CaptionTraining, caption_data, caption_loss
-from helpers.captioners import new_captioner
-from helpers.datasets import Photo
-from helpers.text import build_tokenizer
+from helpers.captioning import training
+from helpers.captioning.captioner import new_captioner
+from helpers.captioning.training import CaptionTraining, caption_data, caption_loss
+from helpers.data.datasets import Photo
+from helpers.data.text import build_tokenizer
+from helpers.speed.captioning import ROWS, row_loss, rows_of_words, words_per_second
 
 
 def test_every_word_comes_once_with_its_photo_and_all_words_before_it() -> None:
@@ -45,7 +45,7 @@ def test_every_word_comes_once_with_its_photo_and_all_words_before_it() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_the_loss_of_rows_is_the_loss_of_whole_captions(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caption_training, "autocast", nullcontext)
+    monkeypatch.setattr(training, "autocast", nullcontext)
     drawn, features = photo_set(8)
     texts = [(f"a {photo.captions[0].split()[1]} stands", "one two three") for photo in drawn]
     photos = [Photo(photo.id, Path("x.jpg"), own, "train") for photo, own in zip(drawn, texts, strict=True)]

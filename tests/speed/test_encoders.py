@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from small_data import write_photo
 
-from helpers import encoder_speed
-from helpers.datasets import Photo
-from helpers.dual_encoder import DualEncoderConfig, new_pair
-from helpers.encoder_speed import photos_ladder
-from helpers.encoder_training import EncoderSettings, caption_pairs
-from helpers.text import build_tokenizer
+from helpers.data.datasets import Photo
+from helpers.data.text import build_tokenizer
+from helpers.encoders.dual_encoder import DualEncoderConfig, new_pair
+from helpers.encoders.training import EncoderSettings, caption_pairs
+from helpers.speed import encoders
+from helpers.speed.encoders import photos_ladder
 
 
 def test_every_rung_trains_a_fresh_copy_on_photos_of_the_same_shape(tmp_path: Path, monkeypatch) -> None:
@@ -25,14 +25,14 @@ def test_every_rung_trains_a_fresh_copy_on_photos_of_the_same_shape(tmp_path: Pa
     settings = EncoderSettings(epochs=1, batch=4, turn=0, zoom=0, colour=0)
 
     seen, models = [], []
-    measure = encoder_speed.photos_per_second
+    measure = encoders.photos_per_second
 
     def watched(model, data, look, *rest):
         seen.append(look(np.arange(4)))
         models.append(model)
         return measure(model, data, look, *rest)
 
-    monkeypatch.setattr(encoder_speed, "photos_per_second", watched)
+    monkeypatch.setattr(encoders, "photos_per_second", watched)
     for words in (False, True):
         ladder = photos_ladder(pair, paths, data, settings, 1, words)
         assert len(ladder) == 5 and all(speed > 0 for speed in ladder.values())

@@ -7,8 +7,8 @@ import openvino as ov
 import pytest
 from small_data import write_photo
 
-from helpers.extraction_speed import decode, decoded_ahead, extraction_speeds, through_queue
 from helpers.files import InputError
+from helpers.speed.extraction import decode, decoded_ahead, extraction_speeds, through_queue
 
 
 @pytest.fixture

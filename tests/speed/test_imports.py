@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from helpers.files import InputError, write_json
-from helpers.import_speed import import_seconds, imports_of
+from helpers.speed.imports import import_seconds, imports_of
 
 
 def test_the_imports_of_all_cells_are_found_and_nothing_else(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import faiss
 import numpy as np
 import pytest
 
-from helpers.index_speed import EFFORTS, bytes_of, clustered_vectors, index_curves, new_index, query_times, recall
+from helpers.speed.search import EFFORTS, bytes_of, clustered_vectors, index_curves, new_index, query_times, recall
 
 
 def test_vectors_are_unit_seeded_and_vary_in_few_directions() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.optimizer import adamw, set_learning_rate, warmup_cosine
+from helpers.training.optimizer import adamw, set_learning_rate, warmup_cosine
 
 
 def test_schedule_climbs_then_follows_half_a_cosine() -> None:
