@@ -27,13 +27,13 @@ from helpers.chain.freshness import code_cells, declared_parameters
 from helpers.chain.report import flatten
 from helpers.data.datasets import load_manifest
 from helpers.data.images import load_pixels
-from helpers.deploy.export import core
 from helpers.deploy.models import load_openvino_captioner, load_openvino_pair
 from helpers.encoders.dual_encoder import load_dual_encoder
 from helpers.encoders.fusion import load_fusion
 from helpers.environment import project_root
 from helpers.features.store import load_features
 from helpers.files import fingerprint_files, read_json
+from helpers.graphs import core
 from helpers.profiles import SETTING_NAMES
 from helpers.search.index import SearchIndex, query_vector
 from run_all import PATHS, STAGES

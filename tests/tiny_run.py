@@ -17,7 +17,7 @@ from helpers.captioning.captioner import new_captioner, save_captioner
 from helpers.data.datasets import SPLITS, Manifest, Photo
 from helpers.data.images import load_pixels
 from helpers.data.text import build_tokenizer
-from helpers.deploy.export import convert, save_floats
+from helpers.deploy.export import save_floats
 from helpers.deploy.models import export_captioner, export_dual_encoder, export_fusion, export_pretrained_pair
 from helpers.encoders.dual_encoder import DualEncoderConfig, new_pair
 from helpers.encoders.fusion import FusionConfig, new_fusion, save_fusion
@@ -25,6 +25,7 @@ from helpers.encoders.pretrained import new_pretrained_pair, view_summaries
 from helpers.encoders.sentence_encoder import embed_sentences
 from helpers.features.backbones import load_backbone
 from helpers.features.store import Features
+from helpers.graphs import convert
 from helpers.search.engine import CAPTIONER, MODELS, PhotoSearch
 
 COUNT = 12

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from helpers.captioning.captioner import WEIGHTS as CAPTIONER_WEIGHTS
 from helpers.captioning.captioner import Captioner, load_captioner
-from helpers.deploy.export import Graph, export, graph_path, read_graph
+from helpers.deploy.export import export
 from helpers.encoders.dual_encoder import WEIGHTS, DualEncoderConfig, EncoderPair, load_dual_encoder
 from helpers.encoders.fusion import WEIGHTS as FUSION_WEIGHTS
 from helpers.encoders.fusion import FusionConfig, FusionEncoder, load_fusion
@@ -24,6 +24,7 @@ from helpers.encoders.pretrained import PretrainedConfig, PretrainedPair, load_p
 from helpers.encoders.sentence_encoder import sentence_vectors
 from helpers.features.backbones import Backbone
 from helpers.files import fingerprint_files
+from helpers.graphs import Graph, graph_path, read_graph
 
 
 def export_dual_encoder(pair: EncoderPair, folder: Path, pixels: np.ndarray, texts: Sequence[str]) -> None:

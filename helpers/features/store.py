@@ -21,10 +21,10 @@ import torch
 from numpy.lib.format import open_memmap
 
 from helpers.data.images import load_photo, resize_photo
-from helpers.deploy.export import compile_graph, convert, request_queue
 from helpers.environment import cores, keep_freed_memory, progress
 from helpers.features.backbones import Backbone
 from helpers.files import InputError, load_pickle, read_json, save_pickle, write_json
+from helpers.graphs import compile_graph, convert, request_queue
 
 _CHUNK = 256  # photos between two notes of how far the extraction has come
 _AHEAD = 32  # photos decoded ahead of the network

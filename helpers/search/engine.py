@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from helpers.captioning.captioner import Captioner
 from helpers.data.datasets import Photo, load_manifest
 from helpers.data.images import load_pixels
-from helpers.deploy.export import PRECISIONS, Graph, graph_path, read_graph
 from helpers.deploy.models import (
     OpenVINOBackbone,
     load_openvino_captioner,
@@ -37,6 +36,7 @@ from helpers.encoders.pretrained import PretrainedPair, view_summaries
 from helpers.features.backbones import load_backbone
 from helpers.features.store import Features
 from helpers.files import InputError, fingerprint_files, read_json
+from helpers.graphs import PRECISIONS, Graph, graph_path, read_graph
 from helpers.search.index import SearchIndex, query_vector
 
 Pair = EncoderPair | PretrainedPair | FusionEncoder

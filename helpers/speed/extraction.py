@@ -15,9 +15,10 @@ import openvino as ov
 import torch
 
 from helpers.data.images import load_photo, resize_photo
-from helpers.deploy.export import compare, compile_graph, convert, quantise, request_queue
+from helpers.deploy.export import compare, quantise
 from helpers.environment import cores, supports_bf16
 from helpers.features.backbones import Backbone, load_backbone
+from helpers.graphs import compile_graph, convert, request_queue
 
 
 def decode(path: Path, size: int) -> np.ndarray:

@@ -17,10 +17,11 @@ from torch import Tensor
 from helpers.captioning.captioner import load_captioner
 from helpers.data.datasets import load_manifest
 from helpers.data.images import load_pixels
-from helpers.deploy.export import Graph, graph_path, latency, read_graph, throughput, variants
+from helpers.deploy.export import latency, throughput, variants
 from helpers.deploy.models import load_openvino_captioner
 from helpers.encoders.dual_encoder import EncoderPair, load_dual_encoder
 from helpers.features.store import load_features
+from helpers.graphs import Graph, graph_path, read_graph
 
 Call = Callable[[], object]
 

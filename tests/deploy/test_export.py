@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from helpers.deploy import export as module
-from helpers.deploy.export import Graph, compare, convert, export, latency, measure, read_graph, save, variants
+from helpers.deploy.export import compare, export, latency, measure, save, variants
 from helpers.files import InputError
+from helpers.graphs import Graph, convert, read_graph
 
 
 def saved_layer(folder: Path, weights: str = "") -> tuple[nn.Module, Path]:

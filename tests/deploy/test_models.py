@@ -11,7 +11,7 @@ from torch import Tensor
 from helpers.captioning.captioner import Captioner, new_captioner, save_captioner
 from helpers.captioning.decoding import StepModel, beam_search
 from helpers.data.text import build_tokenizer
-from helpers.deploy.export import PRECISIONS, compare, export, graph_path, size_on_disk
+from helpers.deploy.export import compare, export, size_on_disk
 from helpers.deploy.models import (
     OpenVINOCaptioner,
     export_captioner,
@@ -28,6 +28,7 @@ from helpers.encoders.fusion import FusionConfig, FusionEncoder, new_fusion, sav
 from helpers.encoders.pretrained import PretrainedPair, new_pretrained_pair
 from helpers.features.backbones import load_backbone
 from helpers.files import InputError
+from helpers.graphs import PRECISIONS, graph_path
 
 TEXTS = ["a brown dog runs on the grass", "two cats", "a bird flies over the blue sea near a small boat"]
 WORST = {"fp32": (0.9999999, 1e-5), "fp16": (0.9999, 5e-3), "int8": (0.9, 1.0)}  # cosine, largest difference

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from helpers.data.text import build_tokenizer
-from helpers.deploy.export import convert
 from helpers.encoders.dual_encoder import (
     WEIGHTS,
     DualEncoder,
@@ -17,6 +16,7 @@ from helpers.encoders.dual_encoder import (
     load_dual_encoder,
 )
 from helpers.files import InputError
+from helpers.graphs import convert
 
 TEXTS = ["a dog on the grass", "two horses run", "a cat", "the brown dog runs over the wide green grass"]
 

@@ -1,0 +1,149 @@
+"""OpenVINO graphs: from a function of a PyTorch model, to and from a file, and as a function again.
+
+A graph is the model's arithmetic alone: which operation feeds which, with the weights as constants. It needs no
+Python class and no PyTorch to run, and a compiler that sees all of it can fuse operations and choose the fastest
+kernels for the processor at hand. A model becomes one graph for each of its functions (`encode_image`, `step`, ...),
+saved as `name.xml` (operations) with `name.bin` (weights); `name_fp16.xml` stores the weights in 16 bits, and
+`name_int8.xml` multiplies 8-bit integers. `deploy/export.py` writes them.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import torch
+from torch import Tensor, nn
+
+from helpers.files import InputError
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+def graph_path(path: Path, precision: str) -> Path:
+    """The file of one precision: `encode.xml`, `encode_fp16.xml`, `encode_int8.xml`."""
+    return path if precision == "fp32" else path.with_stem(f"{path.stem}_{precision}")
+
+
+class _Traced(nn.Module):
+    """One function of a module as a module of its own, which is what the converter takes."""
+
+    def __init__(self, module: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.module = module  # registered, so that its weights become constants of the graph
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return as_tensors(self.function(*inputs))
+
+
+def as_tensors(outputs: Any) -> tuple[Tensor, ...]:
+    """One tensor, or several of which some are None, as a tuple of tensors: a graph knows no None."""
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(part for part in outputs if part is not None)
+
+
+def convert(module: nn.Module, function: Callable[..., Any], *examples: Sequence[Tensor]) -> ov.Model:
+    """The graph of `function`, a method of `module` or a function that calls it, from tensors to tensors.
+
+    PyTorch runs `function` once on the last of `examples` and records each operation. The recording holds for any
+    batch (axis 0 of every input), for any length where an input is a matrix of token ids (its axis 1), and for any
+    size of an axis that differs between the examples, such as that of a cache that grows. `function` must take sizes
+    from `.shape`, which is recorded, and not from `len`, which is not, and must have no `if` on values.
+    """
+    traced = _Traced(module, function).eval()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the tracer, on sizes taken from the example; the tests cover other sizes
+        model = ov.convert_model(traced, example_input=tuple(examples[-1]))
+    shapes = {}
+    for port, *tensors in zip(model.inputs, *examples, strict=True):
+        sizes = zip(*(tensor.shape for tensor in tensors), strict=True)  # of each axis, in all examples
+        shape = [found[0] if len(set(found)) == 1 else -1 for found in sizes]
+        tokens = len(shape) == 2 and not tensors[0].is_floating_point()
+        shapes[port] = ov.PartialShape([-1, -1] if tokens else [-1, *shape[1:]])
+    model.reshape(shapes)
+    return model
+
+
+@cache
+def core() -> ov.Core:
+    """OpenVINO's runtime, one a process."""
+    return ov.Core()
+
+
+def processor() -> str:
+    """The processor's name, to state beside every measured time."""
+    return core().get_property("CPU", "FULL_DEVICE_NAME")
+
+
+def read_graph(path: Path, weights: str = "") -> ov.Model:
+    """A saved graph.
+
+    Raises:
+        InputError: the file is missing or torn, or was made from other weights than `weights` names.
+    """
+    if not path.exists() or not path.with_suffix(".bin").exists():
+        raise InputError(f"{path} does not exist with its .bin file; run notebook 05_openvino to export the model.")
+    try:
+        model = core().read_model(path)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InputError(
+            f"{path} is not a readable OpenVINO graph ({reason}); run notebook 05_openvino again."
+        ) from None
+    if weights and model.get_rt_info(["helpers", "weights"]).astype(str) != weights:
+        raise InputError(
+            f"{path} was exported from other weights than the saved model's; run notebook 05_openvino again."
+        )
+    return model
+
+
+def compile_graph(model: ov.Model, arithmetic: str = "f32", hint: str = "LATENCY") -> ov.CompiledModel:
+    """`model` made ready for this processor, with as many threads as PyTorch uses.
+
+    `arithmetic` "f32" computes as PyTorch does. "bf16" rounds what goes into a multiplication to 16 bits, which is
+    OpenVINO's own default on processors that have the instructions. `hint` "LATENCY" answers one request as soon
+    as possible, "THROUGHPUT" as many requests a second as possible.
+    """
+    settings = {
+        "INFERENCE_PRECISION_HINT": arithmetic,
+        "PERFORMANCE_HINT": hint,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        # Off: kernels that are generated for chains of operations. For attention over a cache that grows, the one of
+        # OpenVINO 2026.4 is wrong from the 16th key on. They make no model of this course faster.
+        "SNIPPETS_MODE": "DISABLE",
+    }
+    return core().compile_model(model, "CPU", settings)
+
+
+class Graph:
+    """A graph as a function from PyTorch tensors to a tuple of PyTorch tensors.
+
+    Inputs are lent to OpenVINO without a copy; outputs are copied out, since the next call overwrites them.
+    """
+
+    def __init__(self, model: ov.Model, arithmetic: str = "f32") -> None:
+        self._request = compile_graph(model, arithmetic).create_infer_request()
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        arrays = [tensor.detach().contiguous().numpy() for tensor in inputs]
+        outputs = self._request.infer(arrays, share_inputs=True, share_outputs=False)
+        return tuple(torch.from_numpy(output) for output in outputs.values())
+
+
+@contextmanager
+def request_queue(
+    compiled: ov.CompiledModel, store: Callable[[ov.InferRequest, Any], None]
+) -> Iterator[ov.AsyncInferQueue]:
+    """A queue of parallel requests; `store` gets each one that is done, with what was handed to `start_async`.
+
+    All are done when the block ends, however it ends: a queue that goes away while one still runs ends the process.
+    """
+    queue = ov.AsyncInferQueue(compiled)
+    queue.set_callback(store)
+    try:
+        yield queue
+    finally:
+        queue.wait_all()
