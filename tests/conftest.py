@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from small_data import write_captions, write_photo
@@ -40,3 +41,9 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("tiny_run")
     make_tiny_run(outputs)
     return outputs
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> None:
+    yield
+    plt.close("all")
