@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from helpers.environment import cores, project_root
+from helpers.environment import cores
 from helpers.files import InputError, atomic_path, read_json
 from helpers.profiles import PROFILES, Profile
 
@@ -232,7 +232,7 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
     best = best_pictures([chapter["pictures"] for chapter in chapters])
     usual = asdict(PROFILES[profile.name]) if profile.name in PROFILES else {}
     environment = Environment(
-        loader=FileSystemLoader(project_root() / "helpers"),
+        loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
