@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from helpers.data.descriptions import ENGLISH
 from helpers.data.images import SUFFIXES, unreadable_photos
 from helpers.data.text import clean_caption
 from helpers.environment import project_root
@@ -159,7 +160,7 @@ def _roots(profile: Profile) -> tuple[Path, Path | None, Path | None]:
         from helpers.sample.draw import draw_sample
 
         sample = profile.data / "sample"
-        draw_sample(sample, profile.scenes, profile.pictures_per_class, profile.seed)
+        draw_sample(sample, profile.scenes, profile.pictures_per_class, profile.seed, ENGLISH)
         if captions_root is None:
             captions_root, split_file = sample / "captions", sample / "captions" / "dataset_sample.json"
         classes_root = classes_root or sample / "animals"

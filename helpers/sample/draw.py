@@ -11,7 +11,7 @@ drawn, in which order, or by how many processes. `captions` decides what a pictu
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,16 @@ from typing import Any
 
 from PIL import Image
 
-from helpers.data.descriptions import ENGLISH
 from helpers.environment import cores, progress
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
 from helpers.sample.captions import choose_portrait, choose_scene, write_captions
 from helpers.sample.drawing import draw_scene
 
 
-def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int) -> None:
+def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int, classes: Mapping[str, str]) -> None:
     """Draw the sample into `folder`, unless it is already there, complete, for exactly these arguments.
+
+    `classes` names the folder of each class and the animal that is drawn in it, a key of `ANIMALS`.
 
     `<folder>/sample.json` is written last and says what was drawn; a folder without it is drawn afresh.
 
@@ -42,7 +43,7 @@ def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int) -
     photos = [folder / "captions" / "Images" / f"scene_{number:05d}.jpg" for number in range(scenes)]
     portraits = [
         folder / "animals" / "raw-img" / name / f"{name}_{number:04d}.jpg"
-        for name in ENGLISH
+        for name in classes
         for number in range(pictures_per_class)
     ]
     captions_file = folder / "captions" / "captions.txt"
@@ -65,7 +66,7 @@ def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int) -
     for path in expected:
         path.parent.mkdir(parents=True, exist_ok=True)
     captions = _spread(partial(_draw_photo, seed), photos, "Drawing captioned scenes")
-    _spread(partial(_draw_portrait, seed), portraits, "Drawing single animals")
+    _spread(partial(_draw_portrait, seed, classes), portraits, "Drawing single animals")
     _write_captions_file(captions_file, photos, captions)
     write_json(split_file, _karpathy_split(photos, captions, seed))
     write_json(marker, record)
@@ -90,9 +91,9 @@ def _draw_photo(seed: int, path: Path) -> list[str]:
     return captions
 
 
-def _draw_portrait(seed: int, path: Path) -> None:
+def _draw_portrait(seed: int, classes: Mapping[str, str], path: Path) -> None:
     rng = Random(f"{seed} {path.stem}")
-    _save(draw_scene(choose_portrait(ENGLISH[path.parent.name], rng), rng), path)
+    _save(draw_scene(choose_portrait(classes[path.parent.name], rng), rng), path)
 
 
 def _save(picture: Image.Image, path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 
 from helpers.captioning.captioner import new_captioner
 from helpers.captioning.training import CaptionData, CaptionTraining, batches, caption_loss, descend
+from helpers.data.descriptions import ENGLISH
 from helpers.data.images import load_pixels
 from helpers.data.text import build_tokenizer
 from helpers.encoders.dual_encoder import DualEncoderConfig, new_pair
@@ -34,7 +35,7 @@ Step = Callable[[int, Sequence[Path], Path], Callable[[], object]]  # count, pho
 
 
 def _drawing(count: int, photos: Sequence[Path], folder: Path) -> Callable[[], object]:
-    return lambda: draw_sample(folder / "sample", count, 1, seed=0)
+    return lambda: draw_sample(folder / "sample", count, 1, 0, ENGLISH)
 
 
 def _decoding(count: int, photos: Sequence[Path], folder: Path) -> Callable[[], object]:

@@ -36,7 +36,7 @@ def read_pictures(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
-    draw_sample(folder, scenes=20, pictures_per_class=1, seed=3)
+    draw_sample(folder, scenes=20, pictures_per_class=1, seed=3, classes=ENGLISH)
     return folder
 
 
@@ -51,7 +51,7 @@ def test_same_pictures_whatever_the_number_and_the_processes(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(draw, "cores", lambda: 1)
-    draw_sample(tmp_path, scenes=10, pictures_per_class=1, seed=3)
+    draw_sample(tmp_path, scenes=10, pictures_per_class=1, seed=3, classes=ENGLISH)
     many, few = read_pictures(drawn), read_pictures(tmp_path)
     assert len(few) == 20
     assert all(many[name] == content for name, content in few.items())
@@ -108,20 +108,20 @@ def test_captions_with_commas_survive_the_csv(drawn: Path) -> None:
 
 
 def test_complete_sample_is_left_alone_and_a_torn_one_is_completed(tmp_path: Path) -> None:
-    draw_sample(tmp_path, scenes=12, pictures_per_class=1, seed=5)
+    draw_sample(tmp_path, scenes=12, pictures_per_class=1, seed=5, classes=ENGLISH)
     before = read_pictures(tmp_path)
     photo = tmp_path / "captions" / "Images" / "scene_00004.jpg"
     drawn_at = photo.stat().st_mtime_ns
-    draw_sample(tmp_path, scenes=12, pictures_per_class=1, seed=5)
+    draw_sample(tmp_path, scenes=12, pictures_per_class=1, seed=5, classes=ENGLISH)
     assert photo.stat().st_mtime_ns == drawn_at
 
     (tmp_path / "sample.json").unlink()
     photo.unlink()
-    draw_sample(tmp_path, scenes=12, pictures_per_class=1, seed=5)
+    draw_sample(tmp_path, scenes=12, pictures_per_class=1, seed=5, classes=ENGLISH)
     assert read_pictures(tmp_path) == before
 
     photo.unlink()  # although sample.json says it is all there
-    draw_sample(tmp_path, scenes=10, pictures_per_class=1, seed=5)
+    draw_sample(tmp_path, scenes=10, pictures_per_class=1, seed=5, classes=ENGLISH)
     assert read_pictures(tmp_path) == {
         name: content for name, content in before.items() if not name.endswith(("scene_00010.jpg", "scene_00011.jpg"))
     }
@@ -130,7 +130,7 @@ def test_complete_sample_is_left_alone_and_a_torn_one_is_completed(tmp_path: Pat
 @pytest.mark.parametrize(("scenes", "pictures"), [(9, 5), (0, 5), (-1, 5), (20, 0)])
 def test_nonsense_arguments(tmp_path: Path, scenes: int, pictures: int) -> None:
     with pytest.raises(InputError, match="use 1"):
-        draw_sample(tmp_path / "new", scenes, pictures, seed=1)
+        draw_sample(tmp_path / "new", scenes, pictures, seed=1, classes=ENGLISH)
     assert not (tmp_path / "new").exists()
 
 
