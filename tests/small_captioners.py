@@ -6,7 +6,7 @@ import numpy as np
 
 from helpers.captioning.captioner import Captioner, new_captioner
 from helpers.captioning.training import CaptionData, CaptionTraining, caption_data
-from helpers.data.datasets import Photo
+from helpers.data.manifest import Photo
 from helpers.data.text import build_tokenizer
 from helpers.features.store import Features
 

@@ -25,8 +25,8 @@ from helpers.captioning.captioner import load_captioner
 from helpers.captioning.decoding import greedy
 from helpers.chain.freshness import code_cells, declared_parameters
 from helpers.chain.report import flatten
-from helpers.data.datasets import load_manifest
 from helpers.data.images import load_pixels
+from helpers.data.manifest import load_manifest
 from helpers.deploy.models import load_openvino_captioner, load_openvino_pair
 from helpers.encoders.dual_encoder import load_dual_encoder
 from helpers.encoders.fusion import load_fusion

@@ -6,7 +6,7 @@ import nbformat
 from course_copy import copy_course, errors_and_unrun
 from nbclient import NotebookClient
 
-from helpers.data.datasets import load_manifest
+from helpers.data.manifest import load_manifest
 
 
 def test_a_notebook_runs_in_a_fresh_kernel_from_its_own_folder(

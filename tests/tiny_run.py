@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from helpers.captioning.captioner import new_captioner, save_captioner
-from helpers.data.datasets import SPLITS, Manifest, Photo
 from helpers.data.images import load_pixels
+from helpers.data.manifest import SPLITS, Manifest, Photo
 from helpers.data.text import build_tokenizer
 from helpers.deploy.export import save_floats
 from helpers.deploy.models import export_captioner, export_dual_encoder, export_fusion, export_pretrained_pair

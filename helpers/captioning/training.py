@@ -34,7 +34,7 @@ from helpers.captioning.captioner import Captioner, features_of, save_captioner
 from helpers.captioning.decoding import greedy
 from helpers.captioning.scoring import score_captions
 from helpers.captioning.self_critical import CiderReward, self_critical_loss
-from helpers.data.datasets import Photo
+from helpers.data.manifest import Photo
 from helpers.data.text import Tokenizer
 from helpers.environment import autocast, keep_freed_memory, progress
 from helpers.features.store import Features

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.data.datasets import Photo
+from helpers.data.manifest import Photo
 from helpers.data.text import clean_caption
 from helpers.environment import progress
 from helpers.files import InputError

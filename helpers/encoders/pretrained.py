@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.data.datasets import Photo
+from helpers.data.manifest import Photo
 from helpers.encoders.dual_encoder import WEIGHTS, in_batches
 from helpers.encoders.sentence_encoder import sentence_vectors
 from helpers.encoders.training import EncoderSettings, PairData

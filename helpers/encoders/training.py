@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.data.datasets import ClassPhoto, Photo
 from helpers.data.images import load_pixels
+from helpers.data.manifest import ClassPhoto, Photo
 from helpers.encoders.contrastive import ContrastiveLoss, same
 from helpers.encoders.dual_encoder import EncoderPair, in_batches
 from helpers.encoders.metrics import class_metrics, retrieval_metrics

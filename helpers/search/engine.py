@@ -20,8 +20,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from helpers.captioning.captioner import Captioner
-from helpers.data.datasets import Photo, load_manifest
 from helpers.data.images import load_pixels
+from helpers.data.manifest import Photo, load_manifest
 from helpers.deploy.models import (
     OpenVINOBackbone,
     load_openvino_captioner,

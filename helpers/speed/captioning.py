@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from helpers.captioning.captioner import load_captioner
 from helpers.captioning.training import CaptionData, CaptionTraining, batches, caption_data, caption_loss, descend
-from helpers.data.datasets import load_manifest
+from helpers.data.manifest import load_manifest
 from helpers.environment import keep_freed_memory
 from helpers.features.store import load_features
 from helpers.training.optimizer import adamw

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.captioning.training import descend
-from helpers.data.datasets import load_manifest
+from helpers.data.manifest import load_manifest
 from helpers.encoders.contrastive import ContrastiveLoss, same
 from helpers.encoders.dual_encoder import EncoderPair, in_batches, load_dual_encoder
 from helpers.encoders.training import EncoderSettings, PairData, augment, caption_pairs

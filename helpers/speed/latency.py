@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from helpers.captioning.captioner import load_captioner
-from helpers.data.datasets import load_manifest
 from helpers.data.images import load_pixels
+from helpers.data.manifest import load_manifest
 from helpers.deploy.export import latency, throughput, variants
 from helpers.deploy.models import load_openvino_captioner
 from helpers.encoders.dual_encoder import EncoderPair, load_dual_encoder

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from sizes import QUICK
 
-from helpers.data.datasets import load_manifest
 from helpers.data.images import SUFFIXES
+from helpers.data.manifest import load_manifest
 from helpers.environment import cores, set_threads
 from helpers.files import InputError
 from helpers.profiles import get_profile

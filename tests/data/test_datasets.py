@@ -2,18 +2,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_data import write_captions, write_photo
 
-from helpers.data.datasets import (
-    download,
-    load_manifest,
-    prepare,
-    random_split,
-    read_captions,
-    read_class_folder,
-    read_coco,
-    read_karpathy_split,
-)
+from helpers.data.datasets import download, prepare, random_split
+from helpers.data.manifest import load_manifest
 from helpers.files import InputError, write_json
 from helpers.profiles import Profile, get_profile
 
@@ -22,81 +13,6 @@ def own_profile(tmp_path: Path, captions: Path, classes: Path) -> Profile:
     return get_profile(
         "sample", outputs_dir=str(tmp_path / "out"), captions_folder=str(captions), classes_folder=str(classes)
     )
-
-
-def test_captions_keep_their_commas(captioned_folder: Path) -> None:
-    notices: list[str] = []
-    captions = read_captions(captioned_folder, notices)
-    assert captions[captioned_folder / "Images" / "photo_03.jpg"] == (
-        "A red dog , number 3 , runs .",
-        "A dog on a hill .",
-    )
-    assert len(captions) == 12
-    assert notices == []
-
-
-def test_missing_photo_empty_caption_and_repeated_row_are_named_and_left_out(captioned_folder: Path) -> None:
-    rows = [
-        ("photo_00.jpg", "A dog ."),
-        ("photo_00.jpg", "A dog ."),
-        ("nowhere.jpg", "A ghost ."),
-        ("photo_01.jpg", "  . "),
-        ("photo_01.jpg", "A cat ."),
-    ]
-    write_captions(captioned_folder, rows)
-    notices: list[str] = []
-    captions = read_captions(captioned_folder, notices)
-    assert {path.name: texts for path, texts in captions.items()} == {
-        "photo_00.jpg": ("A dog .",),
-        "photo_01.jpg": ("A cat .",),
-    }
-    text = "\n".join(notices)
-    assert "missing in Images and are left out, for example: nowhere.jpg" in text
-    assert "have an empty caption" in text
-    assert "repeat a row" in text
-    assert "10 photos" in text  # have no caption now
-
-
-def test_captions_without_header_are_read_with_a_notice(captioned_folder: Path) -> None:
-    (captioned_folder / "captions.txt").write_text('photo_00.jpg,"A dog , a cat ."\nphoto_01.jpg,A hill .\n')
-    notices: list[str] = []
-    captions = read_captions(captioned_folder, notices)
-    assert captions[captioned_folder / "Images" / "photo_00.jpg"] == ("A dog , a cat .",)
-    assert "has no header" in notices[0]
-
-
-def test_captions_with_another_header_are_refused(captioned_folder: Path) -> None:
-    (captioned_folder / "captions.txt").write_text("filename|text\nphoto_00.jpg|A dog .\n")
-    with pytest.raises(InputError, match="should be the header image,caption"):
-        read_captions(captioned_folder, [])
-
-
-def test_unquoted_comma_is_refused_with_its_line(captioned_folder: Path) -> None:
-    (captioned_folder / "captions.txt").write_text("image,caption\nphoto_00.jpg,A dog .\nphoto_00.jpg,A dog, a cat .\n")
-    with pytest.raises(InputError, match=r"Line 3 .* has 3 columns"):
-        read_captions(captioned_folder, [])
-
-
-def test_other_encoding_is_read_with_a_notice(captioned_folder: Path) -> None:
-    (captioned_folder / "captions.txt").write_bytes("image,caption\nphoto_00.jpg,A café .\n".encode("cp1252"))
-    notices: list[str] = []
-    captions = read_captions(captioned_folder, notices)
-    assert captions[captioned_folder / "Images" / "photo_00.jpg"] == ("A café .",)
-    assert "is not UTF-8 (first at line 2)" in notices[0]
-
-
-def test_incomplete_folder_is_refused(tmp_path: Path, captioned_folder: Path) -> None:
-    with pytest.raises(InputError, match="Images is missing"):
-        read_captions(tmp_path / "nothing", [])
-    (captioned_folder / "captions.txt").unlink()
-    with pytest.raises(InputError, match=r"captions\.txt is missing"):
-        read_captions(captioned_folder, [])
-
-
-def test_captions_of_other_photos_are_refused(captioned_folder: Path) -> None:
-    write_captions(captioned_folder, [("other.jpg", "A dog .")])
-    with pytest.raises(InputError, match="No row of"):
-        read_captions(captioned_folder, [])
 
 
 def test_manifest_of_own_folders_round_trips(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
@@ -151,52 +67,6 @@ def test_random_split_repeats_and_never_shares_a_photo() -> None:
     assert [list(split.values()).count(name) for name in ("train", "val", "test")] == [40, 5, 5]
     with pytest.raises(InputError, match="too few"):
         random_split(paths[:9], 1)
-
-
-def test_karpathy_split_joins_restval_to_train(tmp_path: Path) -> None:
-    images = [
-        {"filename": "a.jpg", "split": "train"},
-        {"filename": "b.jpg", "split": "restval"},
-        {"filename": "COCO_val2014_000000000139.jpg", "cocoid": 139, "split": "test"},
-    ]
-    write_json(tmp_path / "split.json", {"images": images})
-    assert read_karpathy_split(tmp_path / "split.json") == {
-        "a.jpg": "train",
-        "b.jpg": "train",
-        "000000000139.jpg": "test",
-    }
-    write_json(tmp_path / "other.json", {"rows": []})
-    with pytest.raises(InputError, match="not a split file"):
-        read_karpathy_split(tmp_path / "other.json")
-
-
-def test_coco_annotations_are_joined_by_photo(tmp_path: Path) -> None:
-    for part, number in (("train2017", 1), ("val2017", 2)):
-        write_json(
-            tmp_path / "coco2017" / "annotations" / f"captions_{part}.json",
-            {
-                "images": [{"id": number, "file_name": f"{number:012d}.jpg"}],
-                "annotations": [{"image_id": number, "caption": "A dog,\n running."}],
-            },
-        )
-    assert read_coco(tmp_path) == {
-        tmp_path / "coco2017" / "train2017" / "000000000001.jpg": ("A dog, running.",),
-        tmp_path / "coco2017" / "val2017" / "000000000002.jpg": ("A dog, running.",),
-    }
-
-
-def test_classes_are_split_one_by_one(class_folder: Path) -> None:
-    photos = read_class_folder(class_folder, 3)
-    assert photos == read_class_folder(class_folder / "raw-img", 3)
-    for label in ("cane", "gatto"):
-        splits = [photo.split for photo in photos if photo.label == label]
-        assert {name: splits.count(name) for name in ("train", "val", "test")} == {"train": 9, "val": 2, "test": 1}
-
-
-def test_small_class_is_named(class_folder: Path) -> None:
-    write_photo(class_folder / "raw-img" / "ragno" / "1.jpg")
-    with pytest.raises(InputError, match=r"too few photos in ragno \(1\)"):
-        read_class_folder(class_folder, 1)
 
 
 def test_failed_download_names_the_data_set_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.data.datasets import Photo
+from helpers.data.manifest import Photo
 from helpers.encoders.keywords import Vocabulary, build_vocabulary, nouns, overlap, photo_nouns, shared_counts
 from helpers.files import InputError
 

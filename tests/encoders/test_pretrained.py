@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.data.datasets import Photo
+from helpers.data.manifest import Photo
 from helpers.encoders import sentence_encoder
 from helpers.encoders.dual_encoder import WEIGHTS
 from helpers.encoders.pretrained import (

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.data.datasets import ClassPhoto, Photo
+from helpers.data.manifest import ClassPhoto, Photo
 from helpers.data.text import build_tokenizer
 from helpers.encoders import training
 from helpers.encoders.dual_encoder import WEIGHTS, DualEncoderConfig, EncoderPair, load_dual_encoder, new_pair

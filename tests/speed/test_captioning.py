@@ -12,7 +12,7 @@ from small_captioners import KINDS, SMALL, photo_set, prepared
 from helpers.captioning import training
 from helpers.captioning.captioner import new_captioner
 from helpers.captioning.training import CaptionTraining, caption_data, caption_loss
-from helpers.data.datasets import Photo
+from helpers.data.manifest import Photo
 from helpers.data.text import build_tokenizer
 from helpers.speed.captioning import ROWS, row_loss, rows_of_words, words_per_second
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from small_data import write_photo
 
-from helpers.data.datasets import Photo
+from helpers.data.manifest import Photo
 from helpers.data.text import build_tokenizer
 from helpers.encoders.dual_encoder import DualEncoderConfig, new_pair
 from helpers.encoders.training import EncoderSettings, caption_pairs

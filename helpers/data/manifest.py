@@ -1,0 +1,89 @@
+"""The manifest: which photos a run has, where they are, with which captions or of which class, and in which split.
+
+Notebook 01 writes it, and every later stage starts from it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from helpers.data.text import clean_caption
+from helpers.files import InputError, read_json, write_json
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo with its captions, as their authors wrote them."""
+
+    id: str
+    path: Path
+    captions: tuple[str, ...]
+    split: str
+
+
+@dataclass(frozen=True)
+class ClassPhoto:
+    """A photo of one class; `label` is the name of its folder."""
+
+    id: str
+    path: Path
+    label: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that a run knows of its data."""
+
+    name: str
+    photos: list[Photo]
+    class_photos: list[ClassPhoto]
+    notices: list[str] = field(default_factory=list)
+
+    def split(self, name: str) -> list[Photo]:
+        """The captioned photos of "train", "val" or "test"."""
+        return [photo for photo in self.photos if photo.split == name]
+
+    def class_split(self, name: str) -> list[ClassPhoto]:
+        """The class photos of "train", "val" or "test"."""
+        return [photo for photo in self.class_photos if photo.split == name]
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels in alphabetical order."""
+        return sorted({photo.label for photo in self.class_photos})
+
+    def save(self, outputs: Path) -> None:
+        """Write `dataset/manifest.json` below `outputs`."""
+        content = asdict(self)
+        for row in content["photos"] + content["class_photos"]:
+            row["path"] = str(row["path"])
+        write_json(_manifest_path(outputs), content)
+
+
+def load_manifest(outputs: Path) -> Manifest:
+    """The manifest that notebook 01 wrote below `outputs`.
+
+    Raises:
+        InputError: notebook 01 has not run, or its photos are gone.
+    """
+    content = read_json(_manifest_path(outputs), made_by="notebook 01_download")
+    photos = [
+        Photo(**row | {"path": Path(row["path"]), "captions": tuple(row["captions"])}) for row in content["photos"]
+    ]
+    class_photos = [ClassPhoto(**row | {"path": Path(row["path"])}) for row in content["class_photos"]]
+    for photo in [*photos[:1], *class_photos[:1]]:
+        if not photo.path.is_file():
+            raise InputError(f"{photo.path} is gone since notebook 01_download listed it; run that notebook again.")
+    return Manifest(content["name"], photos, class_photos, content["notices"])
+
+
+def _manifest_path(outputs: Path) -> Path:
+    return outputs / "dataset" / "manifest.json"
+
+
+def caption_lengths(photos: Sequence[Photo]) -> list[int]:
+    """Words of each caption, after cleaning."""
+    return [len(clean_caption(caption).split()) for photo in photos for caption in photo.captions]
