@@ -33,6 +33,7 @@ from helpers.chain.freshness import (
     declared_parameters,
     load_records,
     make_record,
+    moved_helpers,
     stage_facts,
 )
 from helpers.chain.notebook_runner import Progress, execute, explain
@@ -201,10 +202,18 @@ def all_needs(stage: Stage, stages: Sequence[Stage]) -> set[str]:
     return needs
 
 
-def urgency(stage: Stage, stages: Sequence[Stage]) -> int:
+def stage_seconds(stages: Sequence[Stage], records: dict[str, Record]) -> dict[str, float]:
+    """How long each stage took when it last ran; where it has not, its own figure, in proportion to those that have."""
+    known = {stage.short: records[stage.short]["seconds"] for stage in stages if stage.short in records}
+    usual = sum(stage.seconds for stage in stages if stage.short in known)
+    scale = sum(known.values()) / usual if usual else 1.0
+    return {stage.short: known.get(stage.short, scale * stage.seconds) for stage in stages}
+
+
+def urgency(stage: Stage, stages: Sequence[Stage], seconds: dict[str, float]) -> float:
     """Seconds from the start of `stage` to the end of the longest row of stages that wait for each other after it."""
-    after = [urgency(other, stages) for other in stages if stage.short in other.needs]
-    return stage.seconds + max(after, default=0)
+    after = [urgency(other, stages, seconds) for other in stages if stage.short in other.needs]
+    return seconds[stage.short] + max(after, default=0)
 
 
 def cores_of(stage: Stage, chosen: Sequence[Stage], stages: Sequence[Stage], jobs: int) -> list[list[int]]:
@@ -237,6 +246,13 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
     used = {"data_dir", "outputs_dir"}.union(*(declared_parameters(stage.notebook) for stage in chosen))
     if idle := sorted(given.keys() - used):
         print(f"No chosen stage has a parameter {' or '.join(idle)}; it changes nothing here.")
+    if gone := moved_helpers(records):
+        again = [stage.short for stage in stages if any(stage.short in made for made in gone.values())]
+        rest = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        print(
+            f"{profile.outputs} was made when helpers/ was laid out otherwise ({min(gone)}{rest} have moved), so what "
+            f"it holds can be used as it is, and these stages run again when they are chosen: {', '.join(again)}."
+        )
     if arguments.list:
         list_stages(chosen, profile, given, records, arguments.force)
         return 0
@@ -267,7 +283,8 @@ def run_stages(
     results: dict[str, StageResult] = {}
     held: set[str] = set()  # failed, or in need of one that is held
     # Side by side, what others wait for longest goes first; one at a time, the order makes no difference.
-    waiting = sorted(chosen, key=lambda stage: -urgency(stage, stages) if arguments.jobs > 1 else 0)
+    seconds = stage_seconds(stages, records)
+    waiting = sorted(chosen, key=lambda stage: -urgency(stage, stages, seconds) if arguments.jobs > 1 else 0)
     running: dict[Future, Running] = {}
     free = list(range(arguments.jobs))  # lanes
 

@@ -1,4 +1,9 @@
-"""Shared code of the notebooks: one flat module per concept. Start with `profiles.py`."""
+"""Shared code of the notebooks, in wings that follow them.
+
+Each wing's `__init__.py` says what is in it and in which order to read it.
+
+On the ground floor, for all: `profiles` (every setting: start here), `environment`, `files`, `graphs`, `plots`.
+"""
 
 import sys
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import run_all
-from helpers.chain.freshness import Stage, code_cells, imported_helpers, owned_files, source_hashes
+from helpers.chain.freshness import Stage, code_cells, owned_files
 from helpers.chain.notebook_runner import Progress
 from helpers.environment import can_pin, cores, project_root
 from helpers.profiles import PROFILES
@@ -269,6 +269,22 @@ def test_list_says_what_would_run_and_runs_nothing(chain, capsys):
     assert chain.ran == []
 
 
+def test_a_run_made_before_the_helpers_moved_is_explained(chain, capsys):
+    chain.run()
+    records = json.loads((chain.outputs / "run_state.json").read_text())
+    for short in ("02", "04"):
+        records[short]["facts"]["code"] |= {"helpers/gone_features.py": "0" * 12, "helpers/gone_text.py": "1" * 12}
+    (chain.outputs / "run_state.json").write_text(json.dumps(records))
+    capsys.readouterr()
+    assert chain.run("--list") == 0
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert "(helpers/gone_features.py and 1 more have moved)" in first
+    assert first.endswith("these stages run again when they are chosen: 02, 04.")
+    assert chain.run() == 0 and chain.ran == ["02", "04"]
+    capsys.readouterr()
+    assert chain.run("--list") == 0 and "moved" not in capsys.readouterr().out
+
+
 def test_only_from_and_to(chain):
     assert chain.run("--to", "02_square") == 0 and chain.ran == ["01", "02"]
     assert chain.run("--from", "02", "--to", "04") == 0 and chain.ran == ["03", "04"]
@@ -292,44 +308,6 @@ def test_backbone_stands_for_both_kinds(chain):
     assert chain.parameters["02"]["vector_backbone"] == "resnet50"
     assert chain.parameters["03"]["backbone"] == "resnet50"
     assert chain.ran == ["02", "03", "05"]
-
-
-# --- What a stage imports ---
-
-
-def test_imported_helpers_in_all_their_forms(tmp_path):
-    for name in ("a", "b", "c", "d"):
-        (tmp_path / f"{name}.py").touch()
-    source = (
-        "%matplotlib inline\nimport helpers.a\nfrom helpers.b import x\ndef f():\n    from helpers import c, nothing\n"
-    )
-    assert imported_helpers(source, tmp_path) == {"a", "b", "c"}
-    assert imported_helpers("%%bash\nls | wc", tmp_path) == set()
-
-
-def test_a_changed_helper_touches_only_the_notebooks_that_reach_it(chain, tmp_path):
-    helpers = tmp_path / "helpers"
-    helpers.mkdir()
-    (helpers / "near.py").write_text("from helpers.far import x\nfrom helpers.profiles import y")
-    (helpers / "far.py").write_text("import helpers.near")  # a circle must not hang it
-    (helpers / "far.json").write_text("{}")
-    (helpers / "profiles.py").touch()
-    (helpers / "other.py").touch()
-    chain.edit("03_sum", "beam = None", "from helpers.near import x")
-    chain.edit("04_text", "beam = None", "from helpers import other")
-
-    def hashes() -> list[dict[str, str]]:
-        return [source_hashes(chain.notebooks / f"{name}.ipynb") for name in ("01_draw", "03_sum", "04_text")]
-
-    before = hashes()
-    assert set(before[0]) == {"notebooks/01_draw.ipynb"}
-    assert set(before[1]) == {"notebooks/03_sum.ipynb", "helpers/near.py", "helpers/far.py", "helpers/far.json"}
-    assert set(before[2]) == {"notebooks/04_text.ipynb", "helpers/other.py"}
-    for name in ("far.py", "far.json"):
-        (helpers / name).write_text((helpers / name).read_text() + " ")
-        after = hashes()
-        assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, True]
-        before = after
 
 
 # --- Side by side ---
@@ -362,7 +340,7 @@ def test_what_others_wait_for_longest_goes_first_side_by_side(chain, monkeypatch
     monkeypatch.setattr(run_all, "can_pin", lambda: True)
     seconds = {"01": 1, "02": 3, "03": 9, "04": 11, "05": 2}  # 02 and 03 take 12 together, 04 takes 11
     chain.stages = [replace(stage, seconds=seconds[stage.short]) for stage in chain.stages]
-    assert [run_all.urgency(stage, chain.stages) for stage in chain.stages] == [13, 12, 9, 11, 2]
+    assert [run_all.urgency(stage, chain.stages, seconds) for stage in chain.stages] == [13, 12, 9, 11, 2]
     begun: list[str] = []
     begin = Progress.__init__
 
@@ -376,6 +354,15 @@ def test_what_others_wait_for_longest_goes_first_side_by_side(chain, monkeypatch
     begun.clear()
     assert chain.run("--force") == 0  # one at a time
     assert begun == ["01", "02", "03", "04", "05"]
+
+
+def test_a_stage_is_as_urgent_as_its_last_run_was_long():
+    stages = [
+        Stage(Path(f"{name}.ipynb"), (), name, seconds=hand) for name, hand in (("01", 10), ("02", 30), ("03", 6))
+    ]
+    assert run_all.stage_seconds(stages, {}) == {"01": 10, "02": 30, "03": 6}
+    records = {"01": {"seconds": 50.0}, "02": {"seconds": 30.0}}  # 80 for 40: this machine takes twice as long
+    assert run_all.stage_seconds(stages, records) == {"01": 50, "02": 30, "03": 12}
 
 
 def test_a_failure_lets_the_stage_beside_it_end_and_starts_no_other(chain, monkeypatch):

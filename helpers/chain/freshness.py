@@ -19,6 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from helpers.environment import project_root
 from helpers.files import InputError, fingerprint_files, fingerprint_folder, read_json
 from helpers.profiles import SETTING_NAMES, Profile
 
@@ -36,7 +37,7 @@ class Stage:
     needs: tuple[str, ...]  # short names of the stages whose files it reads
     folder: str  # its folder in outputs/<profile>
     also: tuple[str, ...] = ()  # patterns of files it writes into the folders of earlier stages
-    seconds: int = 0  # about how long it takes on the sample, to begin first with what most has to wait for
+    seconds: float = 0  # about how long it takes on the sample; where it has run, its record knows better
 
     @property
     def name(self) -> str:
@@ -75,8 +76,11 @@ def declared_parameters(notebook: Path) -> list[str]:
     return [target.id for target in assigned if isinstance(target, ast.Name)]
 
 
-def imported_helpers(source: str, helpers: Path) -> set[str]:
-    """Modules in the folder `helpers` that `source` imports; lines of IPython (%magic, !shell) are passed over."""
+def imported_helpers(source: str, helpers: Path) -> set[Path]:
+    """Files below the folder `helpers` that `source` imports; lines of IPython (%magic, !shell) are passed over.
+
+    The `__init__.py` of a wing is not among them: it holds words for the reader and nothing else.
+    """
     try:
         tree = ast.parse(re.sub(r"(?m)^\s*[%!].*$", "", source))
     except SyntaxError:  # not Python, such as a %%bash cell; if it is a mistake, running it will say so
@@ -87,8 +91,9 @@ def imported_helpers(source: str, helpers: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    parts = [name.split(".") for name in names if name.startswith("helpers.")]
-    return {part[1] for part in parts if (helpers / f"{part[1]}.py").is_file()}
+    parts = (name.split(".") for name in names)
+    files = {helpers.joinpath(*rest).with_suffix(".py") for top, *rest in parts if top == "helpers" and rest}
+    return {file for file in files if file.is_file()}
 
 
 def source_hashes(notebook: Path) -> dict[str, str]:
@@ -101,13 +106,14 @@ def source_hashes(notebook: Path) -> dict[str, str]:
     helpers = notebook.parent.parent / "helpers"
     sources = [source for source, _ in code_cells(notebook)]
     hashes = {f"{notebook.parent.name}/{notebook.name}": digest(sources)}
-    pending, seen = {module for source in sources for module in imported_helpers(source, helpers)}, set()
+    pending, seen = {file for source in sources for file in imported_helpers(source, helpers)}, set()
     while pending - seen:
-        module = min(pending - seen)
-        seen.add(module)
-        pending |= imported_helpers((helpers / f"{module}.py").read_text(encoding="utf-8"), helpers)
-    for module in sorted(seen - {"profiles"}):
-        hashes |= {f"helpers/{path.name}": fingerprint_files([path]) for path in sorted(helpers.glob(f"{module}.*"))}
+        file = min(pending - seen)
+        seen.add(file)
+        pending |= imported_helpers(file.read_text(encoding="utf-8"), helpers)
+    for file in sorted(seen - {helpers / "profiles.py"}):
+        for path in sorted(file.parent.glob(f"{file.stem}.*")):
+            hashes[path.relative_to(helpers.parent).as_posix()] = fingerprint_files([path])
     return hashes
 
 
@@ -189,6 +195,16 @@ def load_records(state: Path) -> dict[str, Record]:
 def file_stamp(path: Path) -> list[int]:
     """Size and time of a file: cheap, and enough to notice that someone else wrote it."""
     return [path.stat().st_size, path.stat().st_mtime_ns]
+
+
+def moved_helpers(records: dict[str, Record]) -> dict[str, list[str]]:
+    """Helpers that records name and that are no longer where they were -> the stages that were made with them."""
+    gone: dict[str, list[str]] = {}
+    for short, record in records.items():
+        for name in record["facts"]["code"]:
+            if name.startswith("helpers/") and not (project_root() / name).exists():
+                gone.setdefault(name, []).append(short)
+    return gone
 
 
 # --- Comparison: the reason to run a stage again ---

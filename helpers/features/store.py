@@ -147,14 +147,6 @@ def photo_features(backbone: Backbone, photo: np.ndarray) -> tuple[np.ndarray, n
     return vectors[0].numpy(), grid[0].numpy()
 
 
-def nearest(vectors: np.ndarray, row: int, count: int) -> np.ndarray:
-    """Rows of the `count` vectors with the highest cosine to `vectors[row]`, itself left out."""
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    cosines = unit @ unit[row]  # (N,)
-    cosines[row] = -np.inf
-    return np.argsort(-cosines)[:count]
-
-
 def _compile(backbone: Backbone) -> ov.CompiledModel:
     """The backbone as an OpenVINO network that takes one photo a request, a request a core."""
     photo = torch.zeros(1, backbone.photo_size, backbone.photo_size, 3, dtype=torch.uint8)

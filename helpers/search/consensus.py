@@ -33,17 +33,6 @@ SEARCH_WEIGHT = 4.0
 _BATCH = 25  # photos decoded together
 
 
-def similar_photos(vectors: np.ndarray, known: np.ndarray, count: int = NEIGHBOURS) -> np.ndarray:
-    """Rows of the `count` of `known` (M, D) that are most like each of `vectors` (N, D): (N, count), the best first.
-
-    Every channel is first brought to mean 0 and deviation 1 over `known`: one that is high for all photos says nothing.
-    """
-    mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-3
-    ours, theirs = ((side - mean) / deviation for side in (vectors, known))
-    theirs = theirs / np.linalg.norm(theirs, axis=1, keepdims=True)  # the length of ours changes no order
-    return np.argsort(-(ours @ theirs.T), axis=1, kind="stable")[:, :count]
-
-
 def drawn_captions(captioner: Captioner, seen: np.ndarray, count: int = DRAWS, seed: int = 0) -> list[list[str]]:
     """For each photo in `seen` (N, ...), the captioner's own caption and `count` drawn ones, without repetitions."""
     found: list[list[str]] = []
@@ -105,7 +94,7 @@ def agreement(texts: Sequence[Sequence[str]], neighbours: np.ndarray, reward: Ci
 
     Args:
         texts: for each of N photos, from `candidates`; M altogether.
-        neighbours: (N, K), from `similar_photos`: rows in `reward`.
+        neighbours: (N, K), rows in `reward` of the photos that are most like this one.
         reward: knows what people wrote of the training photos.
 
     Returns:

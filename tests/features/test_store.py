@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from helpers.data.images import load_photo, resize_photo
 from helpers.features import store
 from helpers.features.backbones import Backbone, load_backbone
-from helpers.features.store import extract_features, load_features, nearest, photo_features
+from helpers.features.store import extract_features, load_features, photo_features
 from helpers.files import InputError, write_json
 
 
@@ -194,11 +194,6 @@ def test_torn_photo_is_named_while_the_network_is_still_busy(tmp_path: Path, pho
         with pytest.raises(InputError, match=rf"{row}\.png is empty"):
             extract_features(photos, colour_backbone(), tmp_path / "f")
         photos[row].path.write_bytes(whole)
-
-
-def test_nearest_is_by_angle_not_length() -> None:
-    vectors = np.array([[1, 0], [0, 1], [5, 0.1], [1, 1], [-1, 0]], np.float32)
-    assert nearest(vectors, 0, 3).tolist() == [2, 3, 1]
 
 
 def test_weights_tell_backbones_apart(tmp_path: Path, photos: list[Item], decoded: list[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from helpers.captioning.captioner import Captioner, new_captioner
 from helpers.captioning.self_critical import CiderReward
 from helpers.data.text import build_tokenizer
-from helpers.search.consensus import agreement, best, candidates, drawn_captions, fit, opinions, similar_photos
+from helpers.search.consensus import agreement, best, candidates, drawn_captions, fit, opinions
 from helpers.search.reranking import RIVALS, log_likelihoods
 
 TRUTHS = [
@@ -31,18 +31,6 @@ def captioners() -> list[Captioner]:
 def seen() -> list[np.ndarray]:
     grid = np.random.default_rng(0).random((3, 49, 12), np.float32)
     return [grid.mean(axis=1), grid.astype(np.float16)]
-
-
-def test_similar_photos_are_those_of_the_highest_cosine_after_scaling() -> None:
-    rng = np.random.default_rng(1)
-    known, vectors = rng.normal(size=(30, 6)) * [1, 1, 1, 1, 1, 90] + 5, rng.normal(size=(4, 6)) + 5
-    found = similar_photos(vectors, known, 7)
-    for row, vector in enumerate(vectors):
-        ours = (vector - known.mean(axis=0)) / (known.std(axis=0) + 1e-3)
-        theirs = (known - known.mean(axis=0)) / (known.std(axis=0) + 1e-3)
-        cosines = [ours @ other / np.linalg.norm(ours) / np.linalg.norm(other) for other in theirs]
-        assert found[row].tolist() == sorted(range(30), key=lambda place: -cosines[place])[:7]
-    assert (similar_photos(known, known, 1)[:, 0] == np.arange(30)).all()  # each is most like itself
 
 
 def test_draws_hold_the_own_caption_once_and_repeat(captioners: list[Captioner], seen: list[np.ndarray]) -> None:

@@ -1,0 +1,6 @@
+"""Search (notebook 06, `make app`): a finished run, asked with words, a photo or both.
+
+In: trained models on OpenVINO. Out: hits in order, a caption for a photo, a page to ask on.
+To read: `index` (FAISS), `engine` (models, indexes and captioner behind one object), `reranking` (hubs, a second look),
+`consensus` (of many captions the best), `page` (answers as HTML, the panel), `app` (serves it).
+"""
