@@ -20,7 +20,7 @@ A killed run continues at its next epoch and ends with the same weights (see `ch
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,16 @@ def caption_data(
     ids = [photo.id for photo in photos]
     arrays = [features_of(kind, features) for features in views]
     return CaptionData(ids, arrays, views[0].rows(ids), tokens, [photo.captions for photo in photos])
+
+
+def split_data(
+    kind: str, splits: Mapping[str, Sequence[Photo]], views: Sequence[Features], tokenizer: Tokenizer, max_length: int
+) -> dict[str, CaptionData]:
+    """`caption_data` by split: photos to train on in all their views, those that judge as they are."""
+    return {
+        split: caption_data(kind, photos, views if split == "train" else views[:1], tokenizer, max_length)
+        for split, photos in splits.items()
+    }
 
 
 def caption_loss(

@@ -46,6 +46,11 @@ class Manifest:
         """The captioned photos of "train", "val" or "test"."""
         return [photo for photo in self.photos if photo.split == name]
 
+    @property
+    def splits(self) -> dict[str, list[Photo]]:
+        """The captioned photos by split."""
+        return {name: self.split(name) for name in SPLITS}
+
     def class_split(self, name: str) -> list[ClassPhoto]:
         """The class photos of "train", "val" or "test"."""
         return [photo for photo in self.class_photos if photo.split == name]

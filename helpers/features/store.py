@@ -140,6 +140,15 @@ def load_features(folder: Path, backbone_name: str, mirrored: bool = False) -> F
     return Features(ids, np.stack(list(by_id.values())), grid)
 
 
+def load_views(folder: Path, backbone_name: str, mirrored: bool) -> list[Features]:
+    """The photos as they are and, with `mirrored`, turned left to right: what a model may see of them in training.
+
+    Raises:
+        InputError: as of `load_features`.
+    """
+    return [load_features(folder, backbone_name, turned) for turned in ((False, True) if mirrored else (False,))]
+
+
 def photo_features(backbone: Backbone, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vector (D,) and grid (R, C) of one photo given as uint8 (S, S, 3)."""
     with torch.inference_mode():

@@ -32,7 +32,7 @@ def plot_ladders(panels: Mapping[str, Mapping[str, float]], unit: str, title: st
 def plot_recall_and_time(indexes: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
     """Recall against milliseconds a query, a line an index, a mark an effort; left: one at a time, right: in one call.
 
-    `indexes` are those of `index_speed.index_curves`.
+    `indexes` are those of `search.index_curves`.
     """
     names = {"flat": "flat (exact)", "ivf_flat": "IVF-Flat", "ivf_pq": "IVF-PQ", "hnsw": "HNSW"}
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True, layout="constrained")
