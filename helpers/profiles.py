@@ -1,9 +1,10 @@
 """Profiles: one named set of settings for the whole chain, in one readable place.
 
-A notebook's `parameters` cell holds literals; `None` there means "what the profile says". `get_profile` joins
+A notebook's `parameters` cell holds literals; `None` there means "what the profile says". `chosen_profile` joins
 the two, so that `run_all.py --set name=value`, papermill and a cell edited by hand all go the same way.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -172,6 +173,15 @@ PROFILES: dict[str, Profile] = {
 }
 
 SETTING_NAMES = tuple(field.name for field in fields(Profile) if field.name != "name")
+
+
+def chosen_profile(names: Mapping[str, Any]) -> Profile:
+    """The profile that a notebook's parameters ask for: `chosen_profile(globals())`, right after their cell.
+
+    Those that are settings and not None take their places in the profile named by `profile`.
+    """
+    given = {name: names[name] for name in ("backbone", *SETTING_NAMES) if name in names}
+    return get_profile(names["profile"], **given)
 
 
 def get_profile(name: str, *, backbone: str | None = None, **overrides: Any) -> Profile:
