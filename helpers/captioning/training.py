@@ -40,7 +40,7 @@ from helpers.environment import autocast, keep_freed_memory, progress
 from helpers.features.store import Features
 from helpers.files import InputError
 from helpers.training.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
-from helpers.training.optimizer import adamw, set_learning_rate, warmup_cosine
+from helpers.training.optimizer import adamw, descend, set_learning_rate, warmup_cosine
 
 History = list[dict[str, Any]]  # an entry an epoch
 _POOL = 16  # batches' worth of photos that are sorted by length together
@@ -322,14 +322,6 @@ def _self_critical_epoch(
         descend(captioner.model, optimizer, loss, settings.clip)
         total += mean_reward * len(places)
     return {"train_reward": total / len(data.ids)}
-
-
-def descend(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> None:
-    """One step down the gradient."""
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
 
 
 def _in_words(figures: dict[str, float]) -> str:

@@ -7,23 +7,23 @@ the epoch that ranks them best is kept. A killed run continues at its next epoch
 """
 
 import copy
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from helpers.encoders.fusion import Fusion, FusionEncoder, save_fusion
 from helpers.encoders.keywords import overlap, shared_counts
 from helpers.encoders.metrics import ndcg, retrieval_metrics, without_own
 from helpers.encoders.training import TextDraw
 from helpers.encoders.triplet import triplet_loss
-from helpers.environment import keep_freed_memory, progress
 from helpers.files import InputError, write_json
-from helpers.training.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
-from helpers.training.optimizer import adamw, set_learning_rate, warmup_cosine
+from helpers.training.checkpoints import CHECKPOINT, fingerprint_run
+from helpers.training.loop import Training
+from helpers.training.optimizer import adamw
 
 MODES = ("both", "photo", "text")  # which sides a view has
 GALLERIES = ("photo", "both")  # what is searched
@@ -155,16 +155,13 @@ def train_fusion(
 
     Returns:
         The encoder with the weights of its best epoch, and the history: `epochs` (a mapping each), best_epoch (from
-        1), train_seconds, parameters.
+        1), train_seconds, photos_per_second, parameters.
 
     Raises:
         InputError: the loss is no longer a number, or there are too few photos or epochs.
     """
-    if settings.epochs < 1:
-        raise InputError(f"{settings.epochs} epochs train nothing; give at least 1.")
     if len(train.vectors) < 3:
         raise InputError(f"{len(train.vectors)} training photos are too few for a triplet; give at least 3.")
-    keep_freed_memory()
     run = fingerprint_run(
         settings=asdict(settings),
         config=asdict(encoder.config),
@@ -172,17 +169,9 @@ def train_fusion(
         **{f"train_{name}": value for name, value in vars(train).items()},
         **{f"val_{name}": value for name, value in vars(val).items()},
     )
-    training = _Training(encoder.model, train, settings)
-    triplets = draw_triplets(val, TRIPLETS, settings.shared, settings.seed)
-    state = load_checkpoint(folder / CHECKPOINT, run)
-    if state is not None:
-        training.load_state(state)
-        print(f"Continuing after epoch {len(training.epochs)} of {settings.epochs}.")
-    for epoch in progress(range(len(training.epochs), settings.epochs), "training", unit="epoch"):
-        training.run_epoch(epoch, val, triplets)
-        save_checkpoint(folder / CHECKPOINT, run, training.state())
-
-    trained, history = training.finish()
+    training = _FusionTraining(encoder.model, train, val, settings)
+    history = training.run(folder, run)
+    trained = FusionEncoder(training.model)
     write_json(folder / "history.json", history)
     save_fusion(folder, trained)
     (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -208,55 +197,18 @@ def relations(keywords: np.ndarray, photos: np.ndarray, shared: int) -> tuple[np
     return positives, negatives
 
 
-class _Training:
-    """Everything that an epoch changes, and the epoch itself."""
+class _FusionTraining(Training):
+    """Two views of each photo, and the triplet loss."""
 
-    def __init__(self, model: Fusion, data: FusionData, settings: FusionSettings) -> None:
-        self.model = copy.deepcopy(model)
-        self.data, self.settings = data, settings
+    def __init__(self, model: Fusion, data: FusionData, val: FusionData, settings: FusionSettings) -> None:
+        model = copy.deepcopy(model)
+        self.data, self.val = data, val
         self.draw = TextDraw(data.owners)
-        self.optimizer = adamw(self.model.parameters(), settings.learning_rate, settings.weight_decay)
-        self.epochs: list[dict[str, float]] = []
-        self.best: dict[str, Any] = {"score": -1.0}
+        self.triplets = draw_triplets(val, TRIPLETS, settings.shared, settings.seed)
+        optimizer = adamw(model.parameters(), settings.learning_rate, settings.weight_decay)
+        super().__init__(model, optimizer, settings, len(data.vectors))
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epochs": self.epochs,
-            "best": self.best,
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epochs, self.best = state["epochs"], state["best"]
-
-    def run_epoch(self, epoch: int, val: FusionData, triplets: np.ndarray) -> None:
-        started = time.perf_counter()
-        rng = seed_epoch(self.settings.seed, epoch)
-        order = rng.permutation(len(self.data.vectors))
-        # Batches of equal size: a small last one would have fewer pairs and negatives.
-        batches = np.array_split(order, max(1, round(len(order) / self.settings.batch)))
-        steps = self.settings.epochs * len(batches)
-        self.model.train()
-        losses = []
-        for number, rows in enumerate(batches):
-            rate = warmup_cosine(epoch * len(batches) + number, steps, self.settings.warmup)
-            set_learning_rate(self.optimizer, self.settings.learning_rate * rate)
-            losses.append(self.step(rows, rng))
-        seconds = time.perf_counter() - started
-        figures = evaluate(FusionEncoder(self.model), val, triplets, self.settings.seed)
-        self.epochs.append({"train_loss": float(np.mean(losses)), "seconds": seconds} | figures)
-        if selection_score(figures) > self.best["score"]:
-            self.best = {
-                "score": selection_score(figures),
-                "epoch": epoch + 1,
-                "model": copy.deepcopy(self.model.state_dict()),
-            }
-
-    def step(self, rows: np.ndarray, rng: np.random.Generator) -> float:
-        """One batch: photos `rows` of the data in two views each; returns the loss."""
+    def loss_of(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
         photos = np.repeat(rows, 2)  # (B,)
         captions = self.draw(photos, rng)
         has_photo, has_text = draw_sides(len(photos), self.settings.alone, rng)
@@ -267,21 +219,8 @@ class _Training:
             torch.from_numpy(has_text),
         )  # (B, embedding)
         positives, negatives = relations(self.data.keywords[photos], photos, self.settings.shared)
-        loss = triplet_loss(vectors, torch.from_numpy(positives), torch.from_numpy(negatives), self.settings.margin)
-        if not loss.isfinite():
-            raise InputError("The triplet loss is no longer a number; use a lower learning rate.")
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return loss.item()
+        return triplet_loss(vectors, torch.from_numpy(positives), torch.from_numpy(negatives), self.settings.margin)
 
-    def finish(self) -> tuple[FusionEncoder, dict[str, Any]]:
-        """The encoder of the best epoch, and the history."""
-        model = Fusion(self.model.config)
-        model.load_state_dict(self.best["model"])
-        return FusionEncoder(model.eval()), {
-            "epochs": self.epochs,
-            "best_epoch": self.best["epoch"],
-            "train_seconds": round(sum(row["seconds"] for row in self.epochs), 1),
-            "parameters": sum(weight.numel() for weight in model.parameters()),
-        }
+    def judge(self) -> tuple[dict[str, float], float]:
+        figures = evaluate(FusionEncoder(self.model), self.val, self.triplets, self.settings.seed)
+        return figures, selection_score(figures)

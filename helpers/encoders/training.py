@@ -7,7 +7,6 @@ best is kept. A killed run continues at its next epoch with the same result (see
 """
 
 import copy
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,10 +22,11 @@ from helpers.data.manifest import ClassPhoto, Photo
 from helpers.encoders.contrastive import ContrastiveLoss, same
 from helpers.encoders.dual_encoder import EncoderPair, in_batches
 from helpers.encoders.metrics import class_metrics, retrieval_metrics
-from helpers.environment import autocast, keep_freed_memory, progress
+from helpers.environment import autocast
 from helpers.files import InputError, write_json
-from helpers.training.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
-from helpers.training.optimizer import adamw, set_learning_rate, warmup_cosine
+from helpers.training.checkpoints import CHECKPOINT, fingerprint_run
+from helpers.training.loop import Training
+from helpers.training.optimizer import adamw
 
 
 class Towers(Protocol):
@@ -188,11 +188,8 @@ def train_dual_encoder(
     Raises:
         InputError: the loss is no longer a number, or there are too few photos or epochs.
     """
-    if settings.epochs < 1:
-        raise InputError(f"{settings.epochs} epochs train nothing; give at least 1.")
     if len(train.photos) < 2:
         raise InputError(f"{len(train.photos)} training photos are too few for a contrast; give at least 2.")
-    keep_freed_memory()
     run = fingerprint_run(
         settings=asdict(settings),
         config=asdict(pair.model.config),
@@ -200,16 +197,10 @@ def train_dual_encoder(
         **{f"train_{name}": value for name, value in vars(train).items()},
         **{f"val_{name}": value for name, value in vars(val).items()},
     )
-    training = _Training(pair.model, train, settings)
-    state = load_checkpoint(folder / CHECKPOINT, run)
-    if state is not None:
-        training.load_state(state)
-        print(f"Continuing after epoch {len(training.epochs)} of {settings.epochs}.")
-    for epoch in progress(range(len(training.epochs), settings.epochs), "training", unit="epoch"):
-        training.run_epoch(epoch, val)
-        save_checkpoint(folder / CHECKPOINT, run, training.state())
-
-    best, history = training.finish()
+    training = _EncoderTraining(pair.model, train, val, settings)
+    history = training.run(folder, run)
+    best = training.model
+    best.config = replace(best.config, temperature=history["epochs"][history["best_epoch"] - 1]["temperature"])
     trained = pair._replace(model=best)
     write_json(folder / "history.json", history)
     trained.save(folder)
@@ -217,60 +208,19 @@ def train_dual_encoder(
     return trained, history
 
 
-class _Training:
-    """Everything that an epoch changes, and the epoch itself."""
+class _EncoderTraining(Training):
+    """Photos with texts of theirs, and the contrastive loss."""
 
-    def __init__(self, model: nn.Module, data: PairData, settings: EncoderSettings) -> None:
-        self.model = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    def __init__(self, model: nn.Module, data: PairData, val: PairData, settings: EncoderSettings) -> None:
+        model = copy.deepcopy(model).to(memory_format=torch.channels_last)
         self.loss = ContrastiveLoss(model.config.temperature)
-        self.data, self.settings = data, settings
+        self.data, self.val = data, val
         self.draw = TextDraw(data.text_groups)
-        parameters = [*self.model.parameters(), *self.loss.parameters()]
-        self.optimizer = adamw(parameters, settings.learning_rate, settings.weight_decay)
-        self.epochs: list[dict[str, float]] = []
-        self.best: dict[str, Any] = {"score": -1.0}
+        parameters = [*model.parameters(), *self.loss.parameters()]
+        optimizer = adamw(parameters, settings.learning_rate, settings.weight_decay)
+        super().__init__(model, optimizer, settings, len(data.photos), settings.clip, loss=self.loss)
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "loss": self.loss.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epochs": self.epochs,
-            "best": self.best,
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        for name in ("model", "loss", "optimizer"):
-            getattr(self, name).load_state_dict(state[name])
-        self.epochs, self.best = state["epochs"], state["best"]
-
-    def run_epoch(self, epoch: int, val: PairData) -> None:
-        started = time.perf_counter()
-        rng = seed_epoch(self.settings.seed, epoch)
-        order = rng.permutation(len(self.data.photos))
-        # Batches of equal size: a small last one would have fewer negatives, and poor batch statistics.
-        batches = np.array_split(order, max(1, round(len(order) / self.settings.batch)))
-        steps = self.settings.epochs * len(batches)
-        self.model.train()
-        losses = []
-        for number, rows in enumerate(batches):
-            rate = warmup_cosine(epoch * len(batches) + number, steps, self.settings.warmup)
-            set_learning_rate(self.optimizer, self.settings.learning_rate * rate)
-            losses.append(self.step(rows, rng))
-        seconds = time.perf_counter() - started
-        metrics = evaluate(self.model, val)
-        row = {"train_loss": float(np.mean(losses)), "temperature": self.loss.temperature, "seconds": seconds}
-        self.epochs.append(row | metrics)
-        if selection_score(metrics) > self.best["score"]:
-            self.best = {
-                "score": selection_score(metrics),
-                "epoch": epoch + 1,
-                "temperature": self.loss.temperature,
-                "model": copy.deepcopy(self.model.state_dict()),
-            }
-
-    def step(self, rows: np.ndarray, rng: np.random.Generator) -> float:
-        """One batch: photos `rows` of the data, each with texts of its own; returns the loss."""
+    def loss_of(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
         groups = self.data.photo_groups[rows]
         drawn = self.draw(groups, rng, self.settings.texts)
         photos, texts = self.data.batch_photos(rows, self.settings), self.data.batch_texts(drawn)
@@ -278,25 +228,8 @@ class _Training:
             images = self.model.encode_image(photos)  # (B, D)
             words = self.model.encode_text(texts)  # (B * texts, D)
         numbers, text_numbers = torch.from_numpy(groups), torch.from_numpy(self.data.text_groups[drawn])
-        loss = self.loss(images, words, same(numbers, text_numbers))
-        if not loss.isfinite():
-            raise InputError("The contrastive loss is no longer a number; use a lower learning rate.")
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        self.optimizer.step()
-        return loss.item()
+        return self.loss(images, words, same(numbers, text_numbers))
 
-    def finish(self) -> tuple[nn.Module, dict[str, Any]]:
-        """The model of the best epoch, and the history."""
-        model = copy.deepcopy(self.model)
-        model.config = replace(model.config, temperature=self.best["temperature"])
-        model.load_state_dict(self.best["model"])
-        seconds = sum(row["seconds"] for row in self.epochs)
-        return model.to(memory_format=torch.channels_last).eval(), {
-            "epochs": self.epochs,
-            "best_epoch": self.best["epoch"],
-            "train_seconds": round(seconds, 1),
-            "photos_per_second": round(len(self.epochs) * len(self.data.photos) / seconds, 1),
-            "parameters": sum(weight.numel() for weight in model.parameters()),
-        }
+    def judge(self) -> tuple[dict[str, float], float]:
+        figures = evaluate(self.model, self.val)
+        return {"temperature": self.loss.temperature} | figures, selection_score(figures)

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.captioning.captioner import load_captioner
-from helpers.captioning.training import CaptionData, CaptionTraining, batches, caption_data, caption_loss, descend
+from helpers.captioning.training import CaptionData, CaptionTraining, batches, caption_data, caption_loss
 from helpers.data.manifest import load_manifest
 from helpers.environment import keep_freed_memory
 from helpers.features.store import load_features
-from helpers.training.optimizer import adamw
+from helpers.training.optimizer import adamw, descend
 
 ROWS = 64  # a step of the slow loop
 

@@ -14,14 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from helpers.captioning.training import descend
 from helpers.data.manifest import load_manifest
 from helpers.encoders.contrastive import ContrastiveLoss, same
 from helpers.encoders.dual_encoder import EncoderPair, in_batches, load_dual_encoder
 from helpers.encoders.training import EncoderSettings, PairData, augment, caption_pairs
 from helpers.environment import autocast, keep_freed_memory
 from helpers.speed.extraction import decode
-from helpers.training.optimizer import adamw
+from helpers.training.optimizer import adamw, descend
 
 Look = Callable[[np.ndarray], Tensor]  # rows -> augmented photos (B, S, S, 3)
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from helpers.captioning.captioner import new_captioner
-from helpers.captioning.training import CaptionData, CaptionTraining, batches, caption_loss, descend
+from helpers.captioning.training import CaptionData, CaptionTraining, batches, caption_loss
 from helpers.data.descriptions import ENGLISH
 from helpers.data.images import load_pixels
 from helpers.data.text import build_tokenizer
@@ -29,7 +29,7 @@ from helpers.search.index import SearchIndex
 from helpers.speed.benchmarks import Cost, cost, in_fresh_process
 from helpers.speed.encoders import photos_per_second
 from helpers.speed.search import clustered_vectors
-from helpers.training.optimizer import adamw
+from helpers.training.optimizer import adamw, descend
 
 Step = Callable[[int, Sequence[Path], Path], Callable[[], object]]  # count, photos, folder -> the work to be timed
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def adamw(
@@ -45,3 +45,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
     """Use `learning_rate` for the next step."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["share"]
+
+
+def descend(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float | None) -> None:
+    """One step down the gradient; `clip` is the largest norm of all gradients of `model` together."""
+    optimizer.zero_grad()
+    loss.backward()
+    if clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.encoders import fusion_training
 from helpers.encoders.fusion import WEIGHTS, FusionConfig, FusionEncoder, load_fusion, new_fusion
 from helpers.encoders.fusion_training import (
     MODES,
@@ -26,6 +25,7 @@ from helpers.encoders.fusion_training import (
 from helpers.encoders.keywords import overlap
 from helpers.encoders.metrics import chance_ndcg, without_own
 from helpers.files import InputError
+from helpers.training import loop
 from helpers.training.checkpoints import CHECKPOINT, save_checkpoint
 
 PUBLISHED = {WEIGHTS, "config.json", "history.json"}
@@ -90,7 +90,7 @@ def test_a_killed_run_continues_exactly(tmp_path: Path, monkeypatch: pytest.Monk
 
     folder = tmp_path / "killed"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(fusion_training, "save_checkpoint", killed)
+        patch.setattr(loop, "save_checkpoint", killed)
         train_fusion(small_encoder(), train, val, SETTINGS, folder)
     assert [path.name for path in folder.iterdir()] == [CHECKPOINT]  # nothing half-trained is published
     torch.rand(7)  # the resumed process has another random state

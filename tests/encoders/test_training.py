@@ -11,7 +11,6 @@ from PIL import Image
 
 from helpers.data.manifest import ClassPhoto, Photo
 from helpers.data.text import build_tokenizer
-from helpers.encoders import training
 from helpers.encoders.dual_encoder import WEIGHTS, DualEncoderConfig, EncoderPair, load_dual_encoder, new_pair
 from helpers.encoders.training import (
     EncoderSettings,
@@ -24,6 +23,7 @@ from helpers.encoders.training import (
     train_dual_encoder,
 )
 from helpers.files import InputError
+from helpers.training import loop
 from helpers.training.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220), "white": (240, 240, 240)}
@@ -85,7 +85,7 @@ def test_a_killed_run_continues_exactly(tmp_path: Path, monkeypatch: pytest.Monk
 
     folder = tmp_path / "killed"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "save_checkpoint", killed)
+        patch.setattr(loop, "save_checkpoint", killed)
         train_dual_encoder(small_pair(), train, val, SETTINGS, folder)
     assert [path.name for path in folder.iterdir()] == [CHECKPOINT]  # nothing half-trained is published
     torch.rand(7)  # the resumed process has another random state
