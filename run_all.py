@@ -43,39 +43,20 @@ from helpers.files import InputError, write_json
 from helpers.profiles import SETTING_NAMES, Profile, get_profile
 
 NOTEBOOKS = project_root() / "notebooks"
-STAGES = (  # notebook, the stages whose files it reads, its folder, what it writes into the folders of others
-    Stage(NOTEBOOKS / "01_download.ipynb", (), "dataset", seconds=18),
-    Stage(NOTEBOOKS / "02_features.ipynb", ("01",), "features", seconds=35),
-    Stage(NOTEBOOKS / "03a_caption_lstm.ipynb", ("01", "02"), "captioners/lstm", seconds=50),
-    Stage(NOTEBOOKS / "03b_caption_attention.ipynb", ("01", "02"), "captioners/attention", seconds=55),
-    Stage(
-        NOTEBOOKS / "03c_caption_transformer.ipynb",
-        ("01", "02", "03a", "03b"),
-        "captioners/transformer",
-        seconds=85,
-    ),
-    Stage(NOTEBOOKS / "04a_dual_encoder.ipynb", ("01",), "dual_encoder", seconds=100),
-    Stage(NOTEBOOKS / "04b_fusion_triplet.ipynb", ("01", "02"), "fusion", seconds=40),
-    Stage(
-        NOTEBOOKS / "04c_pretrained_towers.ipynb",
-        ("01", "02", "03b"),
-        "pretrained_encoder",
-        seconds=70,
-    ),
-    Stage(
-        NOTEBOOKS / "05_openvino.ipynb",
-        ("01", "02", "03a", "03b", "03c", "04a", "04b", "04c"),
-        "openvino",
-        also=("*.xml", "*.bin"),
-        seconds=60,
-    ),
-    Stage(
-        NOTEBOOKS / "06_search.ipynb",
-        ("01", "02", "03b", "03c", "04a", "04b", "04c", "05"),
-        "search",
-        also=("*/vector_db/*",),
-        seconds=20,
-    ),
+STAGES = tuple(
+    Stage(NOTEBOOKS / f"{name}.ipynb", *facts)
+    for name, *facts in (  # the stages whose files it reads, its folder, seconds, what it writes into others' folders
+        ("01_download", (), "dataset", 18),
+        ("02_features", ("01",), "features", 35),
+        ("03a_caption_lstm", ("01", "02"), "captioners/lstm", 50),
+        ("03b_caption_attention", ("01", "02"), "captioners/attention", 55),
+        ("03c_caption_transformer", ("01", "02", "03a", "03b"), "captioners/transformer", 85),
+        ("04a_dual_encoder", ("01",), "dual_encoder", 100),
+        ("04b_fusion_triplet", ("01", "02"), "fusion", 40),
+        ("04c_pretrained_towers", ("01", "02", "03b"), "pretrained_encoder", 70),
+        ("05_openvino", ("01", "02", "03a", "03b", "03c", "04a", "04b", "04c"), "openvino", 60, ("*.xml", "*.bin")),
+        ("06_search", ("01", "02", "03b", "03c", "04a", "04b", "04c", "05"), "search", 20, ("*/vector_db/*",)),
+    )
 )
 PATHS = {"captions_folder", "classes_folder", "descriptions_file", "own_photo"}  # what the user has, anywhere
 

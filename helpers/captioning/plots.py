@@ -1,12 +1,39 @@
-"""Pictures of captioners beside each other: a panel a score."""
+"""Pictures of captioners: how they learned, what they say, and their scores beside each other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.plots import INK, PALETTE, put_title
+from helpers.captioning.training import CaptionData, History, best_epoch
+from helpers.data.plots import photo_grid
+from helpers.plots import INK, PALETTE, plot_history, put_title
+
+
+def plot_training(history: History) -> Figure:
+    """What `train_captioner` tells of its epochs; the title names the one that was kept."""
+    panels = {"cross-entropy a word": ["train_loss", "val_loss"], "CIDEr-D, validation": ["cider_d"]}
+    if history[-1]["stage"] == "self-critical":
+        panels["CIDEr-D of drawn captions, training, of 10"] = ["train_reward"]
+    best = best_epoch(history)
+    kept = history[best - 1]
+    title = f"Epoch {best} ({kept['stage']}) writes the best captions: CIDEr-D {kept['cider_d']:.0f} on validation"
+    return plot_history(history, panels, title, best_epoch=best)
+
+
+def plot_good_and_bad(
+    texts: Mapping[str, str], data: CaptionData, paths: Mapping[str, Path], good: Sequence[str], bad: Sequence[str]
+) -> Figure:
+    """Photos with their captions and what a person wrote: the `good` ones, then the `bad`; see `best_and_worst`."""
+    said = dict(zip(data.ids, data.captions, strict=True))
+    return photo_grid(
+        [paths[i] for i in (*good, *bad)],
+        [f"{texts[i]}\n– {said[i][0]}" for i in (*good, *bad)],
+        "Four good and four bad captions; after the dash, what a person wrote",
+        right=[True] * len(good) + [False] * len(bad),
+    )
 
 
 def plot_scores(table: Mapping[str, Mapping[str, float]], line: Mapping[str, float], title: str) -> Figure:

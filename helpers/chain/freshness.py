@@ -36,8 +36,8 @@ class Stage:
     notebook: Path
     needs: tuple[str, ...]  # short names of the stages whose files it reads
     folder: str  # its folder in outputs/<profile>
-    also: tuple[str, ...] = ()  # patterns of files it writes into the folders of earlier stages
     seconds: float = 0  # about how long it takes on the sample; where it has run, its record knows better
+    also: tuple[str, ...] = ()  # patterns of files it writes into the folders of earlier stages
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ The towers know nothing of each other, so photos are embedded once and each quer
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.data.text import Tokenizer, load_tokenizer
-from helpers.files import atomic_path, write_json
-from helpers.training.checkpoints import load_trained
+from helpers.training.checkpoints import load_trained, save_trained
 
 WEIGHTS = "best_multimodal_model.pth"
 MADE_BY = "notebook 04a"
@@ -146,9 +145,7 @@ class EncoderPair(NamedTuple):
     def save(self, folder: Path) -> None:
         """Write weights, config and tokenizer into `folder`, each atomically, the weights last."""
         self.tokenizer.save(folder)
-        write_json(folder / "config.json", asdict(self.model.config))
-        with atomic_path(folder / WEIGHTS) as temporary:
-            torch.save(self.model.state_dict(), temporary)
+        save_trained(folder / WEIGHTS, self.model)
 
 
 def new_pair(config: DualEncoderConfig, tokenizer: Tokenizer, seed: int) -> EncoderPair:

@@ -8,7 +8,7 @@ one of them left out.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from helpers.encoders.sentence_encoder import USE, WIDTH, sentence_vectors
 from helpers.features.backbones import Backbone, load_backbone
-from helpers.files import InputError, atomic_path, write_json
-from helpers.training.checkpoints import load_trained
+from helpers.files import InputError
+from helpers.training.checkpoints import load_trained, save_trained
 
 WEIGHTS = "weights.pt"
 MADE_BY = "notebook 04b"
@@ -167,9 +167,7 @@ def new_fusion(config: FusionConfig, vectors: np.ndarray, seed: int) -> FusionEn
 
 def save_fusion(folder: Path, encoder: FusionEncoder) -> None:
     """Write config and weights into `folder`, each atomically, the weights last."""
-    write_json(folder / "config.json", asdict(encoder.config))
-    with atomic_path(folder / WEIGHTS) as temporary:
-        torch.save(encoder.model.state_dict(), temporary)
+    save_trained(folder / WEIGHTS, encoder.model)
 
 
 def load_fusion(folder: Path) -> FusionEncoder:

@@ -1,4 +1,4 @@
-"""Pictures of a space of vectors: pressed flat onto a map, and the zones of the triplet loss."""
+"""Pictures of a space of vectors: pressed flat onto a map, classes that are confused, zones of the triplet loss."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.plots import GREEN, INK, ORANGE, PALETTE, PURPLE, RED, SKY, put_title
+from helpers.data.descriptions import english_name
+from helpers.encoders.metrics import confusion
+from helpers.plots import GREEN, INK, ORANGE, PALETTE, PURPLE, RED, SKY, plot_heatmap, put_title
 
 
 def press_flat(vectors: np.ndarray, seed: int) -> np.ndarray:
@@ -45,6 +47,15 @@ def plot_points(
     axes.legend(frameon=False, fontsize=9, bbox_to_anchor=(1, 1), loc="upper left")
     put_title(figure, title)
     return figure
+
+
+def plot_confusion(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Which class photos of each class were taken for; `labels` and `predicted` (N,)."""
+    counts = confusion(labels, predicted, list(classes))
+    names = [english_name(label) for label in classes]
+    title = f"{(predicted == labels).mean():.0%} of the test photos land in their own class"
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return plot_heatmap(shares, names, names, title, "share of the row's photos", annotate=True)
 
 
 def plot_triplet_zones(positive: float, margin: float, negatives: Sequence[float], title: str) -> Figure:

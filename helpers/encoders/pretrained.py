@@ -12,7 +12,7 @@ As nothing before the linear layers is trained, photos and texts are looked at o
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +27,7 @@ from helpers.encoders.sentence_encoder import sentence_vectors
 from helpers.encoders.training import EncoderSettings, PairData
 from helpers.features.backbones import Backbone, load_backbone
 from helpers.features.store import Features
-from helpers.files import atomic_path, write_json
-from helpers.training.checkpoints import load_trained
+from helpers.training.checkpoints import load_trained, save_trained
 
 MADE_BY = "notebook 04c"
 
@@ -101,9 +100,7 @@ class PretrainedPair(NamedTuple):
 
     def save(self, folder: Path) -> None:
         """Write weights and config into `folder`, each atomically, the weights last."""
-        write_json(folder / "config.json", asdict(self.model.config))
-        with atomic_path(folder / WEIGHTS) as temporary:
-            torch.save(self.model.state_dict(), temporary)
+        save_trained(folder / WEIGHTS, self.model)
 
 
 def new_pretrained_pair(backbone: Backbone, sentence_encoders: str, width: int, seed: int) -> PretrainedPair:

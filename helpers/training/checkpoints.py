@@ -13,6 +13,7 @@ sets the file aside instead of continuing from it.
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from helpers.files import InputError, atomic_path, read_json
+from helpers.files import InputError, atomic_path, read_json, write_json
 
 CHECKPOINT = "checkpoint.pt"
 Model = TypeVar("Model", bound=nn.Module)
@@ -76,6 +77,13 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     path.replace(aside)
     print(f"The checkpoint {path} {reason}: set aside as {aside.name}; training starts from the beginning.")
     return None
+
+
+def save_trained(weights: Path, model: nn.Module) -> None:
+    """Write the settings of `model` to config.json and its weights beside it, each atomically, the weights last."""
+    write_json(weights.parent / "config.json", asdict(model.config))
+    with atomic_path(weights) as temporary:
+        torch.save(model.state_dict(), temporary)
 
 
 def load_trained(weights: Path, made_by: str, what: str, build: Callable[[dict[str, Any]], Model]) -> Model:
