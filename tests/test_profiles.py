@@ -1,11 +1,13 @@
+import ast
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from helpers.environment import project_root
 from helpers.files import InputError
-from helpers.profiles import PROFILES, SETTING_NAMES, get_profile
+from helpers.profiles import PROFILES, SETTING_NAMES, chosen_profile, get_profile
 
 
 def test_none_leaves_the_profile_alone() -> None:
@@ -43,3 +45,18 @@ def test_every_notebook_parameter_is_a_setting(path: Path) -> None:
     exec("".join(tagged[0]["source"]), {}, names)  # literal defaults only
     assert set(names) - set(SETTING_NAMES) <= {"profile", "backbone", "own_photo"}
     assert {"profile", "data_dir", "outputs_dir", "seed", "threads"} <= set(names)
+
+
+@pytest.mark.parametrize("path", sorted((project_root() / "notebooks").glob("0*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_gets_what_its_parameters_say(path: Path) -> None:
+    """Nothing that it imports on the way has the name of a setting, and would be taken for one."""
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    parameters, imports = ("".join(cell["source"]) for cell in cells[:2])
+    names: dict[str, object] = {}
+    exec(parameters, {}, names)
+    profile = chosen_profile(names | {"seed": 7, "outputs_dir": None, "another_name": 3})
+    assert profile == replace(PROFILES["sample"], seed=7)
+    before, call, _ = imports.partition("settings = chosen_profile(globals())")
+    nodes = [node for node in ast.walk(ast.parse(before)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    bound = {alias.asname or alias.name.split(".")[0] for node in nodes for alias in node.names}
+    assert call and len(bound) > 5 and not bound & {"profile", "backbone", *SETTING_NAMES}

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from wings_picture import PICTURE, floors, picture
 
 from helpers.environment import project_root
 
@@ -45,3 +46,11 @@ def test_an_import_that_climbs_or_goes_sideways_or_a_wing_without_a_floor_fails(
     path.write_text((path.read_text(encoding="utf-8") if path.exists() else "") + line + "\n", encoding="utf-8")
     status, found = lint(house)
     assert status == 1 and said in found
+
+
+def test_the_picture_in_the_readme_shows_the_house_as_it_is() -> None:
+    shown = PICTURE.read_text(encoding="utf-8")
+    assert shown == picture(), "python tests/wings_picture.py draws it anew"
+    built = {path.parent.name for path in (project_root() / "helpers").glob("*/__init__.py")}
+    assert built == {wing for floor in floors()[:-1] for wing in floor}
+    assert "docs/wings.svg" in (project_root() / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Encoders (notebooks 04a to 04c): photos and texts as vectors of one space, so that either finds the other.
+"""Encoders (notebooks 04a to 04c): photos and texts as vectors of one space.
 
 In: photos or their features, and texts. Out: pairs with `embed_photos` and `embed_texts`, and their figures.
 To read: `dual_encoder` with `contrastive` and `training` (from scratch), `metrics` (recall, precision, nDCG),
