@@ -125,6 +125,13 @@ def supports_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def adds_in_32_bits() -> bool:
+    """Whether this processor adds up products of 8-bit integers in 32 bits (AVX-512 VNNI), where none overflows."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2") and torch.cpu._is_vnni_supported()
+
+
 def autocast() -> AbstractContextManager[None]:
     """Matrix products and convolutions in bfloat16 where the processor has it, else in float32 as written."""
     import torch
