@@ -74,6 +74,7 @@ def test_a_stage_needs_the_stages_whose_files_its_notebook_loads(stage):
     loaders = {
         "load_manifest": {"01"},
         "load_features": {"02"},
+        "load_views": {"02"},
         "load_dual_encoder": {"04a"},
         "load_fusion": {"04b"},
         "load_pretrained_pair": {"04c"},

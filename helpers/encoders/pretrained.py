@@ -94,9 +94,11 @@ class PretrainedPair(NamedTuple):
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> float32 unit vectors (N, E)."""
-        return in_batches(
-            self.model, self.model.encode_text, sentence_vectors(texts, self.model.config.sentence_encoders)
-        )
+        return self.embed_sentences(sentence_vectors(texts, self.model.config.sentence_encoders))
+
+    def embed_sentences(self, sentences: np.ndarray) -> np.ndarray:
+        """Texts as `sentence_vectors` (N, W) -> float32 unit vectors (N, E)."""
+        return in_batches(self.model, self.model.encode_text, sentences)
 
     def save(self, folder: Path) -> None:
         """Write weights and config into `folder`, each atomically, the weights last."""

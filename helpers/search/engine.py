@@ -33,11 +33,13 @@ from helpers.encoders.dual_encoder import WEIGHTS, EncoderPair, in_batches
 from helpers.encoders.fusion import WEIGHTS as FUSION_WEIGHTS
 from helpers.encoders.fusion import FusionEncoder
 from helpers.encoders.pretrained import PretrainedPair, view_summaries
+from helpers.encoders.sentence_encoder import SEPARATOR, beside, saved_sentences
 from helpers.features.backbones import load_backbone
 from helpers.features.store import Features
 from helpers.files import InputError, fingerprint_files, read_json
 from helpers.graphs import PRECISIONS, Graph, graph_path, read_graph
 from helpers.search.index import SearchIndex, query_vector
+from helpers.search.reranking import crowding
 
 Pair = EncoderPair | PretrainedPair | FusionEncoder
 
@@ -87,10 +89,13 @@ class FusionWithBackbone(FusionEncoder):
 
 @dataclass(frozen=True)
 class Hit:
-    """A photo that was found, and the cosine of the angle between its vector and the query's."""
+    """A photo that was found, and how well: the cosine of the angle between its vector and the query's.
+
+    Where words alone asked, half of how crowded it is around the photo is taken off, see `reranking.py`.
+    """
 
     photo: Photo
-    cosine: float
+    score: float
 
 
 class PhotoSearch:
@@ -192,10 +197,11 @@ class PhotoSearch:
             looks: what notebook 02 saw in the photos, and in their mirror images, if it looked at them.
         """
         index = SearchIndex(self.pair(model).model.config.embedding, self.fingerprint(model))
-        photos = list(self.photos.values())
+        photos, known = list(self.photos.values()), self._training_texts(model)
         for first in range(0, len(photos), 8192):  # some at a time: decoded, 100,000 photos take 3 GB
             part = photos[first : first + 8192]
-            index.add([photo.id for photo in part], self._photo_vectors(model, part, looks))
+            vectors = self._photo_vectors(model, part, looks)
+            index.add([photo.id for photo in part], vectors, crowding(vectors, known))
         index.save(self.home(model) / "vector_db")
         self._indexes[model] = index
         return index
@@ -209,6 +215,18 @@ class PhotoSearch:
             return in_batches(pair.model, pair.model.encode_image, view_summaries(looks, ids))
         return pair.embed(looks[0].vectors[looks[0].rows(ids)])
 
+    def _training_texts(self, model: str) -> np.ndarray:
+        """The captions of all training photos, (M, D), by which hubs are known."""
+        texts, pair = [text for photo in self.manifest.split("train") for text in photo.captions], self.pair(model)
+        if model == "scratch":
+            return pair.embed_texts(texts)
+        file = {"pretrained": "sentences/train_{}.npy", "fusion": "sentences_train_{}.npy"}[model]
+        names = pair.model.config.sentence_encoders.split(SEPARATOR)
+        sentences = beside(
+            [saved_sentences(texts, self.home(model) / file.format(place), name) for place, name in enumerate(names)]
+        )
+        return pair.embed(texts=sentences) if model == "fusion" else pair.embed_sentences(sentences)
+
     # --- What it answers ---
 
     def search(
@@ -221,7 +239,10 @@ class PhotoSearch:
         k: int = 5,
         text_weight: float | None = None,
     ) -> list[Hit]:
-        """The `k` photos of all splits that are closest to a text, a photo or both, the closest first.
+        """The `k` photos of all splits that fit a text, a photo or both best, the best first.
+
+        For words alone, hubs are put in their place: on the drawn sample the right photo of 1,600 is then first for 58
+        instead of 51 of 100 validation captions (pretrained), and for 10 instead of 7 (fusion).
 
         Args:
             text: a few words; None: ask with the photo alone.
@@ -235,11 +256,11 @@ class PhotoSearch:
             InputError: there is nothing to ask with, or something of the model is missing.
         """
         query = query_vector(self.pair(model, precision), text, photo, text_weight)
-        cosines, ids = self.index(model).search(query, k)
+        scores, ids = self.index(model).search(query, k, fair=photo is None)
         gone = [id_ for id_ in ids[0] if id_ not in self.photos]
         if gone:
             raise InputError(f"The index of {model} names {gone[0]}, which is no photo; run notebook 06_search again.")
-        return [Hit(self.photos[id_], float(cosine)) for id_, cosine in zip(ids[0], cosines[0], strict=True)]
+        return [Hit(self.photos[id_], float(score)) for id_, score in zip(ids[0], scores[0], strict=True)]
 
     def caption(self, photo: Image.Image, precision: str = "fp32") -> str:
         """What the captioner of notebook 03b says of a photo, all of it on OpenVINO.

@@ -4,6 +4,10 @@ All vectors are scaled to length 1, so the inner product of two is the cosine of
 same direction, 0 for unrelated ones. The index is flat: each query is compared with every vector, so the answers
 are exact, and a few thousand comparisons take a fraction of a millisecond. Johnson, Douze and Jégou, "Billion-scale
 similarity search with GPUs" (2017); Douze et al., "The Faiss library" (2024).
+
+Hubs, entries that are near to everything, can be put in their place (`reranking.py`): each comes with how crowded it is
+around it, and half of that is taken off where a search asks for it. FAISS keeps it as one more number behind the
+vector, so that one inner product gives either score: a query ends with 1 to have it taken off, with 0 to leave it.
 """
 
 from collections.abc import Sequence
@@ -40,7 +44,7 @@ class SearchIndex:
         self.fingerprint = fingerprint
         self.ids: list[str] = []
         self._rows: dict[str, int] = {}
-        self._flat = faiss.IndexFlatIP(width)
+        self._flat = faiss.IndexFlatIP(width + 1)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,10 +52,12 @@ class SearchIndex:
     @property
     def width(self) -> int:
         """Numbers in a vector."""
-        return self._flat.d
+        return self._flat.d - 1
 
-    def add(self, ids: Sequence[str], vectors: np.ndarray) -> None:
+    def add(self, ids: Sequence[str], vectors: np.ndarray, crowding: np.ndarray | float = 0.0) -> None:
         """Add `vectors` (N, width) under `ids` (N); they are scaled to length 1. All are added, or none.
+
+        `crowding` (N,), as of `reranking.crowding`, is how near each is to everything.
 
         Raises:
             InputError: wrong shape, numbers that are not finite, a vector of zeros, or an id that is already there.
@@ -64,18 +70,20 @@ class SearchIndex:
             known = set(self._rows)
             twice = next(id_ for id_ in ids if id_ in known or known.add(id_))
             raise InputError(f"The id {twice!r} would be in the index twice; ids must be unique.")
-        self._flat.add(unit)
+        self._flat.add(self._with(unit, -np.broadcast_to(crowding, len(unit)) / 2))
         self.ids.extend(ids)
         self._rows |= rows
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, list[list[str]]]:
+    def search(self, queries: np.ndarray, k: int, fair: bool = False) -> tuple[np.ndarray, list[list[str]]]:
         """The `k` nearest of each query, nearest first; all there are, if the index holds fewer.
 
         Args:
             queries: (Q, width), or (width,) for a single one; of any length but 0.
+            k: how many.
+            fair: take half of its crowding off the cosine of each entry.
 
         Returns:
-            Cosines (Q, k) and ids (Q lists of k).
+            Scores (Q, k), which are cosines unless `fair`, and ids (Q lists of k).
 
         Raises:
             InputError: the index is empty, `k` is below 1, or the queries are not finite vectors of this width.
@@ -84,11 +92,27 @@ class SearchIndex:
             raise InputError("The index is empty; add vectors before searching.")
         if k < 1:
             raise InputError(f"k is {k}, but at least 1 result must be asked for.")
-        scores, rows = self._flat.search(self._unit(queries), min(k, len(self)))  # (Q, k) each
+        scores, rows = self._flat.search(self._with(self._unit(queries), fair), min(k, len(self)))  # (Q, k) each
         return scores, [[self.ids[row] for row in line] for line in rows]
 
     def vectors(self, ids: Sequence[str]) -> np.ndarray:
         """The unit vectors (N, width) of `ids`.
+
+        Raises:
+            InputError: an id is not in the index.
+        """
+        return self._entries(ids)[:, :-1]
+
+    def crowding(self, ids: Sequence[str]) -> np.ndarray:
+        """How crowded it is around `ids`, (N,), as they were added.
+
+        Raises:
+            InputError: an id is not in the index.
+        """
+        return -2 * self._entries(ids)[:, -1]
+
+    def _entries(self, ids: Sequence[str]) -> np.ndarray:
+        """Vectors of `ids` as FAISS keeps them, (N, width + 1).
 
         Raises:
             InputError: an id is not in the index.
@@ -106,7 +130,7 @@ class SearchIndex:
         """
         embeddings, binary = folder / "embeddings.npy", folder / "faiss_index.bin"
         with atomic_path(embeddings) as temporary:
-            np.save(temporary, self._flat.reconstruct_n(0, len(self)))
+            np.save(temporary, self._flat.reconstruct_n(0, len(self))[:, :-1])
         with atomic_path(binary) as temporary:
             faiss.write_index(self._flat, str(temporary))
         metadata = {
@@ -135,10 +159,19 @@ class SearchIndex:
                 f"({fingerprint}); run {MADE_BY} again to build it anew."
             )
         index = cls(metadata["width"], fingerprint)
-        index._flat = faiss.read_index(str(files[1]))
-        index.ids = metadata["ids"]
+        flat = faiss.read_index(str(files[1]))
+        if flat.d == index.width:  # saved before entries brought their crowding along
+            index.add(metadata["ids"], flat.reconstruct_n(0, flat.ntotal))
+            return index
+        index._flat, index.ids = flat, metadata["ids"]
         index._rows = {id_: row for row, id_ in enumerate(index.ids)}
         return index
+
+    def _with(self, unit: np.ndarray, last: np.ndarray | bool) -> np.ndarray:
+        """`unit` (N, width) with `last`, one number or N, behind: (N, width + 1)."""
+        wider = np.empty((len(unit), self.width + 1), np.float32)
+        wider[:, :-1], wider[:, -1] = unit, last
+        return wider
 
     def _unit(self, vectors: np.ndarray) -> np.ndarray:
         """`vectors` as float32 (N, width) of length 1."""
@@ -152,7 +185,7 @@ class SearchIndex:
                 f"{bad.sum():,} of {len(vectors):,} vectors have no direction (NaN, infinite or all zeros), the first "
                 f"in row {bad.argmax()}; check the model that made them."
             )
-        return np.ascontiguousarray(vectors / lengths)
+        return vectors / lengths
 
 
 def query_vector(

@@ -63,15 +63,15 @@ def tidy(caption: str) -> str:
     return escape(re.sub(r"\s+([.,!?])", r"\1", caption))
 
 
-def hits_html(hits: Sequence[Hit], cosines: bool = True) -> str:
-    """Photos as a grid, each with its cosine and its captions; what people wrote is escaped."""
+def hits_html(hits: Sequence[Hit], scores: bool = True) -> str:
+    """Photos as a grid, each with its score and its captions; what people wrote is escaped."""
     cards = []
     for hit in hits:
         first, *others = map(tidy, hit.photo.captions or (hit.photo.id,))
         more = "".join(f"<li>{text}</li>" for text in others)
         cards.append(
             f'<li class="hit"><img src="{thumbnail(hit.photo.path)}" alt="{first}">'
-            f"<p>{f'<b>{hit.cosine:.2f}</b> ' if cosines else ''}{first}</p>"
+            f"<p>{f'<b>{hit.score:.2f}</b> ' if scores else ''}{first}</p>"
             + (f"<details><summary>{len(others)} more</summary><ul>{more}</ul></details>" if others else "")
             + "</li>"
         )
@@ -134,7 +134,7 @@ def welcome_html(engine: PhotoSearch, k: int = 8) -> str:
     some = photos[:: -(-len(photos) // k)]
     example = next((photo.captions[0] for photo in some if photo.captions), "two dogs in the snow")
     invitation = f"{len(photos):,} photos. Describe one, such as <q>{tidy(example)}</q>, or drop one of yours."
-    return f'<div class="asked"><span>{invitation}</span></div>' + hits_html([Hit(p, 0.0) for p in some], cosines=False)
+    return f'<div class="asked"><span>{invitation}</span></div>' + hits_html([Hit(p, 0.0) for p in some], scores=False)
 
 
 def read_upload(name: str, content: bytes) -> Image.Image:

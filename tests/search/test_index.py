@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ from PIL import Image
 
 from helpers.data.text import Tokenizer, build_tokenizer
 from helpers.encoders.dual_encoder import DualEncoderConfig, EncoderPair
-from helpers.files import InputError
+from helpers.files import InputError, fingerprint_files
 from helpers.search.index import SearchIndex, query_vector
 
 WIDTH = 16
@@ -42,6 +43,36 @@ def test_search_equals_brute_force_on_eight_thousand_vectors():
     expected_scores, expected_rows = brute_force(vectors, queries, k=10)
     np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
     assert ids == [[str(row) for row in line] for line in expected_rows]
+
+
+def test_a_fair_search_takes_half_of_the_crowding_off(tmp_path: Path):
+    vectors, queries = random_vectors(50), 5 * random_vectors(7, seed=1)
+    crowds = np.random.default_rng(2).random(50).astype(np.float32)
+    index = SearchIndex(WIDTH, "model-a")
+    index.add([str(row) for row in range(50)], vectors, crowds)
+    index.save(tmp_path)
+    cosines, _ = brute_force(vectors, queries, k=50)
+    for one in (index, SearchIndex.load(tmp_path, "model-a")):
+        np.testing.assert_allclose(one.search(queries, k=50)[0], cosines, atol=1e-6)
+        np.testing.assert_allclose(one.crowding(one.ids), crowds, atol=1e-6)
+        scores, ids = one.search(queries, k=5, fair=True)
+        for query, found, names in zip(queries, scores, ids, strict=True):
+            fair = vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query) - crowds / 2
+            assert names == [str(row) for row in np.argsort(-fair)[:5]]
+            np.testing.assert_allclose(found, np.sort(fair)[::-1][:5], atol=1e-6)
+
+
+def test_an_index_saved_without_crowding_is_understood(tmp_path: Path):
+    filled().save(tmp_path)
+    old = faiss.IndexFlatIP(WIDTH)
+    old.add(np.load(tmp_path / "embeddings.npy"))
+    faiss.write_index(old, str(tmp_path / "faiss_index.bin"))
+    metadata = json.loads((tmp_path / "metadata.json").read_text())
+    files = [tmp_path / "embeddings.npy", tmp_path / "faiss_index.bin"]
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata | {"checksum": fingerprint_files(files)}))
+    queries = random_vectors(4, seed=3)
+    for fair in (False, True):
+        assert SearchIndex.load(tmp_path, "model-a").search(queries, 9, fair)[1] == filled().search(queries, 9)[1]
 
 
 def test_a_vector_finds_itself_first_whatever_its_length():

@@ -144,7 +144,7 @@ def test_words_and_enter_show_the_photos_that_the_engine_finds(
     assert page.locator(".hit img").evaluate_all("all => all.map((one) => one.alt)") == [
         hit.photo.captions[0].replace(" .", ".") for hit in hits
     ]
-    assert page.locator(".hit b").all_inner_texts() == [f"{hit.cosine:.2f}" for hit in hits]
+    assert page.locator(".hit b").all_inner_texts() == [f"{hit.score:.2f}" for hit in hits]
     assert page.locator(".hit img").evaluate_all("all => all.every((one) => one.naturalWidth > 100)")
     assert re.fullmatch(rf"8 of {COUNT} photos in \d+ ms", page.locator(".taken").inner_text())
     assert all(url.startswith(("http://127.0.0.1:", "data:", "blob:")) for url in app[1])
@@ -165,11 +165,11 @@ def test_other_models_precisions_and_numbers_of_results(page: Page, engine: Phot
     precision.select_option("fp16")
     count.select_option("12")
     hits = engine.search("a red boat", model="scratch", precision="fp16", k=12)
-    expect(page.locator(".hit b")).to_have_text([f"{hit.cosine:.2f}" for hit in hits])
+    expect(page.locator(".hit b")).to_have_text([f"{hit.score:.2f}" for hit in hits])
     model.select_option("pretrained")
     precision.select_option("fp32")
     count.select_option("8")
-    expect(page.locator(".hit b")).to_have_text([f"{hit.cosine:.2f}" for hit in engine.search("a red boat", k=8)])
+    expect(page.locator(".hit b")).to_have_text([f"{hit.score:.2f}" for hit in engine.search("a red boat", k=8)])
 
 
 def test_captions_cannot_bring_code_along(page: Page) -> None:
@@ -186,10 +186,10 @@ def test_a_dropped_photo_gets_a_caption_and_photos_like_it(page: Page, engine: P
     photo = read_upload("mine.jpg", content)
     drop(page, "mine.jpg", content)
     expect(page.locator(".said")).to_have_text(engine.caption(photo))
-    assert page.locator(".hit b").all_inner_texts() == [f"{hit.cosine:.2f}" for hit in engine.search(photo=photo, k=8)]
+    assert page.locator(".hit b").all_inner_texts() == [f"{hit.score:.2f}" for hit in engine.search(photo=photo, k=8)]
     ask(page, "in the snow")  # and with words, it is a search for both
     both = engine.search("in the snow", photo, k=8)
-    assert page.locator(".hit b").all_inner_texts() == [f"{hit.cosine:.2f}" for hit in both]
+    assert page.locator(".hit b").all_inner_texts() == [f"{hit.score:.2f}" for hit in both]
     page.click(".forget")
     expect(page.locator(".said")).to_have_count(0)
 
@@ -389,7 +389,7 @@ SearchPanel(PhotoSearch(Path({str(tiny_run)!r}))).show()"""
     page.wait_for_selector(".photo-search .hit", timeout=PATIENCE)
     ask(page, "a dog in the snow")
     hits = engine.search("a dog in the snow", k=8)
-    expect(page.locator(".hit b")).to_have_text([f"{hit.cosine:.2f}" for hit in hits])
+    expect(page.locator(".hit b")).to_have_text([f"{hit.score:.2f}" for hit in hits])
     content = draw_photo(tmp_path / "mine.jpg", 77).read_bytes()
     drop(page, "mine.jpg", content)
     expect(page.locator(".said")).to_have_text(engine.caption(read_upload("mine.jpg", content)))
