@@ -73,9 +73,7 @@ def test_hits_are_those_of_pytorch_and_numpy(
     joined = pair.embed(own, [WORDS])[0] if model == "fusion" else text_vector + photo_vector
     query = {"text": text_vector, "photo": photo_vector, "both": joined}.get(asked, 3 * text_vector + photo_vector)
     scores = gallery @ query / np.linalg.norm(query)
-    if (
-        asked == "text"
-    ):  # words alone: half of the mean cosine to the eight training captions is off
+    if asked == "text":  # words alone: half of the mean cosine to the eight training captions is off
         known = pair.embed_texts([text for one in engine.manifest.split("train") for text in one.captions])
         assert len(known) == 8
         scores = scores - (gallery @ known.T).mean(axis=1) / 2

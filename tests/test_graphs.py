@@ -1,0 +1,51 @@
+"""Graphs read and run: damaged files, other weights, and outputs that are one's own."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from saved_layer import saved_layer
+from torch import nn
+
+from helpers.files import InputError
+from helpers.graphs import Graph, convert, read_graph
+
+
+def test_missing_and_torn_graphs_are_named(tmp_path: Path):
+    _, xml = saved_layer(tmp_path)
+    weights = xml.with_suffix(".bin")
+    operations, numbers = xml.read_bytes(), weights.read_bytes()
+    read_graph(xml)
+    for file, damage in [(xml, operations[:500]), (xml, b""), (weights, numbers[:100]), (weights, b"")]:
+        xml.write_bytes(operations)
+        weights.write_bytes(numbers)
+        file.write_bytes(damage)
+        with pytest.raises(InputError, match="not a readable OpenVINO graph"):
+            read_graph(xml)
+    for file in (weights, xml):
+        file.unlink()
+        with pytest.raises(InputError, match="does not exist with its"):
+            read_graph(xml)
+
+
+def test_a_graph_of_other_weights_is_refused(tmp_path: Path):
+    _, xml = saved_layer(tmp_path, weights="abc")
+    read_graph(xml, weights="abc")
+    read_graph(xml)
+    with pytest.raises(InputError, match="exported from other weights"):
+        read_graph(xml, weights="def")
+
+
+def test_outputs_stay_when_the_graph_is_called_again(tmp_path: Path):
+    layer, path = saved_layer(tmp_path)
+    graph = Graph(read_graph(path))
+    first = graph(torch.ones(1, 3))[0]
+    kept = first.clone()
+    graph(torch.zeros(1, 3))
+    torch.testing.assert_close(first, kept)
+    torch.testing.assert_close(first, layer(torch.ones(1, 3)).detach())
+
+
+def test_an_output_that_is_none_is_left_out():
+    layer = nn.Linear(3, 2)
+    assert len(convert(layer, lambda x: (layer(x), None), (torch.zeros(1, 3),)).outputs) == 1
