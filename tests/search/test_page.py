@@ -342,7 +342,7 @@ def run_all(page: Page, address: str, course: Path, notebook: Path) -> None:
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=PATIENCE)  # its kernel is up
     page.click(".lm-MenuBar-itemLabel:text-is('Run')")
     page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
-    for _ in range(90):
+    for _ in range(360):  # three minutes and more on a busy machine; it ends as soon as all is done
         page.wait_for_timeout(500)
         page.click('[data-jp-item-name="save"]')
         try:
