@@ -21,7 +21,7 @@ from helpers.deploy.export import save_floats
 from helpers.deploy.models import export_captioner, export_dual_encoder, export_fusion, export_pretrained_pair
 from helpers.encoders.dual_encoder import DualEncoderConfig, new_pair
 from helpers.encoders.fusion import FusionConfig, new_fusion, save_fusion
-from helpers.encoders.pretrained import new_pretrained_pair, view_summaries
+from helpers.encoders.pretrained import new_pretrained_pair, photo_views
 from helpers.encoders.sentence_encoder import embed_sentences
 from helpers.features.backbones import load_backbone
 from helpers.features.store import Features
@@ -75,7 +75,7 @@ def make_tiny_run(outputs: Path) -> None:
     towers = new_pretrained_pair(backbone, "use", 512, seed=0)
     towers.model.eval()
     towers.save(outputs / MODELS["pretrained"])
-    summaries = np.repeat(view_summaries(looks, looks[0].ids), 2, axis=1)  # the photo, and as if its mirror image
+    views = np.repeat(photo_views(looks, looks[0].ids), 2, axis=1)  # the photo, and as if its mirror image
     fusion = new_fusion(FusionConfig(BACKBONE, photo_width=1280, side=32, embedding=16), vectors.numpy(), seed=0)
     save_fusion(outputs / MODELS["fusion"], fusion)
     sizes = {"embedding": 16, "hidden": 24, "attention": 8}
@@ -84,7 +84,7 @@ def make_tiny_run(outputs: Path) -> None:
     save_captioner(outputs / CAPTIONER, captioner, [])
     with patch("helpers.deploy.models.export", export_floats):
         export_dual_encoder(pair, outputs / MODELS["scratch"], pixels, texts)
-        export_pretrained_pair(towers, outputs / MODELS["pretrained"], summaries, texts)
+        export_pretrained_pair(towers, outputs / MODELS["pretrained"], views, texts)
         export_fusion(fusion, outputs / MODELS["fusion"], vectors.numpy(), embed_sentences(texts))
         export_captioner(captioner, outputs / CAPTIONER, grid.numpy(), texts)
     example = [(torch.zeros(1, backbone.photo_size, backbone.photo_size, 3, dtype=torch.uint8),)]

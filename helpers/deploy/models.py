@@ -71,7 +71,7 @@ def export_captioner(captioner: Captioner, folder: Path, features: np.ndarray, c
 
 
 class OpenVINODualEncoder(nn.Module):
-    """An exported dual encoder behind the interface of the PyTorch one."""
+    """An exported dual encoder, or pretrained towers, behind the interface of the PyTorch one."""
 
     def __init__(
         self, folder: Path, config: DualEncoderConfig | PretrainedConfig, precision: str, arithmetic: str
@@ -83,11 +83,11 @@ class OpenVINODualEncoder(nn.Module):
         self.text = Graph(read_graph(graph_path(folder / "text_encoder.xml", precision), weights), arithmetic)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, S, S, 3) -> (B, embedding), L2-normalised."""
+        """uint8 (B, S, S, 3), or what the backbone makes of views (B, V, D) -> (B, embedding), L2-normalised."""
         return self.image(pixels)[0]
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """int64 (B, T), 0 is padding -> (B, embedding), L2-normalised."""
+        """int64 (B, T), 0 is padding, or sentence vectors (B, W) -> (B, embedding), L2-normalised."""
         return self.text(tokens)[0]
 
 
@@ -105,12 +105,12 @@ def export_pretrained_pair(pair: PretrainedPair, folder: Path, views: np.ndarray
     """Write `image_encoder.xml` and `text_encoder.xml`, the trained layers, beside the pair saved in `folder`.
 
     The backbone before them has a graph of its own, which serves all models that look through it. A layer alone gains
-    nothing from 8-bit arithmetic, so only its weights are stored so. `views` are summaries of photos, (B, V, 2, C).
+    nothing from 8-bit arithmetic, so only its weights are stored so. `views` are vectors of photos, (B, V, D).
     """
     weights = fingerprint_files([folder / WEIGHTS])
     model = pair.model
     # Photos come with one view or with two.
-    photos = [(torch.from_numpy(views[:, :count].astype(np.float32)),) for count in (1, views.shape[1])]
+    photos = [(torch.from_numpy(views[:, :count]),) for count in (1, views.shape[1])]
     sentences = [(torch.from_numpy(sentence_vectors(texts, model.config.sentence_encoders)),)]
     export(model, model.encode_image, folder / "image_encoder.xml", photos, weights_only=True, weights=weights)
     export(model, model.encode_text, folder / "text_encoder.xml", sentences, weights_only=True, weights=weights)
@@ -129,14 +129,6 @@ class OpenVINOBackbone(nn.Module):
         return self._graph(photos)
 
 
-class OpenVINOPretrainedEncoder(OpenVINODualEncoder):
-    """The exported layers of a pretrained pair: graphs of the same names, which see photos as summaries."""
-
-    def encode_image(self, views: Tensor) -> Tensor:
-        """Summaries of views (B, V, 2, C) -> (B, E), unit length."""
-        return super().encode_image(views.float())  # they are kept in 16 bits
-
-
 def load_openvino_pretrained_pair(
     folder: Path, backbones: Path, precision: str = "fp32", arithmetic: str = "f32"
 ) -> PretrainedPair:
@@ -147,7 +139,7 @@ def load_openvino_pretrained_pair(
     """
     pair = load_pretrained_pair(folder)
     graph = Graph(read_graph(graph_path(backbones / f"{pair.backbone.name}.xml", precision)), arithmetic)
-    model = OpenVINOPretrainedEncoder(folder, pair.model.config, precision, arithmetic)
+    model = OpenVINODualEncoder(folder, pair.model.config, precision, arithmetic)
     return PretrainedPair(model, OpenVINOBackbone(pair.backbone, graph))
 
 

@@ -5,7 +5,7 @@ language; a linear layer each turns both into one space, trained with the same c
 `dual_encoder.py`. Frome et al., "DeViSE" (2013); Zhai et al., "LiT: Zero-Shot Transfer with Locked-image text Tuning"
 (2022).
 
-    photo -> backbone -> grid (R, C) -> its mean and its spread over the regions (2 C) -> linear -> vector
+    photo -> backbone (D) -> linear -> vector
     text -> one or more sentence encoders, side by side (W) -> linear -> vector
 
 As nothing before the linear layers is trained, photos and texts are looked at once, and an epoch takes seconds.
@@ -37,11 +37,11 @@ class PretrainedConfig:
     """All that is needed to build the model again."""
 
     backbone: str
-    channels: int  # C, of the backbone's grid
+    photo_width: int  # D, of the backbone's vectors
     sentence_encoders: str  # names for `sentence_vectors`
     sentence_width: int  # W, of all of them together
     embedding: int = 512
-    dropout: float = 0.5
+    dropout: float = 0.35  # chosen on Flickr8k's validation photos
     temperature: float = 0.05  # where training starts; after training, what it ended with
 
 
@@ -52,24 +52,18 @@ class PretrainedEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.dropout = nn.Dropout(config.dropout)
-        self.project_photo = nn.Linear(2 * config.channels, config.embedding)
+        self.project_photo = nn.Linear(config.photo_width, config.embedding)
         self.project_text = nn.Linear(config.sentence_width, config.embedding)
 
     def encode_image(self, views: Tensor) -> Tensor:
-        """Summaries of a photo's views, such as the photo and its mirror image, (B, V, 2, C) -> (B, E), unit length."""
-        x = F.layer_norm(views.float(), views.shape[-1:]).flatten(2)  # (B, V, 2 C), each half on its own scale
+        """What the backbone makes of a photo's views, such as the photo and its mirror image, (B, V, D) -> (B, E)."""
+        x = F.layer_norm(views, views.shape[-1:])  # (B, V, D)
         x = F.normalize(self.project_photo(self.dropout(x)).float(), dim=2)  # (B, V, E)
-        return F.normalize(x.mean(1), dim=1)
+        return F.normalize(x.mean(1), dim=1)  # unit length
 
     def encode_text(self, sentences: Tensor) -> Tensor:
         """Sentence vectors (B, W) -> (B, E), unit length."""
         return F.normalize(self.project_text(self.dropout(sentences)).float(), dim=1)
-
-
-def summarise(grid: Tensor) -> Tensor:
-    """Grid (B, R, C) -> mean and standard deviation over the regions (B, 2, C): what there is, and how unevenly."""
-    spread, mean = torch.std_mean(grid, dim=1, correction=0)
-    return torch.stack([mean, spread], dim=1)
 
 
 class PretrainedPair(NamedTuple):
@@ -85,8 +79,8 @@ class PretrainedPair(NamedTuple):
 
     def encode_photo(self, pixels: Tensor) -> Tensor:
         """uint8 (B, S, S, 3) -> unit vectors (B, E), from each photo and its mirror image."""
-        summaries = [summarise(self.backbone(view)[1]) for view in (pixels, pixels.flip(2))]  # (B, 2, C) each
-        return self.model.encode_image(torch.stack(summaries, dim=1))
+        views = [self.backbone(view)[0] for view in (pixels, pixels.flip(2))]  # (B, D) each
+        return self.model.encode_image(torch.stack(views, dim=1))
 
     def embed_photos(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 (N, S, S, 3) -> float32 unit vectors (N, E)."""
@@ -107,17 +101,17 @@ class PretrainedPair(NamedTuple):
 
 def new_pretrained_pair(backbone: Backbone, sentence_encoders: str, width: int, seed: int) -> PretrainedPair:
     """An untrained pair whose weights depend on `seed` alone."""
-    config = PretrainedConfig(backbone.name, backbone.grid_shape[1], sentence_encoders, width)
+    config = PretrainedConfig(backbone.name, backbone.vector_width, sentence_encoders, width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return PretrainedPair(PretrainedEncoder(config), backbone)
 
 
-class SummaryData(PairData):
-    """Photos as summaries of their views, float16 (N, V, 2, C), and texts as sentence vectors, float32 (M, W)."""
+class ViewData(PairData):
+    """Photos as their views, float32 (N, V, D), and texts as sentence vectors, float32 (M, W)."""
 
     def batch_photos(self, rows: np.ndarray, settings: EncoderSettings) -> Tensor:
-        """One view of each photo, drawn at random: (B, 1, 2, C)."""
+        """One view of each photo, drawn at random: (B, 1, D)."""
         view = torch.randint(self.photos.shape[1], (len(rows),)).numpy()
         return torch.from_numpy(self.photos[rows, view][:, None])
 
@@ -126,7 +120,7 @@ class SummaryData(PairData):
         return torch.from_numpy(self.texts[rows])
 
 
-def summary_data(photos: Sequence[Photo], looks: Sequence[Features], sentences: np.ndarray) -> SummaryData:
+def view_data(photos: Sequence[Photo], looks: Sequence[Features], sentences: np.ndarray) -> ViewData:
     """Captioned photos as training or validation data.
 
     Args:
@@ -134,20 +128,15 @@ def summary_data(photos: Sequence[Photo], looks: Sequence[Features], sentences: 
         looks: features of the photos, and of their mirror images if there are any.
         sentences: (M, W) vectors of the captions.
     """
-    summaries = view_summaries(looks, [photo.id for photo in photos])
     owners = np.repeat(np.arange(len(photos)), [len(photo.captions) for photo in photos])
-    return SummaryData(summaries, np.asarray(sentences), np.arange(len(photos)), owners)
+    views = photo_views(looks, [photo.id for photo in photos])
+    return ViewData(views, np.asarray(sentences), np.arange(len(photos)), owners)
 
 
-def view_summaries(looks: Sequence[Features], ids: Sequence[str]) -> np.ndarray:
-    """Features of photos, and of their mirror images if there are any -> float16 (N, V, 2, C), a row for each id."""
+def photo_views(looks: Sequence[Features], ids: Sequence[str]) -> np.ndarray:
+    """Features of photos, and of their mirror images if there are any -> (N, V, D), a row for each id."""
     rows = looks[0].rows(ids)
-    summaries = np.empty((len(rows), len(looks), 2, looks[0].grid.shape[2]), np.float16)
-    for view, features in enumerate(looks):
-        for start in range(0, len(rows), 256):  # some at a time: the grids stay on disk
-            grid = torch.from_numpy(features.grid[rows[start : start + 256]].astype(np.float32))
-            summaries[start : start + 256, view] = summarise(grid).numpy()
-    return summaries
+    return np.stack([features.vectors[rows] for features in looks], axis=1)
 
 
 def load_pretrained_pair(folder: Path) -> PretrainedPair:

@@ -32,7 +32,7 @@ from helpers.deploy.models import (
 from helpers.encoders.dual_encoder import WEIGHTS, EncoderPair, in_batches
 from helpers.encoders.fusion import WEIGHTS as FUSION_WEIGHTS
 from helpers.encoders.fusion import FusionEncoder
-from helpers.encoders.pretrained import PretrainedPair, view_summaries
+from helpers.encoders.pretrained import PretrainedPair, photo_views
 from helpers.encoders.sentence_encoder import SEPARATOR, beside, saved_sentences
 from helpers.features.backbones import load_backbone
 from helpers.features.store import Features
@@ -212,7 +212,7 @@ class PhotoSearch:
         if model == "scratch":
             return pair.embed_photos(load_pixels([photo.path for photo in photos], pair.photo_size))
         if model == "pretrained":
-            return in_batches(pair.model, pair.model.encode_image, view_summaries(looks, ids))
+            return in_batches(pair.model, pair.model.encode_image, photo_views(looks, ids))
         return pair.embed(looks[0].vectors[looks[0].rows(ids)])
 
     def _training_texts(self, model: str) -> np.ndarray:

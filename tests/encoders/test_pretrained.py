@@ -11,11 +11,10 @@ from helpers.encoders import sentence_encoder
 from helpers.encoders.dual_encoder import WEIGHTS
 from helpers.encoders.pretrained import (
     PretrainedPair,
-    SummaryData,
+    ViewData,
     load_pretrained_pair,
     new_pretrained_pair,
-    summarise,
-    summary_data,
+    view_data,
 )
 from helpers.encoders.sentence_encoder import beside, embed_sentences, sentence_vectors
 from helpers.encoders.training import EncoderSettings, evaluate, train_dual_encoder
@@ -38,19 +37,12 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def test_summary_is_mean_and_spread_over_the_regions() -> None:
-    grid = np.random.default_rng(0).random((3, 49, 8), np.float32)
-    np.testing.assert_allclose(
-        summarise(torch.from_numpy(grid)), np.stack([grid.mean(1), grid.std(1)], axis=1), rtol=1e-4
-    )
-
-
 def test_photo_vector_is_the_direction_between_its_views(pair: PretrainedPair) -> None:
-    seen = np.random.default_rng(1).random((2, 2, 2, 1280), np.float32)
-    normal = (seen - seen.mean(3, keepdims=True)) / seen.std(3, keepdims=True)
+    seen = np.random.default_rng(1).random((2, 2, 1280), np.float32)
+    normal = (seen - seen.mean(2, keepdims=True)) / seen.std(2, keepdims=True)
     layer = pair.model.project_photo
     weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-    expected = unit(unit(normal.reshape(2, 2, 2560) @ weight.T + bias).mean(1))
+    expected = unit(unit(normal @ weight.T + bias).mean(1))
     pair.model.eval()
     with torch.inference_mode():
         np.testing.assert_allclose(pair.model.encode_image(torch.from_numpy(seen)), expected, atol=1e-4)
@@ -60,11 +52,11 @@ def test_photos_are_embedded_as_from_stored_features(pair: PretrainedPair) -> No
     size = pair.photo_size
     pixels = np.random.default_rng(2).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     with torch.inference_mode():
-        looks = [pair.backbone(torch.from_numpy(view.copy()))[1].numpy() for view in (pixels, pixels[:, :, ::-1])]
+        looks = [pair.backbone(torch.from_numpy(view.copy()))[0].numpy() for view in (pixels, pixels[:, :, ::-1])]
     photos = [Photo(name, Path(name), ("a dog",), "val") for name in ("b", "a")]
-    features = [Features(["a", "b"], np.zeros((2, 1280)), look[::-1].astype(np.float16)) for look in looks]
-    data = summary_data(photos, features, embed_sentences(["a dog", "a dog"]))
-    assert data.photos.shape == (2, 2, 2, 1280) and data.by_photo
+    features = [Features(["a", "b"], look[::-1], np.zeros((2, 49, 1280))) for look in looks]
+    data = view_data(photos, features, embed_sentences(["a dog", "a dog"]))
+    assert data.photos.shape == (2, 2, 1280) and data.by_photo
     pair.model.eval()
     with torch.inference_mode():
         stored = pair.model.encode_image(torch.from_numpy(data.photos)).numpy()
@@ -81,14 +73,14 @@ def test_sentence_encoders_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_allclose((beside([known["use"]]) ** 2).mean(1), 1)  # a number is about 1
 
 
-def made_up_data(count: int, seed: int) -> SummaryData:
+def made_up_data(count: int, seed: int) -> ViewData:
     """Photos and their two texts are noisy views of the same eight hidden numbers, in two unrelated languages."""
     rng, language = np.random.default_rng(seed), np.random.default_rng(99)
     hidden = rng.normal(size=(count, 8))
-    photos = hidden @ language.normal(size=(8, 2 * 1280)) + 0.1 * rng.normal(size=(count, 2560))
+    photos = hidden @ language.normal(size=(8, 1280)) + 0.1 * rng.normal(size=(count, 1280))
     texts = hidden.repeat(2, axis=0) @ language.normal(size=(8, 512)) + 0.1 * rng.normal(size=(2 * count, 512))
-    seen = photos.reshape(count, 1, 2, 1280).repeat(2, axis=1).astype(np.float16)
-    return SummaryData(seen, texts.astype(np.float32), np.arange(count), np.arange(count).repeat(2))
+    seen = photos[:, None].repeat(2, axis=1).astype(np.float32)
+    return ViewData(seen, texts.astype(np.float32), np.arange(count), np.arange(count).repeat(2))
 
 
 def test_two_languages_learn_to_meet(pair: PretrainedPair, tmp_path: Path) -> None:
@@ -98,7 +90,7 @@ def test_two_languages_learn_to_meet(pair: PretrainedPair, tmp_path: Path) -> No
     after = evaluate(best.model, val)
     assert before < 20
     assert after["t2i_r1"] > 80 and after["i2t_r1"] > 80
-    assert history["parameters"] == 512 * (2560 + 1 + 512 + 1)
+    assert history["parameters"] == 512 * (1280 + 1 + 512 + 1)
     loaded = load_pretrained_pair(tmp_path)
     assert loaded.model.config == best.model.config
     assert evaluate(loaded.model, val) == after
@@ -110,8 +102,8 @@ def test_a_step_sees_one_view_of_each_photo() -> None:
     torch.manual_seed(0)
     rows = np.arange(50)
     views = data.batch_photos(rows, EncoderSettings(epochs=1))
-    assert views.shape == (50, 1, 2, 1280)
-    second = (views[:, 0].float().mean((1, 2)) > 500).numpy()
+    assert views.shape == (50, 1, 1280)
+    second = (views[:, 0].mean(1) > 500).numpy()
     assert 10 < second.sum() < 40
     np.testing.assert_array_equal(views[:, 0], data.photos[rows, second.astype(int)])
 

@@ -18,7 +18,7 @@ from helpers.captioning.captioner import load_captioner
 from helpers.data.images import load_photo, load_pixels
 from helpers.encoders.dual_encoder import load_dual_encoder
 from helpers.encoders.fusion import load_fusion
-from helpers.encoders.pretrained import load_pretrained_pair, summarise
+from helpers.encoders.pretrained import load_pretrained_pair
 from helpers.files import InputError
 from helpers.search import app
 from helpers.search.engine import CAPTIONER, MODELS, PhotoSearch
@@ -51,8 +51,8 @@ def in_pytorch(engine: PhotoSearch) -> dict[str, tuple[Any, np.ndarray]]:
         pixels = load_pixels([one.path for one in engine.photos.values()], pair.photo_size)
         if model == "pretrained":  # its index knows what notebook 02 keeps: the photo, without its mirror image
             with torch.no_grad():
-                grid = pair.backbone(torch.from_numpy(pixels))[1]
-                found[model] = pair, pair.model.encode_image(summarise(grid)[:, None]).numpy()
+                vectors = pair.backbone(torch.from_numpy(pixels))[0]
+                found[model] = pair, pair.model.encode_image(vectors[:, None]).numpy()
         else:
             found[model] = pair, pair.embed_photos(pixels)
     return found
