@@ -75,6 +75,7 @@ class FusionEncoder(NamedTuple):
     """A trained model with what it needs to see photos and read texts."""
 
     model: Fusion
+    backbone: nn.Module | None = None  # looks at photos; None: the one in PyTorch, loaded when a photo comes
 
     @property
     def config(self) -> FusionConfig:
@@ -123,9 +124,9 @@ class FusionEncoder(NamedTuple):
 
     def _photo_vectors(self, photos: np.ndarray | None) -> np.ndarray | None:
         if photos is not None and photos.dtype == np.uint8:
+            backbone = self.backbone or _backbone(self.config.backbone)
             with torch.inference_mode():
-                parts = [_backbone(self.config.backbone)(part)[0] for part in torch.from_numpy(photos.copy()).split(32)]
-            photos = torch.cat(parts).numpy()
+                photos = torch.cat([backbone(part)[0] for part in torch.from_numpy(photos.copy()).split(32)]).numpy()
         if photos is not None and photos.shape[1] != self.config.photo_width:
             raise InputError(
                 f"The photo vectors have {photos.shape[1]:,} numbers and the model takes the "

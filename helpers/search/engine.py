@@ -68,25 +68,6 @@ class RememberingBackbone(nn.Module):
         return self._seen[key]
 
 
-class FusionWithBackbone(FusionEncoder):
-    """A fusion encoder that looks at photos through a backbone on OpenVINO instead of the one in PyTorch."""
-
-    backbone: RememberingBackbone
-
-    def __new__(cls, model: nn.Module, backbone: RememberingBackbone) -> "FusionWithBackbone":
-        encoder = super().__new__(cls, model)
-        encoder.backbone = backbone
-        return encoder
-
-    def embed(
-        self, photos: np.ndarray | None = None, texts: Sequence[str] | np.ndarray | None = None, size: int = 1024
-    ) -> np.ndarray:
-        """See `FusionEncoder.embed`."""
-        if photos is not None and photos.dtype == np.uint8:
-            photos = in_batches(self.backbone, lambda rows: self.backbone(rows)[0], photos, 16)
-        return super().embed(photos, texts, size)
-
-
 @dataclass(frozen=True)
 class Hit:
     """A photo that was found, and how well: the cosine of the angle between its vector and the query's.
@@ -169,7 +150,7 @@ class PhotoSearch:
                 pair = pair._replace(backbone=self._backbone(pair.backbone.name, precision))
             else:
                 encoder = load_openvino_fusion(home, precision)
-                pair = FusionWithBackbone(encoder.model, self._backbone(encoder.config.backbone, precision))
+                pair = encoder._replace(backbone=self._backbone(encoder.config.backbone, precision))
             self._pairs[model, precision] = pair
         return self._pairs[model, precision]
 
