@@ -62,7 +62,7 @@ def picture() -> str:
     height = top + HEIGHT + MARGIN
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">'
     title = "<title>The wings of helpers, each importing only from those below it</title>"
-    return "\n".join([head, title, f"<style>{STYLE}</style>", *parts, "</svg>\n"])
+    return f"{head}{title}\n<style>{STYLE}</style>\n{''.join(parts)}</svg>\n"
 
 
 if __name__ == "__main__":
