@@ -231,8 +231,8 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
         again = [stage.short for stage in stages if any(stage.short in made for made in gone.values())]
         rest = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         print(
-            f"{profile.outputs} was made when helpers/ was laid out otherwise ({min(gone)}{rest} have moved), so what "
-            f"it holds can be used as it is, and these stages run again when they are chosen: {', '.join(again)}."
+            f"{profile.outputs} was made when helpers/ was laid out otherwise ({min(gone)}{rest} have moved); "
+            f"these stages run again when they are chosen: {', '.join(again)}."
         )
     if arguments.list:
         list_stages(chosen, profile, given, records, arguments.force)

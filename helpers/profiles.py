@@ -40,8 +40,8 @@ class Profile:
 
     # 02: which frozen networks look at the photos.
     vector_backbone: str = "efficientnet_lite0"  # one vector a photo, for the LSTM
-    grid_backbone: str = "efficientnet_lite0"  # a 7x7 grid of vectors, for the attention models
-    mirrored: bool = False  # look at mirror images, too, and train captioners on both
+    grid_backbone: str = "efficientnet_lite0"  # a 7x7 grid for attention, a vector for the pairs
+    mirrored: bool = False  # look at mirror images, too, and train on both
     finetune: bool = False  # the transformer trains the grid backbone's last layers, too
 
     # 03: captioners; what all three share, then each one's own.

@@ -15,7 +15,7 @@ The recipe, and why:
 A second stage can follow, in which the model is rewarded for captions of its own: see `self_critical.py`. It starts
 from the best epoch of the first.
 
-A killed run continues at its next epoch and ends with the same weights (see `checkpoints.py`).
+A killed run continues at its next epoch and ends with the same weights (see `training/checkpoints.py`).
 """
 
 import math

@@ -1,6 +1,6 @@
 """Export: the graph of a function of a model in 8-bit integers, all precisions written to files, and measured.
 
-`graphs.py` converts and runs a graph, `models.py` exports the models of this course.
+`helpers/graphs.py` converts and runs a graph, `models.py` exports the models of this course.
 
 Integer arithmetic: Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference" (2018). Tools: OpenVINO and NNCF, whose methods are called here.

@@ -168,7 +168,7 @@ class OpenVINOFusion(nn.Module):
         self.graph = Graph(read_graph(graph_path(folder / "fusion.xml", precision), weights), arithmetic)
 
     def forward(self, photos: Tensor, texts: Tensor, has_photo: Tensor, has_text: Tensor) -> Tensor:
-        """Photos (B, D), texts (B, 512), bool flags (B,) -> (B, embedding), L2-normalised."""
+        """Photos (B, D), texts (B, W), bool flags (B,) -> (B, embedding), L2-normalised."""
         return self.graph(photos, texts, has_photo, has_text)[0]
 
 

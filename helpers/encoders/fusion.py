@@ -84,7 +84,7 @@ class FusionEncoder(NamedTuple):
     @property
     def photo_size(self) -> int:
         """Pixels a side of the photos that `embed` takes."""
-        return _backbone(self.config.backbone).photo_size
+        return (self.backbone or _backbone(self.config.backbone)).photo_size
 
     def embed_photos(self, pixels: np.ndarray) -> np.ndarray:
         """Photos without a text: uint8 (N, S, S, 3) -> float32 unit vectors (N, embedding)."""

@@ -171,7 +171,7 @@ def train_fusion(
     )
     training = _FusionTraining(encoder.model, train, val, settings)
     history = training.run(folder, run)
-    trained = FusionEncoder(training.model)
+    trained = encoder._replace(model=training.model)
     write_json(folder / "history.json", history)
     save_fusion(folder, trained)
     (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 The recipe: photos decoded once and kept as bytes, augmented a whole batch at a time; AdamW with warm-up and a
 cosine decay (Loshchilov and Hutter, 2017 and 2019), gradients clipped; convolutions and products in bfloat16
 where the processor has it. After each epoch the validation photos are searched, and the epoch that ranks them
-best is kept. A killed run continues at its next epoch with the same result (see `checkpoints.py`).
+best is kept. A killed run continues at its next epoch with the same result (see `training/checkpoints.py`).
 """
 
 import copy

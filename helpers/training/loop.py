@@ -1,6 +1,6 @@
 """The loop of a training: epochs of shuffled batches, the best epoch kept, and a killed run that goes on where it was.
 
-class FusionTraining(Training): ...      # says how to `step` over a batch, and how to `judge` an epoch
+class FusionTraining(Training): ...      # says what the `loss_of` a batch is, and how to `judge`
 history = FusionTraining(model, optimizer, settings, count).run(folder, fingerprint)
 """
 
