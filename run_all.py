@@ -228,12 +228,10 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
     if idle := sorted(given.keys() - used):
         print(f"No chosen stage has a parameter {' or '.join(idle)}; it changes nothing here.")
     if gone := moved_helpers(records):
-        again = [stage.short for stage in stages if any(stage.short in made for made in gone.values())]
-        rest = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
-        print(
-            f"{profile.outputs} was made when helpers/ was laid out otherwise ({min(gone)}{rest} have moved); "
-            f"these stages run again when they are chosen: {', '.join(again)}."
-        )
+        first, *rest = sorted(set().union(*gone.values()))
+        moved = f"{first} and {len(rest)} more" if rest else first
+        print(f"{profile.outputs} was made when helpers/ was laid out otherwise ({moved} have moved);", end=" ")
+        print(f"these stages run again when they are chosen: {', '.join(sorted(gone))}.")
     if arguments.list:
         list_stages(chosen, profile, given, records, arguments.force)
         return 0

@@ -114,22 +114,24 @@ def set_seed(seed: int) -> None:
 
 @cache
 def supports_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); elsewhere it is slower.
-
-    Not where ATEN_CPU_CAPABILITY holds PyTorch to an older kind of processor, such as "avx2".
-    """
+    """Whether this processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); elsewhere it is slower."""
     import torch
 
-    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
-        return False
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return _has_avx512() and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def adds_in_32_bits() -> bool:
     """Whether this processor adds up products of 8-bit integers in 32 bits (AVX-512 VNNI), where none overflows."""
     import torch
 
-    return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2") and torch.cpu._is_vnni_supported()
+    return _has_avx512() and torch.cpu._is_vnni_supported()
+
+
+def _has_avx512() -> bool:
+    """Not where ATEN_CPU_CAPABILITY holds PyTorch to an older kind of processor, such as "avx2"."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
 
 
 def autocast() -> AbstractContextManager[None]:

@@ -52,6 +52,13 @@ with autocast():
     assert run.stdout.strip() == "torch.float32", run.stderr
 
 
+def test_a_processor_held_to_less_may_overflow_in_8_bits() -> None:
+    code = "from helpers.environment import adds_in_32_bits; print(adds_in_32_bits())"
+    held = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_root(), env=held)
+    assert run.stdout.strip() == "False", run.stderr
+
+
 def test_progress_yields_everything() -> None:
     assert list(progress(range(5), "counting")) == [0, 1, 2, 3, 4]
 

@@ -198,13 +198,12 @@ def file_stamp(path: Path) -> list[int]:
 
 
 def moved_helpers(records: dict[str, Record]) -> dict[str, list[str]]:
-    """Helpers that records name and that are no longer where they were -> the stages that were made with them."""
-    gone: dict[str, list[str]] = {}
+    """Stages that were made with helpers which are no longer where they were -> these helpers."""
+    root, gone = project_root(), {}
     for short, record in records.items():
-        for name in record["facts"]["code"]:
-            if name.startswith("helpers/") and not (project_root() / name).exists():
-                gone.setdefault(name, []).append(short)
-    return gone
+        helpers = (name for name in record["facts"]["code"] if name.startswith("helpers/"))
+        gone[short] = [name for name in helpers if not (root / name).exists()]
+    return {short: names for short, names in gone.items() if names}
 
 
 # --- Comparison: the reason to run a stage again ---

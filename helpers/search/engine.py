@@ -147,7 +147,8 @@ class PhotoSearch:
                 pair = load_openvino_pair(home, precision)
             elif model == "pretrained":
                 pair = load_openvino_pretrained_pair(home, self.outputs / "openvino", precision)
-                pair = pair._replace(backbone=self._backbone(pair.backbone.name, precision))
+                self._backbones.setdefault((pair.backbone.name, precision), RememberingBackbone(pair.backbone))
+                pair = pair._replace(backbone=self._backbones[pair.backbone.name, precision])
             else:
                 encoder = load_openvino_fusion(home, precision)
                 pair = encoder._replace(backbone=self._backbone(encoder.config.backbone, precision))

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
 import torch
 from PIL import Image
 from tiny_run import COUNT, NASTY, draw_photo
 
+from helpers import graphs
 from helpers.captioning.captioner import load_captioner
 from helpers.data.images import load_photo, load_pixels
 from helpers.encoders.dual_encoder import load_dual_encoder
@@ -92,6 +94,23 @@ def test_a_photo_of_the_run_finds_itself_in_every_precision(engine: PhotoSearch)
         for precision in engine.precisions(model):
             hit, *_ = engine.search(photo=load_photo(itself.path), model=model, precision=precision)
             assert hit.photo == itself and hit.score > least, (model, precision)
+
+
+def test_the_backbone_of_the_pretrained_towers_is_compiled_once(
+    engine: PhotoSearch, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    compile_graph = graphs.compile_graph
+
+    def noted(model: ov.Model, *rest: Any) -> ov.CompiledModel:
+        compiled.append(len(model.inputs[0].partial_shape))
+        return compile_graph(model, *rest)
+
+    monkeypatch.setattr(graphs, "compile_graph", noted)
+    fresh = PhotoSearch(engine.outputs)
+    fresh.search(photo=photo, model="pretrained")
+    fresh.caption(photo)
+    assert compiled.count(4) == 1  # what takes photos (B, S, S, 3)
 
 
 def test_captions_are_those_of_pytorch(engine: PhotoSearch, photo: Image.Image) -> None:
