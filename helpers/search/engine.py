@@ -3,6 +3,8 @@
     engine = PhotoSearch(Path("outputs/sample"))
     engine.search(text="two dogs in the snow", k=3)               # three hits, the best first
     engine.search(text="in the snow", photo=image, text_weight=0.5)
+    engine.search(text="a dog", without="people")
+    engine.like("1000268201.jpg", k=3)                            # what looks most like one of its own photos
     engine.caption(image)                                         # "a dog is running in the snow"
 
 Everything runs on OpenVINO, and is loaded when it is first asked for, once. Indexes hold vectors made in FP32, and a
@@ -72,11 +74,18 @@ class RememberingBackbone(nn.Module):
 class Hit:
     """A photo that was found, and how well: the cosine of the angle between its vector and the query's.
 
-    Where words alone asked, half of how crowded it is around the photo is taken off, see `reranking.py`.
+    Where words alone asked, half of how crowded it is around the photo is taken off, see `reranking.py`. What is taken
+    off where something was unwanted, says `SearchIndex.search`.
+
+    Attributes:
+        photo: what was found.
+        score: how well it fits.
+        twins: further copies of the photo (another size, another format), which an album shows as one with it.
     """
 
     photo: Photo
     score: float
+    twins: tuple[Photo, ...] = ()
 
 
 class PhotoSearch:
@@ -96,6 +105,11 @@ class PhotoSearch:
         self._captioners: dict[str, Captioner] = {}
 
     # --- What there is ---
+
+    @property
+    def title(self) -> str:
+        """The name of what is searched."""
+        return self.manifest.name
 
     @cached_property
     def models(self) -> list[str]:
@@ -216,6 +230,7 @@ class PhotoSearch:
         text: str | None = None,
         photo: Image.Image | None = None,
         *,
+        without: str | None = None,
         model: str = "pretrained",
         precision: str = "fp32",
         k: int = 5,
@@ -229,6 +244,7 @@ class PhotoSearch:
         Args:
             text: a few words; None: ask with the photo alone.
             photo: as from `load_photo`; None: ask with the text alone.
+            without: words for what should not be on the photos.
             model: one of MODELS.
             precision: of the graphs that turn the query into a vector, one of PRECISIONS.
             k: how many.
@@ -237,8 +253,23 @@ class PhotoSearch:
         Raises:
             InputError: there is nothing to ask with, or something of the model is missing.
         """
-        query = query_vector(self.pair(model, precision), text, photo, text_weight)
-        scores, ids = self.index(model).search(query, k, fair=photo is None)
+        pair = self.pair(model, precision)
+        query = query_vector(pair, text, photo, text_weight)
+        unwanted = None if without is None else query_vector(pair, without)
+        return self._hits(model, *self.index(model).search(query, k, fair=photo is None, without=unwanted))
+
+    def like(self, photo_id: str, k: int = 5, model: str = "pretrained") -> list[Hit]:
+        """The `k` nearest neighbours of one of its photos, the nearest first; the photo itself is left out.
+
+        Raises:
+            InputError: there is no such photo, or something of the model is missing.
+        """
+        index = self.index(model)
+        scores, ids = index.search(index.vectors([photo_id]), k + 1)
+        return [hit for hit in self._hits(model, scores, ids) if hit.photo.id != photo_id][:k]
+
+    def _hits(self, model: str, scores: np.ndarray, ids: list[list[str]]) -> list[Hit]:
+        """One answer of an index, scores (1, k) and ids, as photos."""
         gone = [id_ for id_ in ids[0] if id_ not in self.photos]
         if gone:
             raise InputError(f"The index of {model} names {gone[0]}, which is no photo; run notebook 06_search again.")

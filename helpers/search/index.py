@@ -7,7 +7,8 @@ similarity search with GPUs" (2017); Douze et al., "The Faiss library" (2024).
 
 Hubs, entries that are near to everything, can be put in their place (`reranking.py`): each comes with how crowded it is
 around it, and half of that is taken off where a search asks for it. FAISS keeps it as one more number behind the
-vector, so that one inner product gives either score: a query ends with 1 to have it taken off, with 0 to leave it.
+vector, so that one inner product gives either score: a query ends with 1 to have it taken off, with 0 to leave it. What
+is not wanted is taken off the query in the same way.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from helpers.encoders.pretrained import PretrainedPair
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
 
 MADE_BY = "notebook 06_search"
+UNWANTED = 0.5  # weight of what is not wanted; Rocchio, "Relevance feedback in information retrieval" (1971)
 
 
 class SearchIndex:
@@ -74,16 +76,19 @@ class SearchIndex:
         self.ids.extend(ids)
         self._rows |= rows
 
-    def search(self, queries: np.ndarray, k: int, fair: bool = False) -> tuple[np.ndarray, list[list[str]]]:
+    def search(
+        self, queries: np.ndarray, k: int, fair: bool = False, without: np.ndarray | None = None
+    ) -> tuple[np.ndarray, list[list[str]]]:
         """The `k` nearest of each query, nearest first; all there are, if the index holds fewer.
 
         Args:
             queries: (Q, width), or (width,) for a single one; of any length but 0.
             k: how many.
             fair: take half of its crowding off the cosine of each entry.
+            without: (width,), what is not wanted: UNWANTED times its score is taken off that of each entry.
 
         Returns:
-            Scores (Q, k), which are cosines unless `fair`, and ids (Q lists of k).
+            Scores (Q, k), which are cosines unless `fair` or `without`, and ids (Q lists of k).
 
         Raises:
             InputError: the index is empty, `k` is below 1, or the queries are not finite vectors of this width.
@@ -92,7 +97,10 @@ class SearchIndex:
             raise InputError("The index is empty; add vectors before searching.")
         if k < 1:
             raise InputError(f"k is {k}, but at least 1 result must be asked for.")
-        scores, rows = self._flat.search(self._with(self._unit(queries), fair), min(k, len(self)))  # (Q, k) each
+        asked = self._with(self._unit(queries), fair)  # (Q, width + 1)
+        if without is not None:
+            asked -= UNWANTED * self._with(self._unit(without), True)  # of words, hence with hubs in their place
+        scores, rows = self._flat.search(asked, min(k, len(self)))  # (Q, k) each
         return scores, [[self.ids[row] for row in line] for line in rows]
 
     def vectors(self, ids: Sequence[str]) -> np.ndarray:

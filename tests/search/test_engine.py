@@ -24,6 +24,7 @@ from helpers.encoders.pretrained import load_pretrained_pair
 from helpers.files import InputError
 from helpers.search import app
 from helpers.search.engine import CAPTIONER, MODELS, PhotoSearch
+from helpers.search.index import UNWANTED
 from helpers.search.page import SearchPanel, answer_html, data_uri, message_html, read_upload, welcome_html
 
 LOADERS = {"scratch": load_dual_encoder, "pretrained": load_pretrained_pair, "fusion": load_fusion}
@@ -137,6 +138,35 @@ def test_more_hits_than_photos_gives_all_photos(engine: PhotoSearch) -> None:
     hits = engine.search("a dog", k=100)
     assert {hit.photo.id for hit in hits} == set(engine.photos) and len(hits) == COUNT
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_not_wanted_counts_against_a_photo(
+    engine: PhotoSearch, in_pytorch: dict[str, tuple[Any, np.ndarray]], model: str
+) -> None:
+    pair, gallery = in_pytorch[model]
+    known = pair.embed_texts([text for one in engine.manifest.split("train") for text in one.captions])
+    crowds = (gallery @ known.T).mean(axis=1)
+    wanted, unwanted = (gallery @ pair.embed_texts([text])[0] - crowds / 2 for text in (WORDS, "two cats"))
+    expected = wanted - UNWANTED * unwanted
+    hits = engine.search(WORDS, without="two cats", model=model, k=4)
+    np.testing.assert_allclose([hit.score for hit in hits], np.sort(expected)[::-1][:4], atol=2e-3)
+    by_id = dict(zip(engine.photos, expected, strict=True))
+    np.testing.assert_allclose([hit.score for hit in hits], [by_id[hit.photo.id] for hit in hits], atol=2e-3)
+
+
+def test_neighbours_of_a_photo_are_the_nearest_vectors_without_itself(
+    engine: PhotoSearch, in_pytorch: dict[str, tuple[Any, np.ndarray]]
+) -> None:
+    gallery, ids = in_pytorch["pretrained"][1], list(engine.photos)
+    cosines = gallery @ gallery[3]
+    cosines[3] = -1
+    hits = engine.like(ids[3], k=5)
+    assert len(hits) == 5 and ids[3] not in [hit.photo.id for hit in hits]
+    np.testing.assert_allclose([hit.score for hit in hits], np.sort(cosines)[::-1][:5], atol=2e-3)
+    assert len(engine.like(ids[3], k=100)) == COUNT - 1
+    with pytest.raises(InputError, match="'nothing.jpg' is not in the index"):
+        engine.like("nothing.jpg")
 
 
 def test_what_cannot_be_asked_is_refused_in_a_sentence(engine: PhotoSearch, photo: Image.Image) -> None:
