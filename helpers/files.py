@@ -1,6 +1,5 @@
-"""Files: atomic writes, fingerprints, JSON, and a pickle reader that admits arrays and plain containers only."""
+"""Files: atomic writes, fingerprints, JSON, and pickles of arrays and plain containers."""
 
-import builtins
 import hashlib
 import json
 import os
@@ -9,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from helpers import pickles
 
 
 class InputError(ValueError):
@@ -81,26 +82,6 @@ def save_pickle(path: Path, content: Any) -> None:
         pickle.dump(content, file, protocol=5)
 
 
-# What NumPy itself names in the pickle of an array; everything else in a pickle can run code when loaded.
-_ADMITTED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy.core.multiarray", "scalar"),
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ADMITTED or (module == "builtins" and name in {"set", "frozenset", "bytearray"}):
-            return getattr(builtins, name) if module == "builtins" else super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
-
-
 def load_pickle(path: Path) -> Any:
     """Read a pickle of NumPy arrays and plain containers.
 
@@ -109,8 +90,9 @@ def load_pickle(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            return _ArrayUnpickler(file).load()
+            return pickles.read(file)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the stage that writes it first.") from None
-    except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, ImportError) as error:
-        raise InputError(f"{path} cannot be used as a feature file: {error}; delete it and make it again.") from None
+    except (pickle.UnpicklingError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
+        reason = error if isinstance(error, pickle.UnpicklingError) else "it is torn"
+        raise InputError(f"{path} cannot be used as a feature file: {reason}; delete it and make it again.") from None

