@@ -1,15 +1,26 @@
-"""Files: atomic writes, fingerprints, JSON, and pickles of arrays and plain containers."""
+"""Files: atomic writes, reading with one sentence for what is wrong, fingerprints, and what killed runs left behind."""
 
 import hashlib
 import json
 import os
 import pickle
+import re
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from pydantic import TypeAdapter, ValidationError
 
 from helpers import pickles
+
+Kind = TypeVar("Kind")
+_UNFINISHED = re.compile(r"\..+\.(?P<process>\d+)\.writing(\.\w+)?")  # names of temporary files
+_BRIEF = 2e9  # nanoseconds within which a second change of a file may leave its time as it was
 
 
 class InputError(ValueError):
@@ -22,26 +33,95 @@ class InputError(ValueError):
         return [f"InputError: {self}"]
 
 
+# --- Writing ---
+
+
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on failure removed.
 
-    A reader therefore sees the old file or the new one, never half of one.
+    A reader therefore sees the old file or the new one, never half of one. With `durable`, the new one is on the disk
+    before this returns, and stays there if the power fails: for what takes long to make.
+
+    Raises:
+        InputError: there is no room or no permission, or something else has the name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: NumPy and Matplotlib choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.writing{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if durable:
+            flush(temporary)
         temporary.replace(path)
+        if durable and os.name == "posix":  # Windows can flush no folder, and keeps the order of its notes by itself
+            flush(path.parent)
+    except OSError as error:
+        if path.is_dir():
+            reason = "a folder has this name"
+        elif isinstance(error, FileExistsError | NotADirectoryError):
+            reason = "a file has the name of its folder"
+        else:
+            reason = error.strerror or str(error)
+        raise InputError(f"{path} cannot be written ({reason}); make room for it and run this again.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented UTF-8 JSON, atomically."""
-    with atomic_path(path) as temporary:
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep_temporary(folder: Path, hours: float = 1.0) -> int:
+    """Remove the temporary files that killed runs left below `folder`; returns how many.
+
+    Those are files with a name that `atomic_path` gives, whose process is gone and which nobody has written to for
+    some `hours`: the folder may be shared with a machine whose processes are not seen from here.
+    """
+    import psutil  # here, since only the start of a run needs it
+
+    removed = 0
+    for path in folder.rglob(".*.writing*"):
+        with suppress(OSError):  # it went away meanwhile, or belongs to somebody else
+            name = _UNFINISHED.fullmatch(path.name)
+            old = time.time() - path.stat().st_mtime > 3600 * hours
+            if name and old and path.is_file() and not psutil.pid_exists(int(name["process"])):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def write_json(path: Path, content: Any, durable: bool = False) -> None:
+    """Write `content` as indented UTF-8 JSON, atomically; `durable` as for `atomic_path`."""
+    with atomic_path(path, durable) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def save_pickle(path: Path, content: Any) -> None:
+    """Pickle `content` atomically."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        pickle.dump(content, file, protocol=5)
+
+
+# --- Reading ---
+
+
+@contextmanager
+def reading(path: Path, made_by: str) -> Iterator[None]:
+    """Turn what the file system has to say about `path` into an `InputError` that names `made_by` as the way to it."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path} does not exist; run {made_by} first.") from None
+    except OSError as error:
+        reason = "it is a folder" if path.is_dir() else error.strerror or str(error)
+        raise InputError(f"{path} cannot be read ({reason}); put that right, or run {made_by} again.") from None
 
 
 def read_json(path: Path, made_by: str = "the stage that writes it") -> Any:
@@ -51,35 +131,50 @@ def read_json(path: Path, made_by: str = "the stage that writes it") -> Any:
         InputError: the file is missing or does not parse; the message names `made_by` as the way to get it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; run {made_by} first.") from None
-    except ValueError as error:
+        with reading(path, made_by):
+            return json.loads(path.read_text(encoding="utf-8"))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); delete it and run {made_by} again.") from None
 
 
-def fingerprint_files(paths: Iterable[Path]) -> str:
-    """Twelve hex digits of SHA-256 over the contents of `paths`, in the order given."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12]
+def read_as(kind: type[Kind], path: Path, made_by: str) -> Kind:
+    """JSON as `kind`, a dataclass or a type of containers, each part of it checked for its type and its bounds.
+
+    Raises:
+        InputError: the file is missing, does not parse, or something in it is of another type or out of bounds.
+    """
+    with reading(path, made_by):
+        content = path.read_bytes()
+    try:
+        return _adapter(kind).validate_json(content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        wrong = f"{place}: {first['msg']}" if place else first["msg"]
+        raise InputError(f"{path} cannot be used ({wrong}); delete it and run {made_by} again.") from None
 
 
-def fingerprint_folder(folder: Path) -> str:
-    """Twelve hex digits over names, sizes and times of all files below `folder`: fast, reads no content."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        status = path.stat()
-        digest.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:12]
+@cache
+def _adapter(kind: type[Kind]) -> TypeAdapter[Kind]:
+    return TypeAdapter(kind)
 
 
-def save_pickle(path: Path, content: Any) -> None:
-    """Pickle `content` atomically."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        pickle.dump(content, file, protocol=5)
+def load_array(path: Path, made_by: str) -> np.ndarray:
+    """A .npy file, memory-mapped.
+
+    Raises:
+        InputError: the file is missing, torn, or holds no plain numbers.
+    """
+    try:
+        with reading(path, made_by):
+            return open_memmap(path, mode="r")
+    except InputError:
+        raise
+    except Exception as error:  # a damaged header is parsed as Python, and can stumble in any way
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(f"{path} is no readable array ({reason}); delete it and run {made_by} again.") from None
 
 
 def load_pickle(path: Path) -> Any:
@@ -89,10 +184,45 @@ def load_pickle(path: Path) -> Any:
         InputError: the file is missing, torn, or names anything but arrays and plain containers.
     """
     try:
-        with path.open("rb") as file:
+        with reading(path, "the stage that writes it"), path.open("rb") as file:
             return pickles.read(file)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; run the stage that writes it first.") from None
+    except InputError:
+        raise
     except (pickle.UnpicklingError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
         reason = error if isinstance(error, pickle.UnpicklingError) else "it is torn"
         raise InputError(f"{path} cannot be used as a feature file: {reason}; delete it and make it again.") from None
+
+
+# --- Fingerprints ---
+
+_digests: dict[tuple, bytes] = {}
+
+
+def digest(path: Path) -> bytes:
+    """SHA-256 of a file, computed once and again only when the file has changed."""
+    status = path.stat()
+    known = (path, status.st_size, status.st_mtime_ns, status.st_ino)
+    if known in _digests:
+        return _digests[known]
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").digest()
+    if time.time_ns() - status.st_mtime_ns > _BRIEF:  # else it may change again without a sign of it
+        _digests[known] = found
+    return found
+
+
+def fingerprint_files(paths: Iterable[Path]) -> str:
+    """Twelve hex digits of SHA-256 over the contents of `paths`, in the order given."""
+    together = hashlib.sha256()
+    for path in paths:
+        together.update(digest(path))
+    return together.hexdigest()[:12]
+
+
+def fingerprint_folder(folder: Path) -> str:
+    """Twelve hex digits over names, sizes and times of all files below `folder`: fast, reads no content."""
+    together = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        status = path.stat()
+        together.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return together.hexdigest()[:12]

@@ -1,17 +1,32 @@
+import errno
+import hashlib
+import os
 import pickle
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
+from pydantic import Field
 
 from helpers.files import (
     InputError,
     atomic_path,
+    digest,
     fingerprint_files,
     fingerprint_folder,
+    load_array,
     load_pickle,
+    read_as,
     read_json,
     save_pickle,
+    sweep_temporary,
     write_json,
 )
 
@@ -62,3 +77,134 @@ def test_fingerprints_follow_the_content(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("22")
     assert fingerprint_files([tmp_path / "a", tmp_path / "b"]) != files
     assert fingerprint_folder(tmp_path) != folder
+
+
+def test_what_cannot_be_written_is_one_sentence_and_leaves_no_litter(tmp_path: Path) -> None:
+    (tmp_path / "folder.json" / "kept").mkdir(parents=True)
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(InputError, match=r"folder\.json cannot be written \(a folder has this name\)"):
+        write_json(tmp_path / "folder.json", {})
+    with pytest.raises(InputError, match=r"a\.json cannot be written \(a file has the name of its folder\)"):
+        write_json(tmp_path / "file" / "a.json", {})
+    with pytest.raises(InputError, match=r"a\.json cannot be written \(a file has the name of its folder\)"):
+        write_json(tmp_path / "file" / "deep" / "a.json", {})
+    no_space = pytest.raises(InputError, match=r"a\.json cannot be written \(No space left on device\); make room")
+    with no_space, atomic_path(tmp_path / "a.json") as temporary:
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.json"]
+    assert (tmp_path / "file").read_text() == "kept" and (tmp_path / "folder.json" / "kept").is_dir()
+
+
+def test_a_durable_write_is_on_the_disk_before_and_after_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def fsync(handle: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        steps.append("named" if (tmp_path / "a.json").exists() else "not yet named")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_json(tmp_path / "b.json", {})
+    assert steps == []
+    write_json(tmp_path / "a.json", {}, durable=True)
+    assert steps == ["file", "not yet named", "folder", "named"]
+
+
+def test_only_old_temporary_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    day = 24 * 3600
+
+    def left(name: str, age: float) -> Path:
+        path = tmp_path / "run" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+        os.utime(path, (time.time() - age, time.time() - age))
+        return path
+
+    gone = [left(f".weights.{dead.pid}.writing.pt", day), left(f".no suffix.{dead.pid}.writing", day)]
+    kept = [
+        left(f".recent.{dead.pid}.writing.pt", 60),
+        left(f".alive.{os.getpid()}.writing.pt", day),
+        *(left(name, day) for name in (".mine.2024.txt", "a.1.writing.pt", ".b.writing.pt", ".c.x1.writing.pt", "d")),
+    ]
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "e.json") as temporary:
+        pattern = temporary.name.replace(str(os.getpid()), str(dead.pid))
+        gone.append(left(pattern, day))
+        raise RuntimeError
+    assert sweep_temporary(tmp_path) == len(gone)
+    assert not any(path.exists() for path in gone) and all(path.exists() for path in kept)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    width: Annotated[int, Field(ge=1, le=100)]
+    name: str = "x"
+    sizes: tuple[int, ...] = ()
+
+
+def test_json_is_read_as_what_it_should_be(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.json"
+    write_json(path, {"width": 7, "sizes": [1, 2]})
+    assert read_as(Recipe, path, "notebook 04") == Recipe(7, sizes=(1, 2))
+    for content, said in {
+        '{"width": 1000000000}': r"width: Input should be less than or equal to 100",
+        '{"width": "7"}': r"width: Input should be a valid integer",
+        '{"width": true}': r"width: Input should be a valid integer",
+        '{"width": 7, "sizes": [1, 2.5]}': r"sizes\.1: Input should be a valid integer",
+        "{}": r"width: Field required",
+        "[]": r"Input should be an object",
+        '{"width": ': r"Invalid JSON: EOF",
+        "[" * 100_000: r"Invalid JSON: recursion limit",
+        '{"width": 1' + "0" * 10_000 + "}": r"Invalid JSON: number out of range",
+        "\udc80": r"Invalid JSON",
+    }.items():
+        path.write_bytes(content.encode(errors="surrogateescape"))
+        with pytest.raises(InputError, match=rf"recipe\.json cannot be used \({said}.*run notebook 04 again"):
+            read_as(Recipe, path, "notebook 04")
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_json(path)
+    for read in (read_json, partial(read_as, Recipe)):
+        with pytest.raises(InputError, match=r"gone\.json does not exist; run notebook 04 first"):
+            read(tmp_path / "gone.json", made_by="notebook 04")
+        with pytest.raises(InputError, match=r"cannot be read \(it is a folder\)"):
+            read(tmp_path, made_by="notebook 04")
+
+
+def test_an_array_is_read_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    for array in (np.arange(6.0).reshape(2, 3), np.zeros((0, 4), np.float32)):
+        np.save(path, array)
+        np.testing.assert_array_equal(load_array(path, "notebook 02"), array)
+    np.save(path, np.arange(6.0))
+    whole = path.read_bytes()
+    header = b"\x93NUMPY\x01\x00v\x00"
+    damaged = [whole[:100], whole[:-8], b"", b"PK\x03\x04", header + b"(" * 118, header + b"{'descr': '|O'}".ljust(118)]
+    damaged += [whole.replace(b"(6,), }", b"(-6,),}"), whole.replace(b"(6,), }  ", b"(9**99,),}"[:9])]
+    damaged += [whole.replace(b"'<f8'", b"'|O' ")]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.npy is no readable array .*run notebook 02 again"):
+            load_array(path, "notebook 02")
+    with pytest.raises(InputError, match="does not exist"):
+        load_array(tmp_path / "gone.npy", "notebook 02")
+    with pytest.raises(InputError, match="is a folder"):
+        load_array(tmp_path, "notebook 02")
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    assert digest(path) == hashlib.sha256(b"old").digest()
+    path.write_bytes(b"new")  # as long, and perhaps in the same tick of the file system's clock
+    assert digest(path) == hashlib.sha256(b"new").digest()
+    os.utime(path, (1e9, 1e9))
+    digest(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "file_digest", None)
+        assert digest(path) == hashlib.sha256(b"new").digest()
+    path.write_bytes(b"era")
+    assert digest(path) == hashlib.sha256(b"era").digest()

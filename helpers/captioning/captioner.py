@@ -30,7 +30,8 @@ from helpers.data.images import load_photo, resize_photo
 from helpers.data.text import Tokenizer, load_tokenizer
 from helpers.features.backbones import Backbone, load_backbone, load_tail
 from helpers.features.store import Features, photo_features
-from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
+from helpers.files import InputError, fingerprint_files, read_json, write_json
+from helpers.training.checkpoints import save_tensors
 
 WEIGHTS = "weights.pt"
 LIKELIHOOD = "likelihood.pt"  # there only if there was a self-critical stage
@@ -166,13 +167,11 @@ def save_captioner(
     and `config.json` last; it carries the fingerprints of the weights, by which `load_captioner` notices a replacement
     that was interrupted half-way.
     """
-    with atomic_path(folder / WEIGHTS) as temporary:
-        torch.save(captioner.model.state_dict(), temporary)
+    save_tensors(folder / WEIGHTS, captioner.model.state_dict())
     if likelihood is None:
         (folder / LIKELIHOOD).unlink(missing_ok=True)
     else:
-        with atomic_path(folder / LIKELIHOOD) as temporary:
-            torch.save(likelihood, temporary)
+        save_tensors(folder / LIKELIHOOD, likelihood)
     captioner.tokenizer.save(folder)
     write_json(folder / "history.json", list(history))
     config = {name: getattr(captioner, name) for name in ("kind", "backbone", "max_length", "beam", "length_power")}

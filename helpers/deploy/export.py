@@ -7,6 +7,7 @@ Integer-Arithmetic-Only Inference" (2018). Tools: OpenVINO and NNCF, whose metho
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, partialmethod
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.environment import adds_in_32_bits, supports_bf16
+from helpers.files import atomic_path
 from helpers.graphs import Graph, as_tensors, compile_graph, convert, core, graph_path, read_graph
 
 # --- From a graph to files --------------------------------------------------------------------------------------
@@ -79,18 +81,23 @@ def save(model: ov.Model, path: Path, *, half: bool = False, weights: str = "") 
     `half` stores float weights in 16 bits. `weights` is the fingerprint of the trained weights, for `read_graph` to
     compare.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     model.set_rt_info(weights, ["helpers", "weights"])
-    temporary = path.with_stem(f".{path.stem}.writing")
-    try:
-        ov.save_model(model, temporary, compress_to_fp16=half)
+    _number(model)
+    with atomic_path(path) as temporary, atomic_path(path.with_suffix(".bin")):
+        ov.save_model(model, temporary, compress_to_fp16=half)  # and the .bin beside it
         # Without its .xml a model does not exist, so that goes first and comes back last.
         path.unlink(missing_ok=True)
-        temporary.with_suffix(".bin").replace(path.with_suffix(".bin"))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-        temporary.with_suffix(".bin").unlink(missing_ok=True)
+
+
+def _number(model: ov.Model) -> None:
+    """Number the unnamed operations of `model` from 0, so that the same model gives the same file.
+
+    OpenVINO numbers them through the life of the process: a graph would tell how many were made before it.
+    """
+    model.set_friendly_name("Model")
+    for number, operation in enumerate(model.get_ordered_ops()):
+        if re.fullmatch(rf"{operation.get_type_name()}_\d+", operation.get_friendly_name()):
+            operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
 
 
 def save_floats(model: ov.Model, path: Path, weights: str = "") -> None:

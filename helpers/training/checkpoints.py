@@ -54,8 +54,7 @@ def seed_epoch(seed: int, epoch: int) -> np.random.Generator:
 
 def save_checkpoint(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
     """Write `state` (tensors, numbers, strings, lists, dicts) atomically, marked as belonging to `fingerprint`."""
-    with atomic_path(path) as temporary:
-        torch.save({"fingerprint": fingerprint, "state": state}, temporary)
+    save_tensors(path, {"fingerprint": fingerprint, "state": state})
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
@@ -79,11 +78,19 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     return None
 
 
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors atomically and durably, the same ones always as the same bytes.
+
+    The file is handed to PyTorch open, since it would write the name of a path into it.
+    """
+    with atomic_path(path, durable=True) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+
+
 def save_trained(weights: Path, model: nn.Module) -> None:
     """Write the settings of `model` to config.json and its weights beside it, each atomically, the weights last."""
     write_json(weights.parent / "config.json", asdict(model.config))
-    with atomic_path(weights) as temporary:
-        torch.save(model.state_dict(), temporary)
+    save_tensors(weights, model.state_dict())
 
 
 def load_trained(weights: Path, made_by: str, what: str, build: Callable[[dict[str, Any]], Model]) -> Model:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from helpers.deploy import export as module
 from helpers.deploy.export import compare, export, latency, measure, save, variants
+from helpers.files import InputError
 from helpers.graphs import Graph, convert, read_graph
 
 
@@ -23,7 +24,7 @@ def test_a_failed_save_leaves_the_old_graph_and_no_litter(tmp_path: Path, monkey
         raise OSError("disk full")
 
     monkeypatch.setattr(module.ov, "save_model", stops_half_way)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"layer\.bin cannot be written \(disk full\)"):
         save(model, path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == old
 
@@ -58,3 +59,14 @@ def test_compare_and_latency_on_known_answers():
     calls = []
     assert latency(lambda: calls.append(1), seconds=0.0) >= 0
     assert len(calls) >= 3
+
+
+def test_the_same_model_gives_the_same_files_whatever_was_made_before_it(tmp_path: Path):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+    samples = [(torch.rand(1, 3),) for _ in range(4)]
+    for name in ("one", "other"):
+        export(network, network, tmp_path / name / "network.xml", samples)
+        export(network, network, tmp_path / name / "smaller.xml", samples, weights_only=True)
+    one, other = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "other"))
+    assert len(one) == 12 and one == other
