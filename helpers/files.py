@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -107,6 +108,50 @@ def save_pickle(path: Path, content: Any) -> None:
     """Pickle `content` atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         pickle.dump(content, file, protocol=5)
+
+
+def check_space(folder: Path, size: int, what: str) -> None:
+    """Refuse to begin what will not fit on the disk.
+
+    Raises:
+        InputError: `what`, of `size` bytes, is larger than what is free where `folder` is.
+    """
+    place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(place).free
+    if size > free:
+        raise InputError(
+            f"{what.capitalize()} need {size / 1e9:.2f} GB in {folder}, and {free / 1e9:.2f} GB are free there; "
+            "make room, or choose another place with outputs_dir."
+        )
+
+
+def reserved_memmap(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
+    """A new memory-mapped .npy file of zeros whose blocks on the disk are all taken now.
+
+    A file made by `open_memmap` alone is a promise: it takes its blocks when they are written to, and a disk that is
+    full by then ends the whole process with SIGBUS, without a word.
+
+    Raises:
+        InputError: the disk has no room for it; the file is gone again.
+    """
+    array = open_memmap(path, "w+", dtype, shape)
+    try:
+        with path.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:  # macOS, Windows: written out
+                file.seek(array.offset)
+                for start in range(array.offset, size, 1 << 24):
+                    file.write(bytes(min(1 << 24, size - start)))
+    except OSError as error:
+        del array  # Windows removes no file that is mapped
+        path.unlink()
+        raise InputError(
+            f"{path} needs {size / 1e9:.2f} GB and could not be written ({error.strerror}); make room, or choose "
+            "another place with outputs_dir."
+        ) from error
+    return array
 
 
 # --- Reading ---

@@ -18,6 +18,7 @@ from pydantic import Field
 from helpers.files import (
     InputError,
     atomic_path,
+    check_space,
     digest,
     fingerprint_files,
     fingerprint_folder,
@@ -25,6 +26,7 @@ from helpers.files import (
     load_pickle,
     read_as,
     read_json,
+    reserved_memmap,
     save_pickle,
     sweep_temporary,
     write_json,
@@ -208,3 +210,36 @@ def test_a_file_is_hashed_once_until_it_changes(tmp_path: Path, monkeypatch: pyt
         assert digest(path) == hashlib.sha256(b"new").digest()
     path.write_bytes(b"era")
     assert digest(path) == hashlib.sha256(b"era").digest()
+
+
+def test_a_reserved_file_has_all_its_blocks_before_anything_is_written(tmp_path: Path) -> None:
+    array = reserved_memmap(tmp_path / "a.npy", np.float16, (300, 1000))
+    assert not array.any() and array.shape == (300, 1000)
+    status = (tmp_path / "a.npy").stat()
+    assert 512 * getattr(status, "st_blocks", status.st_size) >= status.st_size > 600_000
+    array[7] = 3
+    array.flush()
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy").sum(1)[:9], [0] * 7 + [3000, 0])
+
+
+def test_a_reserved_file_is_the_same_where_it_has_to_be_written_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserved_memmap(tmp_path / "a.npy", np.float32, (30, 10))
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    reserved_memmap(tmp_path / "b.npy", np.float32, (30, 10))
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+
+
+def test_no_room_is_said_before_work_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"Features need 1000000.00 GB in .* GB are free there"):
+        check_space(tmp_path / "not yet there", 10**15, "features")
+    check_space(tmp_path, 1, "features")
+
+    def full(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(InputError, match=r"a\.npy needs 0.00 GB and could not be written \(No space left"):
+        reserved_memmap(tmp_path / "a.npy", np.float32, (3, 3))
+    assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ from numpy.lib.format import open_memmap
 
 from helpers.data.text import clean_caption
 from helpers.environment import autocast, prepare_torchvision, progress
-from helpers.files import InputError, read_json, write_json
+from helpers.files import InputError, read_json, reserved_memmap, write_json
 
 USE = "use"
 WIDTH = 512  # of its vectors
@@ -114,7 +114,7 @@ def saved_sentences(texts: Sequence[str], path: Path, encoder: str = USE) -> np.
     if done == 0:
         note.unlink(missing_ok=True)
         width = embed_sentences(texts[:1], encoder).shape[1]
-        open_memmap(path, "w+", np.float32, (len(texts), width)).flush()
+        reserved_memmap(path, np.float32, (len(texts), width)).flush()
     if done < len(texts):
         vectors = open_memmap(path, "r+")
         for start in progress(range(done, len(texts), _CHUNK), "reading sentences", unit="batch"):

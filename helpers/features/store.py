@@ -7,11 +7,13 @@
 """
 
 import hashlib
+import math
 import shutil
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +25,15 @@ from numpy.lib.format import open_memmap
 from helpers.data.images import load_photo, resize_photo
 from helpers.environment import cores, keep_freed_memory, progress
 from helpers.features.backbones import Backbone
-from helpers.files import InputError, load_pickle, read_json, save_pickle, write_json
+from helpers.files import (
+    InputError,
+    check_space,
+    load_pickle,
+    read_json,
+    reserved_memmap,
+    save_pickle,
+    write_json,
+)
 from helpers.graphs import compile_graph, convert, request_queue
 
 _CHUNK = 256  # photos between two notes of how far the extraction has come
@@ -77,12 +87,7 @@ def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path
         InputError: a photo cannot be read.
     """
     name = _name(backbone.name, mirrored)
-    provenance = {
-        "backbone": name,
-        "photo_size": str(backbone.photo_size),
-        "weights": _weights_fingerprint(backbone),
-        "photos": _stamps(photos),
-    }
+    provenance = _made_from(photos, backbone, mirrored)
     if _provenance(folder, name) == provenance:
         return load_features(folder, backbone.name, mirrored)
     keep_freed_memory()  # of a decoded photo, for the next one
@@ -95,6 +100,33 @@ def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path
     write_json(folder / f"{name}_grid.json", {"ids": ids} | provenance)
     shutil.rmtree(partial)
     return load_features(folder, backbone.name, mirrored)
+
+
+def check_disk(photos: Sequence[HasPath], backbones: Iterable[Backbone], folder: Path, mirrored: bool) -> None:
+    """Refuse to begin when what all these backbones see of `photos` does not fit on the disk.
+
+    Raises:
+        InputError: it does not.
+    """
+    size = 0
+    for backbone, turned in product(backbones, (False, True) if mirrored else (False,)):
+        name = _name(backbone.name, turned)
+        if _provenance(folder, name) != _made_from(photos, backbone, turned):
+            row = 2 * 4 * backbone.vector_width + 2 * math.prod(backbone.grid_shape)  # vectors twice: .partial and .pkl
+            partial = folder / f"{name}.partial"
+            taken = sum(path.stat().st_size for path in partial.glob("*.npy"))  # by an extraction that was interrupted
+            size += max(0, len(photos) * row - taken)
+    check_space(folder, size, "features")
+
+
+def _made_from(photos: Sequence[HasPath], backbone: Backbone, mirrored: bool) -> dict[str, str]:
+    """What decides the features: noted beside them, and compared before they are used again."""
+    return {
+        "backbone": _name(backbone.name, mirrored),
+        "photo_size": str(backbone.photo_size),
+        "weights": _weights_fingerprint(backbone),
+        "photos": _stamps(photos),
+    }
 
 
 def _name(backbone_name: str, mirrored: bool) -> str:
@@ -194,8 +226,8 @@ def _open_partial(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     return (
-        open_memmap(vectors, "w+", np.float32, (count, backbone.vector_width)),
-        open_memmap(grid, "w+", np.float16, (count, *backbone.grid_shape)),
+        reserved_memmap(vectors, np.float32, (count, backbone.vector_width)),
+        reserved_memmap(grid, np.float16, (count, *backbone.grid_shape)),
         0,
     )
 

@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from helpers.data.images import load_photo, resize_photo
 from helpers.features import store
 from helpers.features.backbones import Backbone, load_backbone
-from helpers.features.store import extract_features, load_features, photo_features
+from helpers.features.store import check_disk, extract_features, load_features, photo_features
 from helpers.files import InputError, write_json
 
 
@@ -170,6 +171,21 @@ def test_mirrored_features_are_those_of_photos_mirrored_by_hand(tmp_path: Path) 
         *("colour.pkl", "colour_grid.json", "colour_grid.npy"),
         *("colour_mirrored.pkl", "colour_mirrored_grid.json", "colour_mirrored_grid.npy"),
     ]
+
+
+def test_what_does_not_fit_on_the_disk_is_not_begun(
+    tmp_path: Path, photos: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, folder = colour_backbone(), tmp_path / "f"
+    # A row: three float32 and, in the grid, four times three float16; the vectors lie there twice for a moment.
+    monkeypatch.setattr("helpers.files.shutil.disk_usage", lambda _: SimpleNamespace(free=10 * (2 * 12 + 24) - 1))
+    with pytest.raises(InputError, match="Features need"):
+        check_disk(photos, [backbone], folder, mirrored=False)
+    check_disk(photos[1:], [backbone], folder, mirrored=False)
+    with pytest.raises(InputError, match="Features need"):
+        check_disk(photos[:5] + photos[:1], [backbone], folder, mirrored=True)
+    extract_features(photos, backbone, folder)
+    check_disk(photos, [backbone], folder, mirrored=False)  # they are there
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path: Path, photos: list[Item]) -> None:
