@@ -2,10 +2,12 @@
 
 import ctypes
 import importlib
+import multiprocessing
 import os
 import platform
 import random
 import sys
+import threading
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
@@ -42,6 +44,19 @@ def pin_thread(numbers: list[int]) -> None:
     """Keep the calling thread, and processes it starts from now on, on these cores, where the system can."""
     if can_pin():
         os.sched_setaffinity(0, numbers)
+
+
+def end_with_parent() -> None:
+    """As the initializer of a pool of processes: this worker ends when the process that started it has died.
+
+    Otherwise workers of a killed process wait for work for ever.
+    """
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def resident_memory(process_id: int) -> int:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -96,3 +97,19 @@ print(pages_fetched())
     run = [sys.executable, "-c", code.format(root=str(project_root()))]
     before, after = map(int, subprocess.run(run, capture_output=True, text=True, check=True).stdout.split())
     assert after < 0.7 * before
+
+
+def test_workers_end_with_the_process_that_started_them() -> None:
+    code = (
+        "import os; from concurrent.futures import ProcessPoolExecutor\n"
+        "from helpers.environment import end_with_parent\n"
+        "if __name__ == '__main__':\n"
+        "    pool = ProcessPoolExecutor(2, initializer=end_with_parent); list(pool.map(abs, [1, 2]))\n"
+        "    print(*pool._processes, flush=True); os._exit(9)"
+    )
+    died = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_root())
+    workers = [psutil.Process(int(pid)) for pid in died.stdout.split() if psutil.pid_exists(int(pid))]
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    for worker in alive:
+        worker.kill()
+    assert died.returncode == 9 and len(died.stdout.split()) == 2 and not alive

@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import Image
 
-from helpers.environment import cores, progress
+from helpers.environment import cores, end_with_parent, progress
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
 from helpers.sample.captions import choose_portrait, choose_scene, write_captions
 from helpers.sample.drawing import draw_scene
@@ -77,7 +77,7 @@ def _spread(draw: Callable[[Path], Any], paths: list[Path], description: str) ->
     workers = cores()
     if workers == 1:
         return [draw(path) for path in progress(paths, description, unit="picture")]
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
         results = pool.map(draw, paths, chunksize=8)
         return list(progress(results, description, total=len(paths), unit="picture"))
 
