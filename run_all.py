@@ -19,6 +19,7 @@ import ast
 import sys
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -36,8 +37,10 @@ from helpers.chain.freshness import (
     moved_helpers,
     stage_facts,
 )
-from helpers.chain.notebook_runner import Progress, execute, explain
+from helpers.chain.lock import run_lock
+from helpers.chain.notebook_runner import Progress, execute, explain, lack
 from helpers.chain.report import StageResult, duration, render_notebook, results_table, write_report
+from helpers.chain.stop import stop_signals
 from helpers.environment import available_cores, can_pin, cores, pin_thread, project_root
 from helpers.files import InputError, write_json
 from helpers.profiles import SETTING_NAMES, Profile, get_profile
@@ -223,27 +226,32 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
     given = parse_settings(arguments.set, stages)
     settings = {name: value for name, value in given.items() if name in (*SETTING_NAMES, "backbone")}
     profile = get_profile(arguments.profile, **settings)
-    records = load_records(profile.outputs / "run_state.json")
     used = {"data_dir", "outputs_dir"}.union(*(declared_parameters(stage.notebook) for stage in chosen))
     if idle := sorted(given.keys() - used):
         print(f"No chosen stage has a parameter {' or '.join(idle)}; it changes nothing here.")
+    with nullcontext() if arguments.list else run_lock(profile.outputs) as descriptors:
+        records = load_records(profile.outputs / "run_state.json")
+        explain_moves(profile, records)
+        if arguments.list:
+            list_stages(chosen, profile, given, records, arguments.force)
+            return 0
+        results = run_stages(arguments, chosen, stages, profile, given, records, descriptors)
+        print(f"\n{results_table(results)}\n")
+        report = profile.outputs / "report.html"
+        if any(result.status in ("ran", "failed") for result in results) or not report.exists():
+            others = {stage.name: stage_result(stage, "not chosen", records.get(stage.short, {})) for stage in stages}
+            report = write_report(profile, list((others | {result.name: result for result in results}).values()))
+        print(f"Report: {report}")
+    return 1 if any(result.status == "failed" for result in results) else 0
+
+
+def explain_moves(profile: Profile, records: dict[str, Record]) -> None:
+    """Say which stages run again because the helpers that they were made with are elsewhere now."""
     if gone := moved_helpers(records):
         first, *rest = sorted(set().union(*gone.values()))
         moved = f"{first} and {len(rest)} more" if rest else first
         print(f"{profile.outputs} was made when helpers/ was laid out otherwise ({moved} have moved);", end=" ")
         print(f"these stages run again when they are chosen: {', '.join(sorted(gone))}.")
-    if arguments.list:
-        list_stages(chosen, profile, given, records, arguments.force)
-        return 0
-
-    results = run_stages(arguments, chosen, stages, profile, given, records)
-    print(f"\n{results_table(results)}\n")
-    report = profile.outputs / "report.html"
-    if any(result.status in ("ran", "failed") for result in results) or not report.exists():
-        others = {stage.name: stage_result(stage, "not chosen", records.get(stage.short, {})) for stage in stages}
-        report = write_report(profile, list((others | {result.name: result for result in results}).values()))
-    print(f"Report: {report}")
-    return 1 if any(result.status == "failed" for result in results) else 0
 
 
 def run_stages(
@@ -253,10 +261,11 @@ def run_stages(
     profile: Profile,
     given: dict[str, Any],
     records: dict[str, Record],
+    descriptors: tuple[int, ...],
 ) -> list[StageResult]:
     """Run the chosen stages that are not up to date, each as soon as what it needs is there; their results in order.
 
-    `records`, and run_state.json with them, are kept up to date from stage to stage.
+    `records`, and run_state.json with them, are kept up to date from stage to stage. Kernels inherit `descriptors`.
     """
     outputs, state = profile.outputs, profile.outputs / "run_state.json"
     results: dict[str, StageResult] = {}
@@ -265,6 +274,7 @@ def run_stages(
     seconds = stage_seconds(stages, records)
     waiting = sorted(chosen, key=lambda stage: -urgency(stage, stages, seconds) if arguments.jobs > 1 else 0)
     running: dict[Future, Running] = {}
+    begun: list[Progress] = []
     free = list(range(arguments.jobs))  # lanes
 
     def begin(stage: Stage, pool: ThreadPoolExecutor) -> None:
@@ -281,13 +291,14 @@ def run_stages(
         write_json(state, records)
         parameters = passed_parameters(stage, profile, given)
         progress = Progress(label, why, len(code_cells(stage.notebook)) + bool(parameters))
+        begun.append(progress)
         copy = outputs / "notebooks" / stage.notebook.name
         lane = free.pop(0)
         choices = cores_of(stage, chosen, stages, arguments.jobs)
 
         def work() -> None:
             pin_thread(choices[lane % len(choices)])  # the kernel that this thread starts inherits it
-            execute(stage.notebook, copy, parameters, progress)
+            execute(stage.notebook, copy, parameters, progress, descriptors)
 
         running[pool.submit(work)] = Running(stage, facts, why, progress, copy, lane)
 
@@ -328,28 +339,40 @@ def run_stages(
                 # Woken each second, since on Windows Ctrl-C does not end a wait.
                 for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
                     finish(future)
-        except KeyboardInterrupt:
+        except BaseException:  # stopped by a signal, or the state cannot be written
+            for progress in begun:
+                progress.stop()
             for job in running.values():
                 job.progress.end(f"interrupted after {duration(job.progress.seconds)}")
-                job.progress.stop()
             raise
     return [results[stage.short] for stage in chosen]
 
 
 def main(argv: list[str] | None = None, stages: Sequence[Stage] = STAGES) -> int:
-    """Run the command; returns the exit status: 0 done, 1 a stage failed, 2 the command is wrong, 130 interrupted."""
+    """Run the command; returns the exit status.
+
+    0 done, 1 a stage failed, 2 the command is wrong or another run holds the folder, 128 + n stopped by signal n
+    (Ctrl-C: 130).
+    """
     arguments = parse_arguments(argv)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows "?" rather than stopping the run
     try:
-        return run(arguments, stages)
+        with stop_signals():
+            return run(arguments, stages)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         without = " without --force" if arguments.force else ""
-        print(f"Interrupted. Finished stages are kept; the same command{without} goes on from there.", file=sys.stderr)
-        return 130
+        print(f"{stop or 'Interrupted'}. Finished stages are kept;", file=sys.stderr, end=" ")
+        print(f"the same command{without} goes on from there.", file=sys.stderr)
+        return getattr(stop, "status", 130)
+    except OSError as error:
+        if (reason := lack(type(error).__name__, str(error))) is None:
+            raise
+        print(f"The run stopped: {reason}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

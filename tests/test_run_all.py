@@ -6,6 +6,7 @@ Most tests replace papermill by an `exec` of the cells, so that they take millis
 import _thread
 import json
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -98,7 +99,7 @@ class Chain:
         self.ran.clear()
         return main(["--jobs", "1", *arguments, "--set", f"outputs_dir={self.outputs.parent}"], self.stages)
 
-    def execute(self, notebook: Path, copy: Path, parameters: dict, progress: Progress) -> None:
+    def execute(self, notebook: Path, copy: Path, parameters: dict, progress: Progress, *_: object) -> None:
         self.ran.append(notebook.stem[:2])
         self.parameters[notebook.stem[:2]] = parameters
         names: dict = {}
@@ -318,7 +319,7 @@ def test_stages_that_do_not_need_each_other_run_side_by_side(chain, monkeypatch)
     met = threading.Barrier(2, timeout=20)
     spans: dict[str, list[float]] = {}
 
-    def execute(notebook: Path, copy: Path, parameters: dict, progress: Progress) -> None:
+    def execute(notebook: Path, copy: Path, parameters: dict, progress: Progress, *_: object) -> None:
         name = notebook.stem[:2]
         spans[name] = [time.monotonic()]
         if name in ("02", "04"):
@@ -368,7 +369,7 @@ def test_a_stage_is_as_urgent_as_its_last_run_was_long():
 def test_a_failure_lets_the_stage_beside_it_end_and_starts_no_other(chain, monkeypatch):
     met = threading.Barrier(2, timeout=20)
 
-    def execute(notebook: Path, copy: Path, parameters: dict, progress: Progress) -> None:
+    def execute(notebook: Path, copy: Path, parameters: dict, progress: Progress, *_: object) -> None:
         if notebook.stem[:2] in ("02", "04"):
             met.wait()
         if notebook.stem[:2] == "02":
@@ -524,18 +525,109 @@ def test_kernels_side_by_side_have_cores_of_their_own(real):
     assert taken == run_all.cores_of(real.stages[0], real.stages, real.stages, 2) or cores() == 1
 
 
-def test_a_dead_kernel_is_explained(real, capfd):
-    real.edit("01_draw", "", "import os; os._exit(9)")
-    assert real.run() == 1
+@pytest.mark.parametrize(
+    ("death", "words"),
+    [
+        ("os._exit(9)", "ended at once, as it does when memory runs out"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "was killed, as the system does when memory runs out"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "was told to end by someone (SIGTERM)"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed in a compiled library"),
+        # What a memory-mapped file on a full disk does: a page of it that is not there.
+        (
+            "import mmap; f = open('{0}/hole', 'w+b'); f.truncate(4096); m = mmap.mmap(f.fileno(), 4096); "
+            "f.truncate(0); m[0]",
+            "lost its hold on a memory-mapped file, as it does when the disk is full",
+        ),
+    ],
+    ids=["exit", "SIGKILL", "SIGTERM", "SIGSEGV", "SIGBUS"],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_dead_kernel_is_explained(real, capfd, tmp_path, death, words):
+    real.edit("01_draw", "", "import os, signal; save('draw/begun.json', 1); " + death.format(tmp_path))
+    assert real.run("--only", "01") == 1
     captured = capfd.readouterr()
-    assert "01_draw stopped in cell [4]: its Python process ended at once" in captured.err
+    assert "01_draw stopped in cell [4]: its Python process " + words in captured.err
     assert "Traceback" not in captured.err
     copy = json.loads((real.outputs / "notebooks" / "01_draw.ipynb").read_text(encoding="utf-8"))
     assert {1, 2, 3} <= {cell.get("execution_count") for cell in copy["cells"]}  # what was done before is kept
 
 
+def test_a_slow_kernel_is_not_a_dead_one(real):
+    """Its last output comes seconds after its reply, as on a machine with much else to do."""
+    slow = "import time; get_ipython().kernel.iopub_thread.io_loop.add_callback(time.sleep, 6); print('late')"
+    real.edit("01_draw", "", slow, "save('draw/numbers.json', [1])")
+    assert real.run("--only", "01") == 0
+
+
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [
+        ("raise OSError(28, 'No space left on device', 'grid.npy')", "the disk is full, or a limit is reached"),
+        ("raise PermissionError(13, 'Permission denied', 'draw/b')", "a file may not be written or read"),
+        ("(Path(outputs_dir) / 'photos' / '7.jpg').stat()", "a file or folder is gone or cannot be reached"),
+        ("bytearray(1 << 60)", "memory ran out"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_sentence(chain, capsys, monkeypatch, cell, sentence):
+    class CellError(Exception):
+        """As papermill tells of an exception in a cell."""
+
+        def __init__(self, cause: Exception) -> None:
+            self.ename, self.evalue = type(cause).__name__, str(cause)
+            self.traceback = ["a frame", "another frame", "the exception"]
+
+    def execute(*arguments: object) -> None:
+        try:
+            chain.execute(*arguments)
+        except (OSError, MemoryError) as error:
+            raise CellError(error) from error
+
+    monkeypatch.setattr(run_all, "execute", execute)
+    chain.edit("01_draw", "", cell)
+    assert chain.run() == 1
+    message, copy = capsys.readouterr().err.splitlines()[:2]
+    assert f"01_draw stopped in cell [3]: {sentence}" in message and "frame" not in message + copy
+
+
+def run_command(chain: Chain) -> subprocess.Popen[str]:
+    """`run_all.py` on the stages of `chain`, as a process of its own."""
+    stages = [(str(stage.notebook), stage.needs, stage.folder) for stage in chain.stages]
+    arguments = ["--jobs", "1", "--set", f"outputs_dir={chain.outputs.parent}"]
+    code = (
+        "import sys; from pathlib import Path; from helpers.chain.freshness import Stage; from run_all import main; "
+        f"sys.exit(main({arguments!r}, [Stage(Path(path), *rest) for path, *rest in {stages!r}]))"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=project_root(), text=True, **pipes)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> int:
+    """The number in a file that a notebook writes when it is at work."""
+    while True:
+        assert process.poll() is None, process.communicate()
+        if path.exists() and (text := path.read_text()):
+            return int(text)
+        time.sleep(0.05)
+
+
+def gone(pid: int, seconds: float) -> bool:
+    """Whether a process ends within some seconds; one that nobody has waited for yet counts as ended."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+SLEEP = "import os, time; save('pid', os.getpid()); time.sleep(60)"
+
+
 def test_ctrl_c_stops_the_kernel(real, capfd):
-    real.edit("01_draw", "", "import os, time; save('pid', os.getpid()); time.sleep(60)")
+    real.edit("01_draw", "", SLEEP)
 
     def interrupt() -> None:
         while not (real.outputs / "pid").exists():
@@ -549,6 +641,46 @@ def test_ctrl_c_stops_the_kernel(real, capfd):
         assert real.run() == 130
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "Traceback" not in capfd.readouterr().err
+    assert capfd.readouterr().err == "Interrupted. Finished stages are kept; the same command goes on from there.\n"
     pid = int((real.outputs / "pid").read_text())
     assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(("name", "words"), [("SIGTERM", "Told to end."), ("SIGHUP", "The terminal was closed.")])
+def test_a_run_that_is_told_to_end_says_so_and_ends_its_kernels(real, name, words):
+    # The kernel has a child, as one that draws pictures in several processes has.
+    real.edit("01_draw", "", "import subprocess; save('child', subprocess.Popen(['sleep', '60']).pid)", SLEEP)
+    run = run_command(real)
+    kernel = wait_for(real.outputs / "pid", run)
+    run.send_signal(getattr(signal, name))
+    time.sleep(0.05)
+    run.send_signal(signal.SIGTERM)  # and again, by someone who cannot wait
+    _, errors = run.communicate(timeout=30)
+    assert run.returncode == 128 + getattr(signal, name)
+    assert errors == f"{words} Finished stages are kept; the same command goes on from there.\n"
+    assert gone(kernel, 1) and gone(int((real.outputs / "child").read_text()), 1)
+    real.edit("01_draw", *CELLS["01_draw"])
+    assert real.run("--only", "01") == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_second_run_is_refused_until_the_last_process_of_the_first_is_gone(real, capsys):
+    real.edit("01_draw", "", SLEEP)
+    first = run_command(real)
+    kernel = wait_for(real.outputs / "pid", first)
+    assert real.run("--list") == 0
+    capsys.readouterr()
+    assert real.run() == 2
+    message = capsys.readouterr().err
+    assert f"Another run is at work in {real.outputs} (process {first.pid} on " in message
+    assert len(message.splitlines()) == 1
+    psutil.Process(kernel).suspend()
+    first.kill()  # its kernel will notice, but not while it stands still
+    first.wait()
+    real.edit("01_draw", *CELLS["01_draw"])
+    threading.Timer(2, psutil.Process(kernel).resume).start()
+    assert real.run("--only", "01") == 0
+    assert f"Process {first.pid} died; waiting for the last" in capsys.readouterr().out
+    assert gone(kernel, 0.5)
+    assert (real.outputs / "run.lock").read_text() == ""

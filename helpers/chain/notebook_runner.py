@@ -4,11 +4,13 @@ Papermill executes a copy of the notebook with its parameters put in, in a kerne
 fresh, gives all its memory back at the end, and can abort without taking the chain with it.
 """
 
+import errno
 import logging
 import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -37,7 +39,7 @@ class Progress:
     peak: int = 0  # bytes
     last_words: str = ""  # what the kernel's process wrote past Jupyter, such as why a library aborted
     started: float = field(default_factory=time.monotonic)
-    kernel: int | None = None  # its process
+    process: subprocess.Popen | None = None  # the kernel
     stopped: bool = False
 
     _line: ClassVar[dict[int, str]] = {}  # what each stage under way shows on the last line
@@ -66,9 +68,12 @@ class Progress:
     def stop(self) -> None:
         """End the kernel at once, now or as soon as it has begun."""
         self.stopped = True
-        if self.kernel is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self.kernel, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        if self.process is not None and self.process.poll() is None:
+            if hasattr(os, "killpg"):  # with the processes it started: a kernel leads a group of its own
+                with suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
 
     @staticmethod
     def _draw(text: str, end: str) -> None:
@@ -83,8 +88,8 @@ def watch(progress: Progress) -> Iterator[None]:
 
     def sample() -> None:
         while not done.wait(0.5):
-            if progress.kernel is not None:
-                progress.peak = max(progress.peak, resident_memory(progress.kernel))
+            if progress.process is not None:
+                progress.peak = max(progress.peak, resident_memory(progress.process.pid))
             progress.show(f"running  {duration(progress.seconds)}  cell {progress.cell}/{progress.cells}")
 
     if not sys.stdout.isatty():
@@ -98,12 +103,19 @@ def watch(progress: Progress) -> Iterator[None]:
         thread.join()
 
 
-def execute(notebook: Path, copy: Path, parameters: dict[str, Any], progress: Progress) -> None:
-    """Execute `notebook` with papermill in a kernel of this very interpreter, from the project root."""
+def execute(
+    notebook: Path, copy: Path, parameters: dict[str, Any], progress: Progress, descriptors: tuple[int, ...] = ()
+) -> None:
+    """Execute `notebook` with papermill in a kernel of this very interpreter, from the project root.
+
+    The kernel inherits the open files `descriptors`.
+    """
     import papermill
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
     from papermill.engines import NBClientEngine, papermill_engines
+
+    inherit = {"pass_fds": descriptors} if descriptors else {}
 
     class ThisPython(AsyncKernelManager):
         # "python3" is looked up in the user's kernel folders first, where it may be another interpreter. With no
@@ -113,8 +125,8 @@ def execute(notebook: Path, copy: Path, parameters: dict[str, Any], progress: Pr
 
         # Jupyter carries the output to the executed copy; its echo here would tear the progress line.
         async def start_kernel(self, **options: Any) -> None:
-            await super().start_kernel(stdout=echo, stderr=echo, **options)
-            progress.kernel = self.provisioner.pid
+            await super().start_kernel(stdout=echo, stderr=echo, **inherit, **options)
+            progress.process = self.provisioner.process
             if progress.stopped:
                 progress.stop()
 
@@ -155,7 +167,10 @@ def execute(notebook: Path, copy: Path, parameters: dict[str, Any], progress: Pr
                 cwd=project_root(),
                 progress_bar=False,
                 log_output=False,
-                start_timeout=180,
+                start_timeout=600,
+                # The wait for the last output of a cell whose work is done; by default four seconds, which a busy
+                # machine exceeds. A kernel that died is noticed within a second all the same.
+                iopub_timeout=24 * 3600,
                 kernel_manager_class=ThisPython,
                 on_cell_execute=count,
                 extra_arguments=["--log-level=ERROR"],
@@ -165,19 +180,53 @@ def execute(notebook: Path, copy: Path, parameters: dict[str, Any], progress: Pr
             progress.last_words = "\n".join(echo.read().decode(errors="replace").splitlines()[-3:])
 
 
+def how_it_ended(status: int | None, used: str, free: str) -> str:
+    """What a dead process's exit status tells: minus the number of the signal that ended it, where it was one."""
+    name = signal.Signals(-status).name if status is not None and status < 0 else f"status {status}"
+    words = {
+        "SIGBUS": f"lost its hold on a memory-mapped file, as it does when the disk is full ({free} are free there)",
+        "SIGKILL": f"was killed, as the system does when memory runs out (it had used {used}); --jobs 1 takes less",
+        "SIGSEGV": f"crashed in a compiled library (it had used {used} of memory)",
+        "SIGILL": "met an instruction that this processor does not have",
+        "SIGABRT": f"aborted in a compiled library, as it does when memory runs out (it had used {used})",
+        "SIGTERM": "was told to end by someone",
+        "SIGINT": "was interrupted by someone",
+        "SIGHUP": "was told to end by someone",
+    }
+    return f"{words.get(name, 'ended at once, as it does when memory runs out (it had used ' + used + ')')} ({name})."
+
+
+def lack(name: str, message: str) -> str | None:
+    """In a sentence, what the machine had not enough of or did not allow, if that is what this exception is about."""
+    number = re.match(r"\[Errno (\d+)\]", message)
+    code = errno.errorcode.get(int(number[1])) if number else None
+    rest = message.partition("] ")[2] if number else message
+    if name == "MemoryError" or code == "ENOMEM" or re.search(r"can't allocate|bad_alloc|not enough memory", message):
+        return f"memory ran out ({message or name}). Run one stage at a time (--jobs 1), and lower the batch sizes."
+    if code in ("ENOSPC", "EDQUOT", "EFBIG"):
+        return f"the disk is full, or a limit is reached ({rest}). Make room; the same command goes on from there."
+    if code in ("EACCES", "EPERM", "EROFS"):
+        return f"a file may not be written or read ({rest}). Allow it, or choose another folder with outputs_dir."
+    if code in ("ENOENT", "ENOTDIR", "ESTALE", "EIO", "ENODEV"):
+        return f"a file or folder is gone or cannot be reached ({rest}). Bring it back; the same command goes on."
+    return None
+
+
 def explain(error: Exception, progress: Progress, copy: Path) -> str:
     """What went wrong, for the user: one sentence for a mistake of theirs, the last frame for one of ours."""
     where = f"{copy.stem} stopped in cell [{progress.cell}]"
     name, message = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+    used = gigabytes(progress.peak)
     frames = [re.sub(r"\x1b\[[0-9;]*m", "", frame) for frame in getattr(error, "traceback", [])]
     details = frames[-2] if len(frames) > 1 else progress.last_words
     if name == "InputError":
         text, details = f"{where}: {message}", ""
-    elif name == "DeadKernelError":
-        text = (
-            f"{where}: its Python process ended at once, as it does when memory runs out "
-            f"(it had used {gigabytes(progress.peak)})."
-        )
+    elif name == "DeadKernelError" or "Kernel died" in message:
+        status = progress.process.poll() if progress.process else None
+        free = gigabytes(shutil.disk_usage(copy.parent).free)
+        text = f"{where}: its Python process {how_it_ended(status, used, free)}"
+    elif reason := lack(name, message):
+        text, details = f"{where}: {reason}", f"It had used {used} of memory." if "memory" in reason else ""
     else:
         text = f"{where} with {name}: {message}"
     return "\n".join([text, *(f"    {line}" for line in details.splitlines()), f"Executed copy: {copy}"])
