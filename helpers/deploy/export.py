@@ -31,13 +31,15 @@ def quantise(
     samples: Sequence[Sequence[Tensor]],
     weights_only: bool = False,
     fast_bias_correction: bool = False,
+    attention: bool = False,
 ) -> ov.Model:
     """The same graph in 8-bit integers.
 
     Weights are known, so their range is too. The range of what flows between the operations has to be observed:
     the graph runs on `samples`, tuples of inputs as `function` takes them, which must look like real input
     (training data, never the data that later judges the result). This is calibration. With `weights_only`, weights
-    are stored in 8 bits and the arithmetic stays in floats: smaller on disk, and nothing to calibrate.
+    are stored in 8 bits and the arithmetic stays in floats: smaller on disk, and nothing to calibrate. `attention` is
+    for deep transformers, in which a few channels are far larger than the others.
     """
     nncf = _nncf()
     if weights_only:
@@ -58,6 +60,9 @@ def quantise(
         dataset,
         subset_size=len(samples),
         fast_bias_correction=fast_bias_correction,
+        # Evens out those channels (SmoothQuant, Xiao et al. 2023) and leaves the softmax in floats: MiniLM, a sentence
+        # encoder, in 8 bits keeps a cosine of 0.992 to itself in floats, and 0.60 without.
+        model_type=nncf.ModelType.TRANSFORMER if attention else None,
         advanced_parameters=chosen,
     )
 
@@ -114,6 +119,7 @@ def export(
     *,
     weights_only: bool = False,
     fast_bias_correction: bool = False,
+    attention: bool = False,
     weights: str = "",
 ) -> None:
     """Write `function` to `path` in all of PRECISIONS; `samples` are the calibration inputs. See `quantise`."""
@@ -122,7 +128,8 @@ def export(
     if weights_only:
         # NNCF leaves some weights in floats (an LSTM's); from the FP16 file, those are stored in 16 bits.
         model = core().read_model(graph_path(path, "fp16"))
-    save(quantise(model, samples, weights_only, fast_bias_correction), graph_path(path, "int8"), weights=weights)
+    small = quantise(model, samples, weights_only, fast_bias_correction, attention)
+    save(small, graph_path(path, "int8"), weights=weights)
 
 
 # --- How good and how fast --------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""CLIP, to compare with: towers that learned from 400 million photos and texts of the web.
+"""CLIP and its kin: dual encoders that others trained on millions of photos and texts of the web.
 
-Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021). Its weights come from
-the Hugging Face hub; it has the interface of the pairs trained here.
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021); Zhai et al., "Sigmoid
+Loss for Language Image Pre-Training" (SigLIP, 2023). Any model of the Hugging Face hub that transformers loads as
+`AutoModel` with one vector a photo and one a text will do. They have the interface of the pairs trained here, and
+`square` brings a photo to the size and crop that the model was trained with.
 """
 
 from collections.abc import Sequence
@@ -10,63 +12,120 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 
 from helpers.encoders.dual_encoder import in_batches
-from helpers.environment import prepare_torchvision
 from helpers.files import InputError
+from helpers.hugging_face import Preparation, load_pretrained
+from helpers.training.checkpoints import fingerprint_run
 
 NAME = "openai/clip-vit-base-patch32"
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP's photos, values 0..1
+BATCH = 16
+
+
+class ClipTowers(nn.Module):
+    """The two towers of a model of transformers, from bytes and token ids to unit vectors."""
+
+    def __init__(self, model: nn.Module, preparation: Preparation) -> None:
+        super().__init__()
+        self.model, self.preparation = model, preparation
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, S, S, 3) -> (B, D), L2-normalised."""
+        return _unit(self.model.get_image_features(pixel_values=self.preparation(pixels)))
+
+    def encode_text(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """int64 (B, T), and 1 where there is a token, 0 where padding -> (B, D), L2-normalised."""
+        masked = {} if mask is None else {"attention_mask": mask}
+        return _unit(self.model.get_text_features(input_ids=tokens, **masked))
+
+
+def _unit(found: Any) -> Tensor:
+    vectors = found if isinstance(found, Tensor) else found.pooler_output  # (B, D)
+    return nn.functional.normalize(vectors, dim=1)
 
 
 @dataclass(frozen=True)
 class ClipPair:
-    """CLIP's two towers and its tokenizer."""
+    """Two towers, in PyTorch or on OpenVINO, with what prepares photos and texts for them.
 
-    model: Any
+    Attributes:
+        name: on the Hugging Face hub, or the folder it came from.
+        model: with `encode_image` and `encode_text` as of `ClipTowers`.
+        preparation: of photos.
+        tokenizer: turns texts into ids.
+        text_length: T, tokens of a text at most.
+        pads_always: whether texts are padded to that length, since the model was trained so (SigLIP).
+        fingerprint: twelve hex digits that name the weights.
+    """
+
+    name: str
+    model: nn.Module
+    preparation: Preparation
     tokenizer: Any
+    text_length: int
+    pads_always: bool
+    fingerprint: str
 
     @property
     def photo_size(self) -> int:
-        """Pixels a side of the photos that `embed_photos` takes."""
-        return self.model.config.vision_config.image_size
+        """S, pixels a side of the squares that `embed_photos` takes."""
+        return self.preparation.photo_size
 
-    def encode_photo(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, S, S, 3) -> unit vectors (B, D)."""
-        x = (pixels / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
-        pooled = self.model.vision_model(pixel_values=x.permute(0, 3, 1, 2)).pooler_output  # (B, H)
-        return torch.nn.functional.normalize(self.model.visual_projection(pooled), dim=1)
+    def square(self, photo: Image.Image) -> np.ndarray:
+        """An RGB photo as the uint8 square (S, S, 3) that `embed_photos` takes."""
+        return self.preparation.square(photo)
+
+    def tokens(self, texts: Sequence[str]) -> tuple[Tensor, ...]:
+        """Texts -> ids int64 (N, T), and, unless the model does without, which of them are no padding."""
+        found = self.tokenizer(
+            list(texts),
+            padding="max_length" if self.pads_always else True,
+            truncation=True,
+            max_length=self.text_length,
+            return_tensors="pt",
+        )
+        return tuple(found[name] for name in ("input_ids", "attention_mask") if name in found)
 
     def embed_photos(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 (N, S, S, 3) -> float32 unit vectors (N, D)."""
-        return in_batches(self.model, self.encode_photo, pixels, 32)
+        """uint8 (N, S, S, 3), each from `square` -> float32 unit vectors (N, D)."""
+        return in_batches(self.model, self.model.encode_image, pixels, BATCH)
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> float32 unit vectors (N, D)."""
-        parts = []
-        for start in range(0, len(texts), 64):
-            batch = list(texts[start : start + 64])
-            tokens = self.tokenizer(batch, padding=True, truncation=True, max_length=77, return_tensors="pt")
-            projected = self.model.text_projection(self.model.text_model(**tokens).pooler_output)  # (B, D)
-            parts.append(torch.nn.functional.normalize(projected, dim=1).numpy())
-        return np.concatenate(parts)
+        starts = range(0, len(texts), BATCH)
+        return np.concatenate(
+            [self.model.encode_text(*self.tokens(texts[start : start + BATCH])).numpy() for start in starts]
+        )
 
 
-def load_clip(name: str = NAME) -> ClipPair:
-    """CLIP by its name on the Hugging Face hub, or from a folder.
+def load_clip(name: str = NAME, instead: str = "leave the comparison out: compare_with_clip=False") -> ClipPair:
+    """A dual encoder by its name on the Hugging Face hub, or from a folder.
+
+    Args:
+        name: such as `openai/clip-vit-base-patch32` or `google/siglip-base-patch16-224`.
+        instead: what a user can do without it, for the message.
 
     Raises:
-        InputError: its weights cannot be had.
+        InputError: its weights cannot be had, or it is no dual encoder that takes square photos.
     """
-    prepare_torchvision()  # transformers imports torchvision
-    from transformers import AutoTokenizer, CLIPModel
-
-    try:
-        return ClipPair(CLIPModel.from_pretrained(name).eval(), AutoTokenizer.from_pretrained(name))
-    except Exception as error:  # each version of the library has its own kinds
+    classes = ("AutoTokenizer", "AutoImageProcessor", "AutoModel")
+    tokenizer, image_processor, model = load_pretrained(name, classes, "The dual encoder", instead)
+    if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
         raise InputError(
-            f"CLIP ({name}) could not be loaded ({type(error).__name__}): connect to the Hugging Face hub once, or "
-            "leave the comparison out: compare_with_clip=False."
-        ) from error
+            f"{name} ({type(model).__name__}) is no dual encoder: it has no vector for a photo and for a text; "
+            f"take one such as {NAME}, or {instead}."
+        )
+    preparation = Preparation(image_processor, name)
+    towers = ClipTowers(model, preparation).eval()
+    return ClipPair(
+        name,
+        towers,
+        preparation,
+        tokenizer,
+        text_length=model.config.text_config.max_position_embeddings,
+        pads_always="siglip" in model.config.model_type,
+        fingerprint=fingerprint_run(**towers.state_dict()),
+    )

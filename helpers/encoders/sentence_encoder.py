@@ -19,8 +19,9 @@ import torch
 from numpy.lib.format import open_memmap
 
 from helpers.data.text import clean_caption
-from helpers.environment import autocast, prepare_torchvision, progress
+from helpers.environment import autocast, progress
 from helpers.files import InputError, read_json, reserved_memmap, write_json
+from helpers.hugging_face import load_pretrained
 
 USE = "use"
 WIDTH = 512  # of its vectors
@@ -39,18 +40,12 @@ def _use(threads: int) -> Callable[[list[str]], np.ndarray]:
 @cache
 def _transformer(name: str) -> Callable[[list[str]], np.ndarray]:
     """Texts -> (N, D), by a model of the Hugging Face hub."""
-    prepare_torchvision()  # transformers imports torchvision
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # for weights that load in a second
-    try:
-        tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name).eval()
-    except Exception as error:  # each version of the library has its own kinds
-        raise InputError(
-            f"The sentence encoder {name} could not be loaded ({type(error).__name__}): connect to the Hugging Face "
-            "hub once, or use the one that is installed with the requirements: sentence_encoders=use."
-        ) from error
+    tokenizer, model = load_pretrained(
+        name,
+        ("AutoTokenizer", "AutoModel"),
+        "The sentence encoder",
+        "use the one that is installed with the requirements: sentence_encoders=use",
+    )
 
     @torch.inference_mode()
     def encode(texts: list[str]) -> np.ndarray:

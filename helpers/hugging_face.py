@@ -1,0 +1,82 @@
+"""Models of the Hugging Face hub: loaded in one place, one sentence where that fails, and how they want their photos.
+
+A name is one of the hub, such as `openai/clip-vit-base-patch32`, or a folder that `save_pretrained` wrote. What was
+downloaded once is read from the hub's cache (`HF_HOME`) afterwards.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from helpers.environment import prepare_torchvision
+from helpers.files import InputError
+
+
+def load_pretrained(name: str, classes: Sequence[str], what: str, instead: str) -> list[Any]:
+    """What each of transformers' `classes`, such as "AutoModel", makes of `name`; models in float32, to be used as is.
+
+    Args:
+        name: of the hub, or a folder.
+        classes: names of classes of transformers, those that need least first.
+        what: what it is loaded as, for the message.
+        instead: what a user can do without it, for the message.
+
+    Raises:
+        InputError: it cannot be had, or transformers cannot make such a thing of it.
+    """
+    prepare_torchvision()  # transformers imports torchvision
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()  # for weights that load in a second
+    transformers.utils.logging.set_verbosity_error()  # it remarks on settings that change nothing here
+    loaded = []
+    try:
+        for kind in classes:
+            part = getattr(transformers, kind).from_pretrained(name)
+            loaded.append(part.eval().float() if isinstance(part, nn.Module) else part)
+    except Exception as error:  # each version of the library has its own kinds
+        reason = next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "")
+        raise InputError(
+            f"{what} {name} could not be loaded ({type(error).__name__}: {reason}): connect to the Hugging Face hub "
+            f"once, or {instead}."
+        ) from error
+    return loaded
+
+
+class Preparation(nn.Module):
+    """What a model's own image processor does to photos, in two steps: to a square of bytes, then to numbers.
+
+    The first step (size, crop, interpolation) is the processor's own code. The second is a layer, so that it can be the
+    first one of a graph; what it does is read off a black and a white photo: each channel is scaled and shifted.
+
+    Attributes:
+        image_processor: of transformers.
+        photo_size: S, pixels a side of the square.
+
+    Raises:
+        InputError: the processor makes no squares; the message names the model, `name`.
+    """
+
+    def __init__(self, image_processor: Any, name: str) -> None:
+        super().__init__()
+        extremes = [Image.new("RGB", (512, 512), colour) for colour in ("black", "white")]
+        black, white = image_processor(images=extremes, return_tensors="pt")["pixel_values"]  # (3, S, S) each
+        if black.dim() != 3 or black.shape[0] != 3 or black.shape[1] != black.shape[2]:
+            raise InputError(f"{name} does not look at square photos, but at {tuple(black.shape)}; take another model.")
+        self.image_processor, self.photo_size = image_processor, black.shape[1]
+        shift, brightest = (values.double().mean((1, 2)) for values in (black, white))
+        self.register_buffer("shift", shift.float().view(3, 1, 1))
+        self.register_buffer("scale", ((brightest - shift) / 255).float().view(3, 1, 1))
+
+    def square(self, photo: Image.Image) -> np.ndarray:
+        """An RGB photo -> uint8 (S, S, 3)."""
+        found = self.image_processor(images=photo, do_rescale=False, do_normalize=False, return_tensors="pt")
+        return found["pixel_values"][0].permute(1, 2, 0).to(torch.uint8).numpy()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Squares uint8 (B, S, S, 3) -> what the model takes, (B, 3, S, S)."""
+        return pixels.permute(0, 3, 1, 2).float() * self.scale + self.shift

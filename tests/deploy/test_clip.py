@@ -1,0 +1,101 @@
+"""CLIP and its kin on OpenVINO: the vectors of the PyTorch model, converted once and kept."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_data import write_photo
+from tiny_models import TEXTS, save_tiny_model
+from tiny_run import export_floats
+
+from helpers.data.images import load_photo
+from helpers.deploy import clip
+from helpers.deploy.clip import openvino_clip
+from helpers.encoders.clip import load_clip
+from helpers.files import InputError
+from helpers.graphs import PRECISIONS
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    sizes = rng.integers(20, 200, (12, 2))
+    return [
+        write_photo(folder / f"{row}.png", tuple(rng.integers(0, 256, 3).tolist()), tuple(size.tolist()))
+        for row, size in enumerate(sizes)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_every_precision_gives_the_vectors_of_pytorch(kind: str, photos: list[Path], tmp_path: Path) -> None:
+    source, home = save_tiny_model(kind, tmp_path / "model"), tmp_path / "kept"
+    plain = load_clip(str(source))
+    squares = np.stack([plain.square(load_photo(path)) for path in photos])
+    for precision, least in zip(PRECISIONS, (0.99999, 0.9999, 0.98), strict=True):
+        pair = openvino_clip(str(source), home, photos, precision)
+        assert (pair.photo_size, pair.fingerprint, pair.name) == (plain.photo_size, plain.fingerprint, str(source))
+        np.testing.assert_array_equal(np.stack([pair.square(load_photo(path)) for path in photos]), squares)
+        alike = (pair.embed_photos(squares) * plain.embed_photos(squares)).sum(1)
+        assert alike.min() > least and alike.max() < 1.0001
+        for texts in (TEXTS, TEXTS[:1], TEXTS[1:3]):
+            assert (pair.embed_texts(texts) * plain.embed_texts(texts)).sum(1).min() > least
+
+
+@pytest.fixture
+def without_8_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quantising takes longer than all else here."""
+    monkeypatch.setattr(clip, "export", export_floats)
+
+
+@pytest.mark.usefixtures("without_8_bits")
+def test_it_is_converted_once_and_again_where_the_folder_has_changed(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, home = save_tiny_model("clip", tmp_path / "model"), tmp_path / "kept"
+    loaded = []
+    monkeypatch.setattr(clip, "load_clip", lambda *given: loaded.append(given) or load_clip(*given))
+    first = openvino_clip(str(source), home, photos)
+    assert openvino_clip(str(source), home, photos).fingerprint == first.fingerprint and len(loaded) == 1
+    save_tiny_model("siglip", source)
+    second = openvino_clip(str(source), home, photos)
+    assert second.fingerprint != first.fingerprint and len(loaded) == 2
+    shutil.rmtree(source)  # what is kept does without it
+    third = openvino_clip(str(source), home, photos)
+    np.testing.assert_array_equal(third.embed_texts(TEXTS), second.embed_texts(TEXTS))
+    assert len(loaded) == 2
+
+
+@pytest.mark.usefixtures("without_8_bits")
+def test_a_conversion_that_is_cut_off_leaves_nothing(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, home = save_tiny_model("clip", tmp_path / "model"), tmp_path / "kept"
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(clip, "write_json", cut_off)
+        openvino_clip(str(source), home, photos)
+    assert list(home.iterdir()) == []
+    openvino_clip(str(source), home, photos)
+
+
+@pytest.mark.usefixtures("without_8_bits")
+def test_damage_and_mistakes_are_one_sentence(photos: list[Path], tmp_path: Path) -> None:
+    source, home = save_tiny_model("clip", tmp_path / "model"), tmp_path / "kept"
+    with pytest.raises(InputError, match=r"no precision 'int4'; choose one of: fp32"):
+        openvino_clip(str(source), home, photos, "int4")
+    with pytest.raises(InputError, match=r"could not be loaded .*--model pretrained"):
+        openvino_clip(str(tmp_path / "nothing"), home, photos)
+    openvino_clip(str(source), home, photos)
+    (kept,) = home.iterdir()
+    (kept / "text_encoder.xml").write_text("torn")
+    with pytest.raises(InputError, match=r"To convert .*model anew, delete the folder"):
+        openvino_clip(str(source), home, photos)
+    config = json.loads((kept / "config.json").read_text())
+    (kept / "config.json").write_text(json.dumps({"source": config["source"]}))
+    with pytest.raises(InputError, match=r"config\.json has no 'name'"):
+        openvino_clip(str(source), home, photos)
