@@ -1,5 +1,6 @@
 """A copy of the course in a folder of its own, as after a fresh clone, with one notebook pointed at a tiny data set."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,24 @@ def copy_course(folder: Path, notebook: str, **parameters: object) -> Path:
     path.parent.mkdir()
     nbformat.write(content, path)
     return path
+
+
+EXERCISE = re.compile(
+    r"^\*\*(?P<number>\d)\. (?P<level>Easy|Medium|Harder)\.\*\* .+?\n\n"
+    r"<details><summary>Solution</summary>\n\n(?P<solution>.+?)\n</details>$",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def solutions(notebook: Path) -> list[str]:
+    """The Python code of each exercise's folded solution, in their order; the one format that all notebooks share."""
+    content = nbformat.read(notebook, as_version=4)
+    (exercises,) = (cell.source for cell in content.cells if "## Exercises" in cell.source)
+    found = list(EXERCISE.finditer(exercises))
+    assert [int(one["number"]) for one in found] == list(range(1, exercises.count("<details>") + 1)), notebook.name
+    return [
+        "\n".join(re.findall(r"^```python\n(.*?)^```$", one["solution"], re.DOTALL | re.MULTILINE)) for one in found
+    ]
 
 
 def errors_and_unrun(notebook: Path) -> tuple[list[str], int]:

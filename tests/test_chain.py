@@ -19,6 +19,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from course_copy import solutions
 from nbclient import NotebookClient
 
 from helpers.captioning.captioner import load_captioner
@@ -309,16 +310,26 @@ def test_nothing_half_written_is_left(chain):
 # --- What runs again ---
 
 
-def test_every_notebook_runs_in_a_fresh_kernel_from_its_own_folder(chain):
-    """As a reader does it in Jupyter: no run_all, the notebook's folder as working directory, cell by cell."""
+def test_every_notebook_and_its_solutions_run_in_a_fresh_kernel_from_its_own_folder(chain):
+    """As a reader does it in Jupyter: no run_all, the notebook's folder as working directory, cell by cell.
+
+    Below them the folded solutions, as a reader would paste them, one cell each.
+    """
     settings = SMALL | {"outputs_dir": "by_hand"}
     for stage in STAGES:
-        content = nbformat.read(chain.project / "notebooks" / stage.notebook.name, as_version=4)
+        path = chain.project / "notebooks" / stage.notebook.name
+        content = nbformat.read(path, as_version=4)
         cell = next(cell for cell in content.cells if "parameters" in cell.metadata.get("tags", ()))
         cell.source = "\n".join([cell.source, *(f"{name} = {value!r}" for name, value in settings.items())])
-        place = {"metadata": {"path": str(chain.project / "notebooks")}}
+        added = [nbformat.v4.new_code_cell(source) for source in solutions(path)]
+        content.cells += added
+        place = {"metadata": {"path": str(path.parent)}}
         NotebookClient(content, timeout=600, resources=place).execute()  # an error in a cell is an error here
         assert (chain.project / "by_hand" / "sample" / stage.folder / "metrics.json").exists()
+        for number, cell in enumerate(added, start=1):
+            assert cell.outputs, f"{stage.name}: solution {number} shows nothing"
+            returned = [output for output in cell.outputs if output.output_type == "execute_result"]
+            assert not returned, f"{stage.name}: solution {number} ends in a value, and shows its figure twice"
 
 
 def test_a_second_run_does_nothing(chain):

@@ -3,10 +3,10 @@
 import ast
 import json
 import re
-import textwrap
 from pathlib import Path
 
 import pytest
+from course_copy import solutions
 
 from helpers.environment import project_root
 
@@ -14,7 +14,6 @@ NOTEBOOKS = sorted((project_root() / "notebooks").glob("0*.ipynb"))
 PAGES = [project_root() / "README.md", project_root() / "data" / "README.md", *NOTEBOOKS]
 LINK = re.compile(r"""(?:\]\(|\bsrc=")([^)"\s]+)[)"]""")
 FILE = re.compile(r"`((?:[\w.]+/)*\w+\.(?:py|ipynb|json|txt|md))`")
-SOLUTION = re.compile(r"<details>\s*<summary>.*?Solution.*?</summary>(.*?)</details>", re.DOTALL)
 
 
 def cells(path: Path, kind: str) -> list[dict]:
@@ -57,10 +56,10 @@ def test_source_files_that_the_text_names_exist(page: Path) -> None:
 def test_a_chapter_has_goals_a_time_exercises_with_solutions_and_reading(page: Path) -> None:
     text = prose(page)
     assert "What you will learn" in text and "**Time:**" in text and "You end up with" in text
-    folded = SOLUTION.findall(text)  # one for each exercise, or one with a numbered answer to each
-    assert max(len(folded), len(re.findall(r"^\d\. ", "\n".join(folded), re.MULTILINE))) >= 3
-    for code in re.findall(r"```python\n(.*?)```", "\n".join(folded), re.DOTALL):
-        ast.parse(textwrap.dedent(code))
+    folded = solutions(page)
+    assert len(folded) >= 3 and all(folded)
+    for code in folded:
+        ast.parse(code)
     assert re.search(r"\(\d{4}\)|, \d{4}", text), "names no paper with its year"
 
 

@@ -22,12 +22,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pycocoevalcap
 from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from helpers.files import InputError
+from helpers.uncertainty import Interval, interval, mean_interval
 
 METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d", "meteor")
 
@@ -96,14 +99,7 @@ def score_captions(
     >>> score_captions({"a": "a dog runs on the grass", "b": "a cat sleeps"}, photos)["distinct_share"]
     100.0
     """
-    if not candidates:
-        raise InputError("There is no caption to score; decode at least one photo first.")
-    results = {photo: [" ".join(tokenize(caption))] for photo, caption in candidates.items()}
-    truths = {photo: [" ".join(tokenize(caption)) for caption in references.get(photo, ())] for photo in candidates}
-    for photo, captions in truths.items():
-        if not any(captions):
-            raise InputError(f"The photo {photo!r} has no reference caption to score against; give it at least one.")
-
+    results, truths = _tokenized(candidates, references)
     bleu, _ = Bleu(4).compute_score(truths, results, verbose=0)
     rouge, _ = Rouge().compute_score(truths, results)
     cider, _ = Cider().compute_score(truths, results)
@@ -116,6 +112,55 @@ def score_captions(
         "distinct_share": 100 * len({result[0] for result in results.values()}) / len(results),
         "vocabulary_used": len({word for caption in words for word in caption}),
         "mean_length": sum(map(len, words)) / len(words),
+    }
+
+
+def _tokenized(
+    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Captions and references of each photo as the scorers take them; see `score_captions`."""
+    if not candidates:
+        raise InputError("There is no caption to score; decode at least one photo first.")
+    results = {photo: [" ".join(tokenize(caption))] for photo, caption in candidates.items()}
+    truths = {photo: [" ".join(tokenize(caption)) for caption in references.get(photo, ())] for photo in candidates}
+    for photo, captions in truths.items():
+        if not any(captions):
+            raise InputError(f"The photo {photo!r} has no reference caption to score against; give it at least one.")
+    return results, truths
+
+
+def cider_by_photo(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """CIDEr-D of each photo (N,), in the order of `candidates`; their mean is the `cider_d` of `score_captions`."""
+    results, truths = _tokenized(candidates, references)
+    return 100 * np.asarray(Cider().compute_score(truths, results)[1], float)
+
+
+def bleu_4_of(counts: np.ndarray) -> np.ndarray:
+    """BLEU-4 in percent of summed counts (..., 10): matches and guesses of 1 to 4 words, and the two lengths."""
+    matches, guesses, lengths = counts[..., :4], counts[..., 4:8], counts[..., 8:]
+    # As pycocoevalcap: a hair above 0, so that no match at all is a score of 0 and not an error.
+    precision = np.exp((np.log(matches + 1e-15) - np.log(guesses + 1e-9)).mean(axis=-1))
+    ratio = (lengths[..., 0] + 1e-15) / (lengths[..., 1] + 1e-9)
+    return 100 * precision * np.exp(np.minimum(0.0, 1 - 1 / ratio))
+
+
+def bleu_counts(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """What each photo adds to BLEU-4 (N, 10): BLEU is not a mean over photos but a ratio of sums; see `bleu_4_of`."""
+    results, truths = _tokenized(candidates, references)
+    scorer = BleuScorer(n=4)
+    for photo, (text,) in results.items():
+        scorer += (text, truths[photo])
+    closest = [min(part["reflen"], key=lambda n: (abs(n - part["testlen"]), n)) for part in scorer.ctest]
+    parts = zip(scorer.ctest, closest, strict=True)
+    return np.array([[*part["correct"], *part["guess"], part["testlen"], length] for part, length in parts], float)
+
+
+def score_intervals(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, Interval]:
+    """How sure BLEU-4 and CIDEr-D of `score_captions` are: the bootstrap interval of each over the photos."""
+    counts = bleu_counts(candidates, references)
+    return {
+        "bleu_4": interval(lambda rows: bleu_4_of(counts[rows].sum(axis=1)), len(counts)),
+        "cider_d": mean_interval(cider_by_photo(candidates, references)),
     }
 
 

@@ -5,11 +5,22 @@ import random
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 
 from helpers.captioning import scoring
-from helpers.captioning.scoring import METRICS, blind_caption, meteor_score, score_captions, tokenize
+from helpers.captioning.scoring import (
+    METRICS,
+    bleu_4_of,
+    bleu_counts,
+    blind_caption,
+    cider_by_photo,
+    meteor_score,
+    score_captions,
+    score_intervals,
+    tokenize,
+)
 from helpers.files import InputError
 
 # Expectations are what PTBTokenizer of stanford-corenlp-3.4.1 (the one coco-caption runs) prints for each line with
@@ -161,3 +172,24 @@ def test_blind_caption_is_the_best_constant_answer() -> None:
 
     best = max((caption for photo in captions for caption in photo), key=bleu_4)
     assert bleu_4(blind_caption(captions)) == pytest.approx(bleu_4(best))
+
+
+def test_the_parts_of_each_photo_add_up_to_the_scores_of_the_reference_package():
+    rng = np.random.default_rng(0)
+    words = "a dog cat runs sits on the grass sand red blue".split()
+    references = {str(n): [" ".join(rng.choice(words, rng.integers(5, 12))) for _ in range(3)] for n in range(30)}
+    candidates = {photo: " ".join(captions[0].split()[:-1]) for photo, captions in references.items()}
+    scores = score_captions(candidates, references)
+    assert bleu_4_of(bleu_counts(candidates, references).sum(axis=0)) == pytest.approx(scores["bleu_4"], rel=1e-9)
+    assert cider_by_photo(candidates, references).mean() == pytest.approx(scores["cider_d"], rel=1e-9)
+    for name, (low, high) in score_intervals(candidates, references).items():
+        assert low < scores[name] < high
+    # An interval is of these photos: half of them again is what a draw is.
+    half = {photo: candidates[photo] for photo in list(candidates)[:15]}
+    counts = bleu_counts(candidates, references)[:15]
+    assert bleu_4_of(counts.sum(axis=0)) == pytest.approx(score_captions(half, references)["bleu_4"], rel=1e-9)
+
+
+def test_captions_without_any_match_score_nothing_and_raise_nothing():
+    counts = bleu_counts({"a": "zebra"}, {"a": ["a dog runs on the grass"]})
+    assert bleu_4_of(counts.sum(axis=0)) < 1e-3
