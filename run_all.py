@@ -42,7 +42,7 @@ from helpers.chain.notebook_runner import Progress, execute, explain, lack
 from helpers.chain.report import StageResult, duration, render_notebook, results_table, write_report
 from helpers.chain.stop import stop_signals
 from helpers.environment import available_cores, can_pin, cores, pin_thread, project_root
-from helpers.files import InputError, write_json
+from helpers.files import FINISHED, InputError, write_json
 from helpers.profiles import SETTING_NAMES, Profile, get_profile
 
 NOTEBOOKS = project_root() / "notebooks"
@@ -286,6 +286,9 @@ def run_stages(
             print(f"{label}  up to date")
             results[stage.short] = stage_result(stage, "up to date", record)
             return
+        if arguments.force:  # its models would be loaded instead of trained again
+            for mark in (outputs / stage.folder).rglob(FINISHED):
+                mark.unlink()
         # From here until it succeeds the stage counts as not run, whatever a crash leaves behind.
         records.pop(stage.short, None)
         write_json(state, records)

@@ -23,6 +23,8 @@ Kind = TypeVar("Kind")
 _UNFINISHED = re.compile(r"\..+\.(?P<process>\d+)\.writing(\.\w+)?")  # names of temporary files
 _BRIEF = 2e9  # nanoseconds within which a second change of a file may leave its time as it was
 
+FINISHED = "finished.json"  # beside trained weights: which run made them, see helpers/training/checkpoints.py
+
 
 class InputError(ValueError):
     """Something the user gave is wrong; the message is one sentence that says what, where, and what to do.

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.captioning.captioner import Captioner, features_of, save_captioner
+from helpers.captioning.captioner import WEIGHTS, Captioner, features_of, save_captioner
 from helpers.captioning.decoding import greedy
 from helpers.captioning.scoring import score_captions
 from helpers.captioning.self_critical import CiderReward, self_critical_loss
@@ -38,8 +38,16 @@ from helpers.data.manifest import Photo
 from helpers.data.text import Tokenizer
 from helpers.environment import autocast, keep_freed_memory, progress
 from helpers.features.store import Features
-from helpers.files import InputError
-from helpers.training.checkpoints import CHECKPOINT, fingerprint_run, load_checkpoint, save_checkpoint, seed_epoch
+from helpers.files import InputError, read_json, write_json
+from helpers.training.checkpoints import (
+    CHECKPOINT,
+    fingerprint_run,
+    finished_history,
+    load_checkpoint,
+    mark_finished,
+    save_checkpoint,
+    seed_epoch,
+)
 from helpers.training.optimizer import adamw, descend, set_learning_rate, warmup_cosine
 
 History = list[dict[str, Any]]  # an entry an epoch
@@ -181,7 +189,8 @@ def train_captioner(
     """Train `captioner` in place and write it to `folder`; one dict of figures an epoch.
 
     Until training has ended, `folder` receives nothing but `checkpoint.pt`: a finished captioner that is already
-    there stays usable. A checkpoint of the same run is continued, one of another run is set aside.
+    there stays usable. A checkpoint of the same run is continued, one of another run is set aside. Where the same run
+    has ended before, its model is loaded instead.
 
     Raises:
         InputError: the loss is no longer a number, or there are no epochs to train for.
@@ -200,6 +209,13 @@ def train_captioner(
             [view[data.rows[:: len(data.rows) // 100 + 1]] for data in (train, val) for view in data.views]
         ),
     )
+    ended: History | None = finished_history(folder / WEIGHTS, run)
+    if ended is not None:
+        model.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        model.eval()
+        config = read_json(folder / "config.json")  # how it decodes is no part of the training, and may have changed
+        write_json(folder / "config.json", config | {"beam": captioner.beam, "length_power": captioner.length_power})
+        return ended
     tail = list(getattr(model, "tail", nn.Identity()).parameters())  # of the backbone, where it is trained on
     optimizer = adamw(model.parameters(), settings.learning_rate, settings.weight_decay, pretrained=tail)
     history: History = []
@@ -253,6 +269,7 @@ def train_captioner(
     model.load_state_dict(best)
     model.eval()
     save_captioner(folder, captioner, history, likelihood)
+    mark_finished(folder / WEIGHTS, run)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return history
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.encoders.fusion import Fusion, FusionEncoder, save_fusion
+from helpers.encoders.fusion import WEIGHTS, Fusion, FusionEncoder, save_fusion
 from helpers.encoders.keywords import overlap, shared_counts
 from helpers.encoders.metrics import ndcg, retrieval_metrics, without_own
 from helpers.encoders.training import TextDraw
 from helpers.encoders.triplet import triplet_loss
 from helpers.files import InputError, write_json
-from helpers.training.checkpoints import CHECKPOINT, fingerprint_run
+from helpers.training.checkpoints import CHECKPOINT, HISTORY, fingerprint_run, finished_history, mark_finished
 from helpers.training.loop import Training
 from helpers.training.optimizer import adamw
 
@@ -146,6 +146,8 @@ def train_fusion(
 ) -> tuple[FusionEncoder, dict[str, Any]]:
     """Train a copy of `encoder` and publish its best epoch in `folder`; until then only a checkpoint is written there.
 
+    Where the very same training has ended before, its result is loaded instead.
+
     Args:
         encoder: an untrained encoder to start from, or a trained one to continue from.
         train: what to learn from.
@@ -170,10 +172,16 @@ def train_fusion(
         **{f"val_{name}": value for name, value in vars(val).items()},
     )
     training = _FusionTraining(encoder.model, train, val, settings)
-    history = training.run(folder, run)
     trained = encoder._replace(model=training.model)
-    write_json(folder / "history.json", history)
+    ended = finished_history(folder / WEIGHTS, run)
+    if ended is not None:
+        trained.model.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        trained.model.eval()
+        return trained, ended
+    history = training.run(folder, run)
+    write_json(folder / HISTORY, history)
     save_fusion(folder, trained)
+    mark_finished(folder / WEIGHTS, run)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return trained, history
 

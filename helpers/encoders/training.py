@@ -20,11 +20,11 @@ from torch.nn import functional as F
 from helpers.data.images import load_pixels
 from helpers.data.manifest import ClassPhoto, Photo
 from helpers.encoders.contrastive import ContrastiveLoss, same
-from helpers.encoders.dual_encoder import EncoderPair, in_batches
+from helpers.encoders.dual_encoder import WEIGHTS, EncoderPair, in_batches
 from helpers.encoders.metrics import class_metrics, retrieval_metrics
 from helpers.environment import autocast
 from helpers.files import InputError, write_json
-from helpers.training.checkpoints import CHECKPOINT, fingerprint_run
+from helpers.training.checkpoints import CHECKPOINT, HISTORY, fingerprint_run, finished_history, mark_finished
 from helpers.training.loop import Training
 from helpers.training.optimizer import adamw
 
@@ -174,6 +174,8 @@ def train_dual_encoder(
 ) -> tuple[Pair, dict[str, Any]]:
     """Train a copy of `pair` and publish its best epoch in `folder`; until then only a checkpoint is written there.
 
+    Where the very same training has ended before, its result is loaded instead.
+
     Args:
         pair: an untrained pair to start from, or a trained one to continue from (then lower the learning rate).
         train: what to learn from.
@@ -198,13 +200,19 @@ def train_dual_encoder(
         **{f"val_{name}": value for name, value in vars(val).items()},
     )
     training = _EncoderTraining(pair.model, train, val, settings)
-    history = training.run(folder, run)
     best = training.model
+    ended = finished_history(folder / WEIGHTS, run)
+    if ended is not None:
+        best.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        best.eval()
+    history = ended or training.run(folder, run)
     best.config = replace(best.config, temperature=history["epochs"][history["best_epoch"] - 1]["temperature"])
     trained = pair._replace(model=best)
-    write_json(folder / "history.json", history)
-    trained.save(folder)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    if ended is None:
+        write_json(folder / HISTORY, history)
+        trained.save(folder)
+        mark_finished(folder / WEIGHTS, run)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     return trained, history
 
 

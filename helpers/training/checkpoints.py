@@ -8,6 +8,9 @@ sets the file aside instead of continuing from it.
     run = fingerprint_run(settings={"epochs": 12}, ids=ids, captions=captions)
     state = load_checkpoint(folder / CHECKPOINT, run)         # None: start from the beginning
     save_checkpoint(folder / CHECKPOINT, run, {"epoch": 3, "model": model.state_dict(), "history": history})
+
+A training that has ended is not repeated either: `mark_finished` notes which run made the weights, and with which code,
+and `finished_history` gives that run's history instead of an hour of the same again.
 """
 
 import hashlib
@@ -21,9 +24,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from helpers.files import InputError, atomic_path, read_json, write_json
+from helpers.environment import project_root
+from helpers.files import FINISHED, InputError, atomic_path, fingerprint_files, read_json, write_json
 
 CHECKPOINT = "checkpoint.pt"
+HISTORY = "history.json"
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -85,6 +90,34 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
     """
     with atomic_path(path, durable=True) as temporary, temporary.open("wb") as file:
         torch.save(content, file)
+
+
+def mark_finished(weights: Path, fingerprint: str) -> None:
+    """Note beside `weights` that the run with this fingerprint made them, and with which code."""
+    write_json(weights.with_name(FINISHED), _finished(weights, fingerprint))
+
+
+def finished_history(weights: Path, fingerprint: str) -> Any:
+    """The history of the run that made `weights`, if it was this very one, with a printed notice; else None.
+
+    The same settings, the same data, the same code of what trains: training again would give the same weights.
+    """
+    marked = weights.with_name(FINISHED)
+    if not (marked.exists() and weights.exists() and weights.with_name(HISTORY).exists()):
+        return None
+    if read_json(marked) != _finished(weights, fingerprint):
+        return None
+    print(
+        f"{weights.parent} holds the finished model of these very settings and data: loaded, not trained again. "
+        f"Delete its {FINISHED} to train anew."
+    )
+    return read_json(weights.with_name(HISTORY))
+
+
+def _finished(weights: Path, fingerprint: str) -> dict[str, str]:
+    wings = [project_root() / "helpers" / wing for wing in ("training", "captioning", "encoders")]
+    code = [path for wing in wings for path in sorted(wing.glob("*.py"))]
+    return {"run": fingerprint, "weights": fingerprint_files([weights]), "code": fingerprint_files(code)}
 
 
 def save_trained(weights: Path, model: nn.Module) -> None:

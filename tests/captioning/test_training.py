@@ -100,7 +100,7 @@ def test_the_published_captioner_is_the_best_epoch(tmp_path: Path) -> None:
     loaded = load_captioner(tmp_path)
     assert training.validate(loaded, val)["cider_d"] == pytest.approx(best["cider_d"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "config.json", "history.json", "likelihood.pt", "tokenizer.json", "weights.pt",
+        "config.json", "finished.json", "history.json", "likelihood.pt", "tokenizer.json", "weights.pt",
     ]  # fmt: skip
     before = load_captioner(tmp_path, likelihood=True)  # the best of the first stage
     first = max(epoch["cider_d"] for epoch in history if epoch["stage"] == "cross-entropy")
@@ -108,6 +108,22 @@ def test_the_published_captioner_is_the_best_epoch(tmp_path: Path) -> None:
     assert {"epoch", "train_loss", "val_loss", "cider_d", "tokens_per_second", "train_seconds"} <= set(history[0])
     assert [epoch["stage"] for epoch in history] == 3 * ["cross-entropy"] + 2 * ["self-critical"]
     assert {"train_reward", "val_loss", "cider_d", "train_seconds"} <= set(history[-1])
+
+
+def test_coming_back_loads_what_is_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner, train, val = prepared(8)
+    history = train_captioner(captioner, train, val, SETTINGS, tmp_path)
+    again, train, val = prepared(8)
+    again.beam = 2
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_cross_entropy_epoch", None)  # training again would be an error
+        assert train_captioner(again, train, val, SETTINGS, tmp_path) == history
+    assert "not trained again" in capsys.readouterr().out
+    pairs = zip(captioner.model.state_dict().values(), again.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs) and not again.model.training
+    assert load_captioner(tmp_path).beam == 2  # how it decodes is no part of the training, and follows the settings
 
 
 def test_training_ends_when_captions_stop_getting_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from helpers.files import InputError
 from helpers.training import loop
 from helpers.training.checkpoints import CHECKPOINT, save_checkpoint
 
-PUBLISHED = {WEIGHTS, "config.json", "history.json"}
+PUBLISHED = {WEIGHTS, "config.json", "history.json", "finished.json"}
 SETTINGS = FusionSettings(epochs=4, batch=16, learning_rate=3e-3)
 KEYWORDS = 12
 
@@ -105,6 +106,22 @@ def test_a_checkpoint_of_another_run_is_set_aside(tmp_path: Path, capsys: pytest
     train_fusion(small_encoder(), data, data, replace(SETTINGS, epochs=1), tmp_path)
     assert "other settings or data" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == PUBLISHED | {f"{CHECKPOINT}.old"}
+
+
+def test_coming_back_loads_what_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = world(20, seed=1)
+    once, history = train_fusion(small_encoder(), data, data, SETTINGS, tmp_path)
+    files = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
+    with patch.object(loop.Training, "run_epoch", side_effect=AssertionError("trained again")):
+        again, same = train_fusion(small_encoder(), data, data, SETTINGS, tmp_path)
+    assert "not trained again" in capsys.readouterr().out
+    assert same == history
+    assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()} == files
+    assert not again.model.training
+    for a, b in zip(once.model.state_dict().values(), again.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    _, other = train_fusion(small_encoder(), data, data, replace(SETTINGS, epochs=2), tmp_path)
+    assert len(other["epochs"]) == 2  # other settings are another training
 
 
 def test_what_cannot_be_trained_on_is_named(tmp_path: Path) -> None:

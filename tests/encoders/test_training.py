@@ -27,7 +27,7 @@ from helpers.training import loop
 from helpers.training.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220), "white": (240, 240, 240)}
-PUBLISHED = {WEIGHTS, "config.json", "tokenizer.json", "history.json"}
+PUBLISHED = {WEIGHTS, "config.json", "tokenizer.json", "history.json", "finished.json"}
 
 
 def small_pair() -> EncoderPair:
@@ -92,6 +92,27 @@ def test_a_killed_run_continues_exactly(tmp_path: Path, monkeypatch: pytest.Monk
     continued, again = train_dual_encoder(small_pair(), train, val, SETTINGS, folder)
     assert same_weights(continued, whole)
     assert [row["train_loss"] for row in again["epochs"]] == [row["train_loss"] for row in history["epochs"]]
+
+
+def test_coming_back_loads_what_is_finished_by_the_same_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, val = coloured_squares(small_pair(), 6, seed=1), coloured_squares(small_pair(), 3, seed=2)
+    once, history = train_dual_encoder(small_pair(), train, val, SETTINGS, tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Training, "run_epoch", None)  # training again would be an error
+        again, same = train_dual_encoder(small_pair(), train, val, SETTINGS, tmp_path)
+    assert "not trained again" in capsys.readouterr().out
+    assert same == history and same_weights(again, once) and again.model.config == once.model.config
+    assert not again.model.training
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
+    # Weights from elsewhere, or other code, are not what this run made.
+    marked = json.loads((tmp_path / "finished.json").read_text())
+    for change in ({"weights": "0" * 12}, {"code": "0" * 12}):
+        (tmp_path / "finished.json").write_text(json.dumps(marked | change))
+        train_dual_encoder(small_pair(), train, val, SETTINGS, tmp_path)
+        assert "not trained again" not in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_another_run_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
