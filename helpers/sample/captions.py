@@ -86,7 +86,7 @@ PLACES = {
 }
 _LAND = ("grass", "beach", "snow", "street", "forest", "mountains")
 
-_RELATIONS = {
+RELATIONS = {
     "next to": ("next to", "beside", "near"),
     "in front of": ("in front of",),
     "under": ("under", "beneath"),
@@ -94,7 +94,7 @@ _RELATIONS = {
     "on": ("on",),
     "in": ("in",),
 }
-_VERBS = {  # participle, singular, plural
+VERBS = {  # participle, singular, plural
     "standing": (("standing", "stands", "stand"),),
     "running": (("running", "runs", "run"), ("dashing", "dashes", "dash")),
     "jumping": (("jumping", "jumps", "jump"), ("leaping", "leaps", "leap")),
@@ -200,7 +200,7 @@ def choose_portrait(animal: str, rng: Random) -> Scene:
     return Scene(animal, 1, rng.choice(kind.colours), rng.choice((None, "small", "big")), action, place)
 
 
-def _plural(noun: str) -> str:
+def plural(noun: str) -> str:
     if noun in _IRREGULAR:
         return _IRREGULAR[noun]
     if noun.endswith("y") and noun[-2] not in "aeiou":
@@ -234,22 +234,22 @@ class _Writer:
         if count == 1:
             phrase = _with_article(" ".join([*adjectives, noun]))
             return f"{phrase} in {_with_article(f'{colour} {wear}')}" if wear else phrase
-        phrase = " ".join([("two", "three")[count - 2], *adjectives, _plural(noun)])
-        return f"{phrase} in {colour} {_plural(wear)}" if wear else phrase
+        phrase = " ".join([("two", "three")[count - 2], *adjectives, plural(noun)])
+        return f"{phrase} in {colour} {plural(wear)}" if wear else phrase
 
     def sentence(self, shape: str, colour: bool, size: bool, where: bool, thing: bool, thing_colour: bool) -> str:
         """One sentence of the given shape that tells the details marked True."""
         scene = self.scene
         name = self.name(scene.subject, scene.count, scene.colour if colour else None, scene.size if size else None)
-        doing, does, do = self.word(_VERBS[scene.action])
-        plural = scene.count > 1
-        be, finite = ("are", do) if plural else ("is", does)
+        doing, does, do = self.word(VERBS[scene.action])
+        several = scene.count > 1
+        be, finite = ("are", do) if several else ("is", does)
         if scene.action == "hanging":
-            doing, finite = (f"{verb} from {'threads' if plural else 'a thread'}" for verb in (doing, finite))
+            doing, finite = (f"{verb} from {'threads' if several else 'a thread'}" for verb in (doing, finite))
         beside = relation = ""
         if scene.thing and thing:
             beside = self.name(scene.thing, 1, scene.thing_colour if thing_colour else None)
-            relation = f"{self.word(_RELATIONS[scene.relation])} {beside}"
+            relation = f"{self.word(RELATIONS[scene.relation])} {beside}"
         if scene.action != "riding":
             beside = relation
         where_phrase = self.word(PLACES[scene.place]) if where else ""

@@ -22,8 +22,10 @@ from PIL import Image
 
 from helpers.environment import cores, end_with_parent, progress
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
-from helpers.sample.captions import choose_portrait, choose_scene, write_captions
+from helpers.sample.captions import Scene, choose_portrait, choose_scene, write_captions
 from helpers.sample.drawing import draw_scene
+
+_MARKER = "sample.json"
 
 
 def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int, classes: Mapping[str, str]) -> None:
@@ -48,7 +50,7 @@ def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int, c
     ]
     captions_file = folder / "captions" / "captions.txt"
     split_file = folder / "captions" / "dataset_sample.json"
-    marker = folder / "sample.json"
+    marker = folder / _MARKER
     record = {
         "scenes": scenes,
         "pictures_per_class": pictures_per_class,
@@ -72,6 +74,22 @@ def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int, c
     write_json(marker, record)
 
 
+def drawn_scenes(paths: Mapping[str, Path]) -> dict[str, Scene]:
+    """What each of the captioned pictures at `paths` shows; empty where they were not drawn by `draw_sample`.
+
+    Nothing but the name of a picture and the seed decides what it shows, so it need not be written anywhere.
+    """
+    markers = {path.parents[2] / _MARKER for path in paths.values() if len(path.parents) > 2}
+    if len(markers) != 1 or not (marker := markers.pop()).is_file():
+        return {}
+    seed = read_json(marker)["seed"]
+    return {name: choose_scene(_generator(seed, path)) for name, path in paths.items()}
+
+
+def _generator(seed: int, path: Path) -> Random:
+    return Random(f"{seed} {path.stem}")
+
+
 def _spread(draw: Callable[[Path], Any], paths: list[Path], description: str) -> list[Any]:
     """`draw` for each path, by as many processes as there are cores, in the order of `paths`."""
     workers = cores()
@@ -84,7 +102,7 @@ def _spread(draw: Callable[[Path], Any], paths: list[Path], description: str) ->
 
 def _draw_photo(seed: int, path: Path) -> list[str]:
     """Draw one captioned scene and return its captions."""
-    rng = Random(f"{seed} {path.stem}")
+    rng = _generator(seed, path)
     scene = choose_scene(rng)
     captions = write_captions(scene, rng)
     _save(draw_scene(scene, rng), path)
@@ -92,7 +110,7 @@ def _draw_photo(seed: int, path: Path) -> list[str]:
 
 
 def _draw_portrait(seed: int, classes: Mapping[str, str], path: Path) -> None:
-    rng = Random(f"{seed} {path.stem}")
+    rng = _generator(seed, path)
     _save(draw_scene(choose_portrait(classes[path.parent.name], rng), rng), path)
 
 
