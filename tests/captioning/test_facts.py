@@ -67,4 +67,4 @@ def test_a_drawn_picture_is_of_the_scene_that_its_name_says(tmp_path):
         name, caption = row.split(",", 1)
         facts = true_facts(scenes[name])
         assert all(facts.get(aspect) in meaning for aspect, meaning in stated(caption).items()), row
-    assert drawn_scenes({"a": tmp_path / "elsewhere" / "photos" / "a.jpg"}) == {} == drawn_scenes({})
+    assert drawn_scenes({"a": tmp_path / "else" / "a" / "b" / "a.jpg"}) == {} == drawn_scenes({})
