@@ -56,10 +56,19 @@ def mean_interval(values: np.ndarray, owners: np.ndarray | None = None, seed: in
     return interval(lambda rows: sums[rows].sum(axis=1) / counts[rows].sum(axis=1), len(counts), seed)
 
 
-def in_words(bounds: Interval, digits: int = 1) -> str:
+def with_interval(value: float, bounds: Interval, digits: int = 1) -> list[float]:
+    """A score and its interval as a headline of `metrics.json` holds them, which the report prints side by side.
+
+    >>> with_interval(59.64, (56.21, 63.02))
+    [59.6, 56.2, 63.0]
+    """
+    return [round(value, digits) for value in (value, *bounds)]
+
+
+def brackets(bounds: Interval, digits: int = 1) -> str:
     """An interval as it stands behind a score.
 
-    >>> in_words((56.234, 63.0))
+    >>> brackets((56.234, 63.0))
     '[56.2, 63.0]'
     """
     low, high = bounds
@@ -97,5 +106,5 @@ def verdict(
         relation, sentence = "level with", level
     shown = f"{value:.{digits}f} ({name}) is {relation} {baseline:.{digits}f} ({other})"
     if difference is not None:
-        shown += f", difference {value - baseline:+.{digits}f} {in_words(difference, digits)}"
+        shown += f", difference {value - baseline:+.{digits}f} {brackets(difference, digits)}"
     print(f"▸ {shown}: {sentence}")

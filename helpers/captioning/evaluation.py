@@ -12,8 +12,10 @@ import torch
 
 from helpers.captioning.captioner import Captioner
 from helpers.captioning.decoding import greedy
+from helpers.captioning.facts import Facts
 from helpers.captioning.scoring import METRICS, score_captions
 from helpers.captioning.training import CaptionData, History, best_epoch
+from helpers.uncertainty import Interval, with_interval
 
 Scores = dict[str, float | None]
 
@@ -57,12 +59,16 @@ def captioner_metrics(
     blind: str,
     history: History,
     speed: Mapping[str, float],
+    intervals: Mapping[str, Interval],
+    facts: Facts | None = None,
 ) -> dict[str, Any]:
     """The content of a captioner's `metrics.json`: percentages on the usual scale of 0 to 100, seconds, counts.
 
     Args:
         data: the test photos that `scores`, from `judge`, were measured on.
         speed: from `words_per_second`, or empty.
+        intervals: of the final scores, from `score_intervals`.
+        facts: from `fact_table`, where the truth is known.
     """
     final = scores[f"beam {captioner.beam}"]
     return {
@@ -77,9 +83,11 @@ def captioner_metrics(
         "validation": history[best_epoch(history) - 1],
         "greedy": scores["greedy"],
         "blind": scores["blind"] | {"caption": blind},
+        "intervals": {name: list(bounds) for name, bounds in intervals.items()},
+        "facts": dict(facts or {}),
         "headline": {
-            "BLEU-4": final["bleu_4"],
-            "CIDEr-D": final["cider_d"],
+            "BLEU-4": with_interval(final["bleu_4"], intervals["bleu_4"]),
+            "CIDEr-D": with_interval(final["cider_d"], intervals["cider_d"]),
             "BLEU-4 blind": scores["blind"]["bleu_4"],
         },
     }

@@ -70,9 +70,14 @@ def gigabytes(size: int) -> str:
 def number(value: Any) -> str:
     """A metric as people read it: four significant digits, thousands apart.
 
-    >>> number(0.123456), number(8091), number(True), number("int8"), number(40455.5)
-    ('0.1235', '8,091', 'yes', 'int8', '40,460')
+    A list is a score with its interval: value, low, high.
+
+    >>> number(0.123456), number(8091), number(True), number("int8"), number(40455.5), number([59.6, 56.2, 63.0])
+    ('0.1235', '8,091', 'yes', 'int8', '40,460', '59.6 [56.2, 63]')
     """
+    if isinstance(value, list):
+        score, low, high = map(number, value)
+        return f"{score} [{low}, {high}]"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -69,6 +69,9 @@ def test_a_table_has_a_line_a_name_and_a_dash_for_what_was_not_computed(capsys: 
     assert lines == [["blind", *full[:-1], "–"], ["beam", "5", *full], ["old", "9.0", *6 * "–"]]
 
 
+INTERVALS = {"bleu_4": (11.23, 30.05), "cider_d": (40.0, 90.0)}
+
+
 def test_metrics_have_the_promised_names_and_are_plain_numbers(
     trained: tuple[Captioner, CaptionData], tmp_path: Path
 ) -> None:
@@ -78,7 +81,7 @@ def test_metrics_have_the_promised_names_and_are_plain_numbers(
         {"epoch": epoch, "cider_d": cider, "val_loss": 1.0, "seconds": 2.5}
         for epoch, cider in enumerate([4.0, 9.0, 8.0], start=1)
     ]
-    metrics = captioner_metrics(captioner, data, scores, BLIND, history, {"ratio": 7.0})
+    metrics = captioner_metrics(captioner, data, scores, BLIND, history, {"ratio": 7.0}, INTERVALS)
     write_json(tmp_path / "metrics.json", metrics)
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     promised = "split images decoding bleu_1 bleu_2 bleu_3 bleu_4 rouge_l cider_d meteor train_seconds parameters"
@@ -88,7 +91,8 @@ def test_metrics_have_the_promised_names_and_are_plain_numbers(
     assert metrics["train_seconds"] == 7.5 and metrics["epochs"] == 3
     assert metrics["validation"]["epoch"] == 2
     assert metrics["blind"]["caption"] == BLIND and metrics["blind"]["bleu_4"] == scores["blind"]["bleu_4"]
-    assert metrics["headline"]["BLEU-4"] == metrics["bleu_4"]
+    assert metrics["headline"]["BLEU-4"] == [round(metrics["bleu_4"], 1), 11.2, 30.1]
+    assert metrics["intervals"] == {name: list(bounds) for name, bounds in INTERVALS.items()}
     sizes = {name: np.prod(weight.shape) for name, weight in captioner.model.named_parameters()}
     assert metrics["parameters"] == sum(sizes.values())
 

@@ -49,7 +49,7 @@ def run(tmp_path):
     save_picture(profile.outputs / "captioners/lstm/training_history.png", colourful=False)
     save_picture(profile.outputs / "search/found.png", colourful=True, title="A query & its <hits>")
     metrics = {
-        "headline": {"BLEU-4": 55.119},
+        "headline": {"BLEU-4": [55.1, 51.2, 58.9]},
         "test": {"<b>worst</b>": "<script>alert(1)</script>"},
         "inputs": {"/x": "y"},
     }
@@ -57,7 +57,7 @@ def run(tmp_path):
     write_json(profile.outputs / "captioners/lstm/classes/metrics.json", {"mAP": 0.5})
     (profile.outputs / "search/metrics.json").write_text("{torn")
     stages = [
-        StageResult("03a_caption_lstm", "captioners/lstm", "ran", 83.2, 1_500_000_000, {"BLEU-4": 55.119}),
+        StageResult("03a_caption_lstm", "captioners/lstm", "ran", 83.2, 1_500_000_000, {"BLEU-4": [55.1, 51.2, 58.9]}),
         StageResult("04a_dual_encoder", "dual_encoder", "failed", problem="ValueError: <Tensor> too small"),
         StageResult("06_search", "search", "not run"),
     ]
@@ -109,7 +109,14 @@ def test_every_link_inside_the_page_has_a_target(run):
 def test_titles_numbers_and_problems_are_shown_as_text(run):
     page = Page(write_report(*run).read_text(encoding="utf-8"))
     assert [image["alt"] for image in page.all("img")] == ["", "Training history", "A query & its <hits>"]
-    for text in ("<script>alert(1)</script>", "test.<b>worst</b>", "classes.mAP", "55.12", "1:23", "1.50 GB"):
+    for text in (
+        "<script>alert(1)</script>",
+        "test.<b>worst</b>",
+        "classes.mAP",
+        "55.1 [51.2, 58.9]",
+        "1:23",
+        "1.50 GB",
+    ):
         assert text in page.text
     assert "ValueError: <Tensor> too small" in page.text
     assert "/x" not in page.text  # fingerprints of inputs are no metrics
@@ -140,7 +147,7 @@ def test_a_run_without_any_output_still_has_a_report(tmp_path):
 def test_results_table_lines_up(run):
     lines = results_table(run[1]).splitlines()
     assert lines[0].split() == ["stage", "status", "time", "memory", "results"]
-    assert lines[2].split() == ["03a_caption_lstm", "ran", "1:23", "1.50", "GB", "BLEU-4", "55.12"]
+    assert lines[2].split() == ["03a_caption_lstm", "ran", "1:23", "1.50", "GB", "BLEU-4", "55.1", "[51.2,", "58.9]"]
     assert (
         len(
             {
