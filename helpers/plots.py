@@ -4,6 +4,7 @@ Every function returns a Matplotlib figure; `save_figure` writes it as PNG with 
 """
 
 import inspect
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -224,4 +225,5 @@ def show_source(*objects: Any) -> None:
     style = "font-family: monospace; font-size: 12px; white-space: pre; overflow-x: auto"
     formatter = HtmlFormatter(noclasses=True, nobackground=True, prestyles=style)
     for item in objects:
-        display(HTML(highlight(inspect.getsource(item).rstrip(), PythonLexer(), formatter)))
+        source = textwrap.dedent(inspect.getsource(item)).rstrip()  # a method stands by itself, not indented
+        display(HTML(highlight(source, PythonLexer(), formatter)))
