@@ -7,7 +7,7 @@ import pickle
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -201,6 +201,22 @@ def read_as(kind: type[Kind], path: Path, made_by: str) -> Kind:
         place = ".".join(map(str, first["loc"]))
         wrong = f"{place}: {first['msg']}" if place else first["msg"]
         raise InputError(f"{path} cannot be used ({wrong}); delete it and run {made_by} again.") from None
+
+
+def require(folder: Path, files: Mapping[str, str]) -> None:
+    """See that all files that a notebook begins with are there, before it works for an hour and then misses one.
+
+    Args:
+        folder: of the run.
+        files: path in `folder` -> the notebook that writes it.
+
+    Raises:
+        InputError: some are missing; the message names the notebooks to run, in order.
+    """
+    missing = {name: notebook for name, notebook in files.items() if not (folder / name).exists()}
+    if missing:
+        notebooks = " and ".join(sorted(set(missing.values())))
+        raise InputError(f"{folder} has no {' and no '.join(missing)}; run {notebooks} first, then this notebook.")
 
 
 @cache

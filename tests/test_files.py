@@ -26,6 +26,7 @@ from helpers.files import (
     load_pickle,
     read_as,
     read_json,
+    require,
     reserved_memmap,
     save_pickle,
     sweep_temporary,
@@ -243,3 +244,14 @@ def test_no_room_is_said_before_work_begins(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(InputError, match=r"a\.npy needs 0.00 GB and could not be written \(No space left"):
         reserved_memmap(tmp_path / "a.npy", np.float32, (3, 3))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_missing_inputs_are_named_with_the_notebooks_that_write_them(tmp_path):
+    (tmp_path / "there").touch()
+    require(tmp_path, {"there": "01_download"})
+    files = {"a/x": "05_openvino", "there": "01_download", "y": "03a_caption_lstm", "z": "05_openvino"}
+    with pytest.raises(InputError) as caught:
+        require(tmp_path, files)
+    assert str(caught.value) == (
+        f"{tmp_path} has no a/x and no y and no z; run 03a_caption_lstm and 05_openvino first, then this notebook."
+    )
