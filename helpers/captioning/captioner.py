@@ -107,7 +107,7 @@ class Captioner:
         Raises:
             InputError: the photo cannot be read.
         """
-        image = photo.convert("RGB") if isinstance(photo, Image.Image) else load_photo(Path(photo))
+        image = load_photo(photo if isinstance(photo, Image.Image) else Path(photo))
         backbone = backbone or _backbone(self.backbone)
         vector, grid = photo_features(backbone, resize_photo(image, backbone.photo_size))
         seen = vector if LOOKS_AT[self.kind] == "vectors" else grid

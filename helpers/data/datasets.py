@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from helpers.data.descriptions import ENGLISH
-from helpers.data.images import unreadable_photos
+from helpers.data.images import check_photos
 from helpers.data.layouts import read_captioned
 from helpers.data.manifest import SPLITS, Manifest, Photo
 from helpers.data.readers.class_folders import read_class_folder
@@ -43,8 +43,9 @@ def prepare(profile: Profile) -> tuple[Manifest, dict[str, str]]:
         notices.append(f"{len(splits) - len(photos):,} photos of the split file are not in {captions_root}.")
     class_photos = read_class_folder(classes_root, profile.seed) if classes_root else []
 
-    bad = unreadable_photos([photo.path for photo in [*photos, *class_photos]])
+    bad, repaired = check_photos([photo.path for photo in [*photos, *class_photos]])
     notices += [f"skipped: {reason}" for reason in bad.values()]
+    notices += [f"{path}: {notice}." for path, notice in repaired.items()]
     photos = [photo for photo in photos if photo.path not in bad]
     class_photos = [photo for photo in class_photos if photo.path not in bad]
     for split in SPLITS:

@@ -11,7 +11,6 @@ anywhere, and needs no server for the photos.
 import base64
 import io
 import re
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -143,13 +142,7 @@ def read_upload(name: str, content: bytes) -> Image.Image:
     Raises:
         InputError: it is empty, torn, or no image; the message names it `name`.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "photo"
-        path.write_bytes(content)
-        try:
-            photo = load_photo(path, LONG_SIDE // 2)
-        except InputError as error:
-            raise InputError(str(error).replace(str(path), name)) from None
+    photo = load_photo(content, LONG_SIDE // 2, name)
     photo.thumbnail((LONG_SIDE, LONG_SIDE))
     return photo
 
