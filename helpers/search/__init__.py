@@ -2,5 +2,6 @@
 
 In: trained models on OpenVINO. Out: hits in order, a caption for a photo, a page to ask on.
 To read: `index` (FAISS), `engine` (models, indexes and captioner behind one object), `reranking` (hubs, a second look),
-`consensus` (of many captions the best), `page` (answers as HTML, the panel), `app` (serves it).
+`consensus` (of many captions the best), `display` (photos made small), `page` (the panel of a notebook); `web` (the
+search page), `guard` (who may ask it), `app` (serves it).
 """

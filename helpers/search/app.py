@@ -1,34 +1,37 @@
-"""`make app`: the search page at an address of this machine only, through Voilà, which shows a notebook as a page.
+"""`make app`: the search page at an address of this machine only, over a finished run or an album.
 
     python -m helpers.search.app                          # outputs/sample at http://127.0.0.1:8866
     python -m helpers.search.app --profile flickr8k --port 9000
 
-Each visit starts a process of its own behind notebooks/app.ipynb, which ends when the page is closed.
+One process serves all visitors; each brings the token of the address that is printed.
 """
 
 import argparse
-import os
+import contextlib
+import secrets
+import socket
 import sys
+import threading
+import webbrowser
 from pathlib import Path
 
-from helpers.environment import project_root
+import uvicorn
+
+from helpers.data.images import load_photo
+from helpers.environment import set_threads
 from helpers.files import InputError
 from helpers.profiles import get_profile
 from helpers.search.engine import CAPTIONER, PhotoSearch
+from helpers.search.guard import Guard
+from helpers.search.web import Gallery, build_site
 
-OUTPUTS_VARIABLE = "PHOTO_SEARCH_OUTPUTS"  # tells the notebook which run to search; nothing else reaches it
-NOTEBOOK = project_root() / "notebooks" / "app.ipynb"
-STYLE = Path(__file__).with_suffix(".css")
-LARGEST_UPLOAD = 64 * 2**20  # bytes; of Tornado's own 10 MB, a large photo closes the connection
-
-
-def run_to_search() -> Path:
-    """The outputs folder that the page searches: what the launcher says, else that of the sample."""
-    return Path(os.environ.get(OUTPUTS_VARIABLE) or get_profile("sample").outputs)
+HOST = "127.0.0.1"
+PORTS = 20  # that are tried, if others are in use
+CONNECTIONS = 500  # at once; a browser opens six
 
 
-def check(outputs: Path, profile: str) -> None:
-    """Stop before a page opens that could answer nothing.
+def open_run(outputs: Path, profile: str) -> PhotoSearch:
+    """The run in `outputs`, once it is sure that every question can be answered.
 
     Raises:
         InputError: the chain has not run, or not to its end.
@@ -44,6 +47,67 @@ def check(outputs: Path, profile: str) -> None:
         raise InputError(f"The run in {outputs} is not finished: run `{command}` first. ({error})") from None
     if not (outputs / CAPTIONER / "encode.xml").exists():
         raise InputError(f"The run in {outputs} is not finished (no captioner on OpenVINO): run `{command}` first.")
+    return engine
+
+
+def warm_up(gallery: Gallery) -> None:
+    """Load what the first visitor needs, so that the first query is as fast as the second."""
+    photo = load_photo(next(iter(gallery.photos.values())).path)
+    gallery.search("a photo", photo)
+    gallery.caption(photo)
+
+
+def free_socket(port: int) -> socket.socket:
+    """A listening socket at `port`, or at the next one that nobody has.
+
+    Raises:
+        InputError: all are in use, or not allowed.
+    """
+    for number in range(port, port + PORTS):
+        listening = socket.socket()
+        if sys.platform != "win32":  # there, this would let two programs share a port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, number))
+            listening.listen(128)
+        except (OSError, OverflowError):
+            listening.close()
+        else:
+            return listening
+    raise InputError(f"No port from {port} to {port + PORTS - 1} is free; choose another with --port.")
+
+
+def page_server(gallery: Gallery, listening: socket.socket, token: str) -> uvicorn.Server:
+    """What answers at `listening`, once its `run(sockets=[listening])` is called, to those who bring `token`."""
+    site = Guard(build_site(gallery), token, listening.getsockname()[1])
+    config = uvicorn.Config(
+        site,
+        log_level="warning",
+        access_log=False,  # addresses hold the token
+        server_header=False,
+        ws="none",
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=2,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(gallery: Gallery, port: int, open_browser: bool) -> None:
+    """Serve the page until Ctrl+C.
+
+    Raises:
+        InputError: there is no free port.
+    """
+    with free_socket(port) as listening:
+        found, token = listening.getsockname()[1], secrets.token_urlsafe(24)
+        address = f"http://{HOST}:{found}/?token={token}"
+        if found != port:
+            print(f"Port {port} is in use; this page takes {found}.")
+        print(f"{len(gallery.photos):,} photos of {gallery.title}: {address}\nCtrl+C ends it.", flush=True)
+        if open_browser:
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn hands it on once all is closed
+            page_server(gallery, listening, token).run(sockets=[listening])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,38 +118,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8866, help="of the page's address (default: 8866)")
     parser.add_argument("--no-browser", action="store_true", help="open no browser window")
     arguments = parser.parse_args(argv)
+    # One query is too small to share: on two cores, one of them busy, a second thread costs more than it saves.
+    set_threads(1)
     try:
         outputs = (arguments.outputs or get_profile(arguments.profile).outputs).resolve()
-        check(outputs, arguments.profile)
+        gallery = open_run(outputs, arguments.profile)
+        warm_up(gallery)
+        serve(gallery, arguments.port, not arguments.no_browser)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    os.environ[OUTPUTS_VARIABLE] = str(outputs)
-    serve(arguments.port, not arguments.no_browser)
     return 0
-
-
-def serve(port: int, open_browser: bool) -> None:
-    """Run Voilà on the notebook until it is interrupted."""
-    from traitlets.config import Config
-    from voila.app import Voila
-
-    config = Config()
-    config.Voila.ip = "127.0.0.1"
-    config.Voila.port = port
-    config.Voila.port_retries = 20  # the next free one, if somebody has it
-    config.Voila.open_browser = open_browser
-    # The page takes nothing from other addresses, and tells them nothing.
-    policy = (
-        "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' ws:; frame-ancestors 'self'"
-    )
-    config.Voila.tornado_settings = {
-        "websocket_max_message_size": LARGEST_UPLOAD,
-        "headers": {"Content-Security-Policy": policy},
-    }
-    config.VoilaConfiguration.show_tracebacks = False
-    config.MappingKernelManager.cull_idle_timeout = 3600  # of pages that were closed without a word
-    Voila.launch_instance(argv=[str(NOTEBOOK)], config=config)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The search page: a box for words, a place to drop a photo, and what is found; in a notebook or on a page of its own.
+"""The search panel of notebook 06: a box for words, a place to drop a photo, and what is found.
 
-    SearchPanel(PhotoSearch(Path("outputs/sample"))).show()      # notebook 06, and notebooks/app.ipynb for `make app`
+    SearchPanel(PhotoSearch(Path("outputs/sample"))).show()
     HTML(answer_html(engine, text="two dogs in the snow"))       # the same answer where nobody can type
 
 The panel is made of ipywidgets; a few lines of page.js add what they cannot do (dropping a file, Enter in an
@@ -9,11 +9,8 @@ anywhere, and needs no server for the photos.
 """
 
 import base64
-import io
-import re
 import time
 from collections.abc import Sequence
-from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -23,13 +20,11 @@ from IPython import get_ipython
 from IPython.display import HTML, display
 from PIL import Image
 
-from helpers.data.images import load_photo
 from helpers.files import InputError
+from helpers.search.display import as_jpeg, read_upload, small_picture, tidy
 from helpers.search.engine import Hit, PhotoSearch
 
 COUNTS = (4, 8, 12, 24)
-THUMBNAIL_SIDE = 300  # pixels of the longer side
-LONG_SIDE = 640  # pixels of a dropped photo that are worth decoding: twice what the largest backbone looks at
 STYLE, SCRIPT = (Path(__file__).with_suffix(suffix) for suffix in (".css", ".js"))
 
 
@@ -42,34 +37,25 @@ def someone_can_type() -> bool:
 # --- From results to HTML ---------------------------------------------------------------------------------------
 
 
-def data_uri(image: Image.Image, side: int = THUMBNAIL_SIDE) -> str:
-    """A small JPEG of `image` as the address of a picture, for the `src` of an `<img>`."""
-    small = image.copy()
-    small.thumbnail((side, side), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+def data_uri(jpeg: bytes) -> str:
+    """A JPEG as the address of a picture, for the `src` of an `<img>`."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-@lru_cache(maxsize=4096)  # 60 MB; a photo that is found often is made small once
-def thumbnail(path: Path) -> str:
-    """`data_uri` of the photo at `path`."""
-    return data_uri(load_photo(path, THUMBNAIL_SIDE))
-
-
-def tidy(caption: str) -> str:
-    """A caption for people: data sets write a space before the full stop. Escaped for HTML."""
-    return escape(re.sub(r"\s+([.,!?])", r"\1", caption))
+def words_html(caption: str) -> str:
+    """A caption for people, escaped: what others wrote may look like HTML."""
+    return escape(tidy(caption))
 
 
 def hits_html(hits: Sequence[Hit], scores: bool = True) -> str:
     """Photos as a grid, each with its score and its captions; what people wrote is escaped."""
     cards = []
     for hit in hits:
-        first, *others = map(tidy, hit.photo.captions or (hit.photo.id,))
+        first, *others = map(words_html, hit.photo.captions or (hit.photo.id,))
+        picture = data_uri(small_picture(hit.photo.path))
         more = "".join(f"<li>{text}</li>" for text in others)
         cards.append(
-            f'<li class="hit"><img src="{thumbnail(hit.photo.path)}" alt="{first}">'
+            f'<li class="hit"><img src="{picture}" alt="{first}">'
             f"<p>{f'<b>{hit.score:.2f}</b> ' if scores else ''}{first}</p>"
             + (f"<details><summary>{len(others)} more</summary><ul>{more}</ul></details>" if others else "")
             + "</li>"
@@ -112,7 +98,7 @@ def answer_html(
         said = escape(engine.caption(photo, precision))
         what = f"Your photo and {asked}" if text else "Your photo"
         asked = (
-            f'<img src="{data_uri(photo)}" alt="your photo: {said}">'
+            f'<img src="{data_uri(as_jpeg(photo))}" alt="your photo: {said}">'
             f'<span>{what}. The captioner says: <em class="said">{said}</em></span>'
         )
     found = hits_html(hits)
@@ -132,19 +118,8 @@ def welcome_html(engine: PhotoSearch, k: int = 8) -> str:
     photos = list(engine.photos.values())
     some = photos[:: -(-len(photos) // k)]
     example = next((photo.captions[0] for photo in some if photo.captions), "two dogs in the snow")
-    invitation = f"{len(photos):,} photos. Describe one, such as <q>{tidy(example)}</q>, or drop one of yours."
+    invitation = f"{len(photos):,} photos. Describe one, such as <q>{words_html(example)}</q>, or drop one of yours."
     return f'<div class="asked"><span>{invitation}</span></div>' + hits_html([Hit(p, 0.0) for p in some], scores=False)
-
-
-def read_upload(name: str, content: bytes) -> Image.Image:
-    """A photo that came as bytes, as upright RGB.
-
-    Raises:
-        InputError: it is empty, torn, or no image; the message names it `name`.
-    """
-    photo = load_photo(content, LONG_SIDE // 2, name)
-    photo.thumbnail((LONG_SIDE, LONG_SIDE))
-    return photo
 
 
 # --- The panel --------------------------------------------------------------------------------------------------
@@ -193,11 +168,6 @@ class SearchPanel:
         """Display the panel with its style and script."""
         style, script = (path.read_text(encoding="utf-8") for path in (STYLE, SCRIPT))
         display(HTML(f"<style>{style}</style><script>{script}</script>"), self.widget)
-
-    def warm_up(self) -> None:
-        """Load what the first query needs, so that it is as fast as the second."""
-        photo = load_photo(next(iter(self.engine.photos.values())).path)
-        answer_html(self.engine, "a photo", photo, model=self.model.value, precision=self.precision.value)
 
     def ask(self, *_: Any) -> None:
         """Answer the query that the controls hold, or say why that cannot be done."""

@@ -22,18 +22,13 @@ from helpers.encoders.dual_encoder import load_dual_encoder
 from helpers.encoders.fusion import load_fusion
 from helpers.encoders.pretrained import load_pretrained_pair
 from helpers.files import InputError
-from helpers.search import app
+from helpers.search.display import as_jpeg, read_upload
 from helpers.search.engine import CAPTIONER, MODELS, PhotoSearch
 from helpers.search.index import UNWANTED
-from helpers.search.page import SearchPanel, answer_html, data_uri, message_html, read_upload, welcome_html
+from helpers.search.page import SearchPanel, answer_html, data_uri, message_html, welcome_html
 
 LOADERS = {"scratch": load_dual_encoder, "pretrained": load_pretrained_pair, "fusion": load_fusion}
 WORDS = "a red boat in the snow"
-
-
-@pytest.fixture(scope="module")
-def engine(tiny_run: Path) -> PhotoSearch:
-    return PhotoSearch(tiny_run)
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +249,7 @@ def test_an_answer_shows_query_photos_cosines_and_captions(engine: PhotoSearch) 
 def test_an_answer_to_a_photo_has_the_photo_and_a_caption(engine: PhotoSearch, photo: Image.Image) -> None:
     page = Page(answer_html(engine, photo=photo, k=2))
     assert engine.caption(photo) in page.text and len(page.attributes("img")) == 3
-    assert page.attributes("img")[0]["src"] == data_uri(photo)
+    assert page.attributes("img")[0]["src"] == data_uri(as_jpeg(photo))
 
 
 def test_captions_and_queries_cannot_bring_their_own_html(engine: PhotoSearch) -> None:
@@ -327,26 +322,3 @@ def test_the_panel_answers_what_its_controls_say(engine: PhotoSearch, photo: Ima
     assert "Your photo" not in panel.answer.value and WORDS in panel.answer.value
     panel.words.value = "  "
     assert "needs a text, a photo or both" in panel.answer.value
-
-
-# --- make app ---------------------------------------------------------------------------------------------------
-
-
-def test_make_app_without_a_finished_run_says_what_to_run(
-    tiny_run: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(app, "serve", lambda *_: pytest.fail("a page was opened"))
-    assert app.main(["--outputs", str(tmp_path / "nothing")]) == 2
-    message = capsys.readouterr().err
-    assert "run `make run` first" in message and len(message.splitlines()) == 1
-    assert app.main(["--outputs", str(tmp_path / "nothing"), "--profile", "flickr8k"]) == 2
-    assert "run `python run_all.py --profile flickr8k` first" in capsys.readouterr().err
-    assert app.main(["--profile", "nonsense"]) == 2
-    assert "no profile 'nonsense'" in capsys.readouterr().err
-    shutil.copytree(tiny_run, tmp_path / "run")
-    shutil.rmtree(tmp_path / "run" / CAPTIONER)
-    assert app.main(["--outputs", str(tmp_path / "run")]) == 2
-    assert "no captioner" in capsys.readouterr().err
