@@ -92,3 +92,8 @@ def _manifest_path(outputs: Path) -> Path:
 def caption_lengths(photos: Sequence[Photo]) -> list[int]:
     """Words of each caption, after cleaning."""
     return [len(clean_caption(caption).split()) for photo in photos for caption in photo.captions]
+
+
+def saying(photos: Sequence[Photo], word: str) -> int:
+    """How many of `photos` have a caption with this word."""
+    return sum(any(word in clean_caption(caption).split() for caption in photo.captions) for photo in photos)

@@ -99,8 +99,13 @@ def triplet_accuracy(views: np.ndarray, triplets: np.ndarray) -> float:
 
     Chance is 0.5; a tie counts as wrong.
     """
+    return float(np.mean(triplet_hits(views, triplets)))
+
+
+def triplet_hits(views: np.ndarray, triplets: np.ndarray) -> np.ndarray:
+    """Of each triplet, whether `triplet_accuracy` counts it as right: bool (T,)."""
     anchor, positive, negative = views[triplets].swapaxes(0, 1)  # (T, E) each
-    return float(np.mean((anchor * positive).sum(axis=1) > (anchor * negative).sum(axis=1)))
+    return (anchor * positive).sum(axis=1) > (anchor * negative).sum(axis=1)
 
 
 def search_scores(views: dict[str, np.ndarray], owners: np.ndarray, seed: int) -> dict[str, dict[str, np.ndarray]]:

@@ -15,6 +15,7 @@ precisions and nDCG fractions from 0 to 1, as papers print them. Figures depend 
 import numpy as np
 
 from helpers.files import InputError
+from helpers.uncertainty import Interval, mean_interval
 
 RECALL_AT = (1, 5, 10)
 PRECISION_AT = (1, 5, 10)
@@ -60,6 +61,28 @@ def score_metrics(scores: np.ndarray, owners: np.ndarray, queries: np.ndarray | 
     asking = np.isin(owners, queries)  # (M,)
     i2t = image_ranks(scores[queries], queries, owners)
     return _summary(i2t, text_ranks(scores[:, asking], owners[asking]), len(scores))
+
+
+def recall_intervals(scores: np.ndarray, owners: np.ndarray, queries: np.ndarray | None = None) -> dict[str, Interval]:
+    """How sure the recalls of `score_metrics` are: the bootstrap interval of each, in percent, over the photos."""
+    return {name: mean_interval(hits, of) for name, (hits, of) in recall_hits(scores, owners, queries).items()}
+
+
+def recall_hits(
+    scores: np.ndarray, owners: np.ndarray, queries: np.ndarray | None = None
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Of each recall in `score_metrics`: 100 for each query that finds its own, else 0, and the photo it belongs to.
+
+    The differences between two models' hits, query by query, say whether one is better: see `mean_interval`.
+    """
+    owners = np.asarray(owners)
+    queries = np.intersect1d(owners, np.arange(len(scores)) if queries is None else queries)
+    asking = np.isin(owners, queries)  # (M,)
+    ranks = {
+        "i2t": (image_ranks(scores[queries], queries, owners), queries),
+        "t2i": (text_ranks(scores[:, asking], owners[asking]), owners[asking]),
+    }
+    return {f"{way}_r{k}": (100.0 * (found <= k), of) for way, (found, of) in ranks.items() for k in RECALL_AT}
 
 
 def image_ranks(scores: np.ndarray, rows: np.ndarray, owners: np.ndarray) -> np.ndarray:
@@ -174,6 +197,11 @@ def ndcg(scores: np.ndarray, gains: np.ndarray, k: int = NDCG_AT) -> float:
     >>> round(ndcg(np.array([[0.1, 0.9]]), np.array([[1.0, 0.0]])), 3)  # the right one is second: 1 / log2(3)
     0.631
     """
+    return float(np.mean(each_ndcg(scores, gains, k)))
+
+
+def each_ndcg(scores: np.ndarray, gains: np.ndarray, k: int = NDCG_AT) -> np.ndarray:
+    """`ndcg` of each query for which something is right, as far as there are such (Q,)."""
     _check_finite(scores)
     # The last key sorts first; among equal scores the smaller gain comes first.
     order = np.lexsort((gains, -np.round(scores / TIE)), axis=1)
@@ -182,7 +210,7 @@ def ndcg(scores: np.ndarray, gains: np.ndarray, k: int = NDCG_AT) -> float:
 
 def chance_ndcg(gains: np.ndarray, k: int = NDCG_AT) -> float:
     """What `ndcg` gives on average when the ranking is random: a gain of the row's mean at each rank."""
-    return _normalised(np.broadcast_to(gains.mean(axis=1, keepdims=True), gains.shape), gains, k)
+    return float(np.mean(_normalised(np.broadcast_to(gains.mean(axis=1, keepdims=True), gains.shape), gains, k)))
 
 
 def without_own(values: np.ndarray) -> np.ndarray:
@@ -190,12 +218,12 @@ def without_own(values: np.ndarray) -> np.ndarray:
     return values[~np.eye(len(values), dtype=bool)].reshape(len(values), -1)
 
 
-def _normalised(found: np.ndarray, gains: np.ndarray, k: int) -> float:
-    """Gains (Q, N) in the order found, discounted and summed, over the same of the best order; mean of the queries."""
+def _normalised(found: np.ndarray, gains: np.ndarray, k: int) -> np.ndarray:
+    """Gains (Q, N) in the order found, discounted and summed, over the same of the best order, of each query."""
     some = gains.any(axis=1)
     best = -np.sort(-gains[some], axis=1)
     discount = 1 / np.log2(np.arange(min(k, gains.shape[1])) + 2)  # (k,)
-    return float(np.mean((found[some, :k] @ discount) / (best[:, :k] @ discount)))
+    return (found[some, :k] @ discount) / (best[:, :k] @ discount)
 
 
 def classify(images: np.ndarray, texts: np.ndarray, text_labels: np.ndarray) -> np.ndarray:

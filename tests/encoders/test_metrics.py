@@ -13,6 +13,8 @@ from helpers.encoders.metrics import (
     classify,
     confusion,
     ndcg,
+    recall_hits,
+    recall_intervals,
     retrieval_metrics,
     score_metrics,
     without_own,
@@ -171,3 +173,17 @@ def test_a_diverged_model_is_named_and_not_scored() -> None:
         retrieval_metrics(broken, np.ones((3, 2)), np.arange(3))
     with pytest.raises(InputError, match="diverged"):
         class_metrics(np.ones((3, 2)), np.array(["a", "a", "b"]), broken, np.array(["a", "a", "b"]))
+
+
+def test_hits_of_each_query_add_up_to_the_recalls_and_lie_in_their_intervals() -> None:
+    rng = np.random.default_rng(0)
+    owners = np.repeat(np.arange(40), 3)
+    scores = rng.normal(size=(40, 120)) + 2 * (np.arange(40)[:, None] == owners)
+    for queries in (None, np.array([3, 5, 8, 20, 31])):
+        metrics = score_metrics(scores, owners, queries)
+        hits = recall_hits(scores, owners, queries)
+        for name, (low, high) in recall_intervals(scores, owners, queries).items():
+            values, of = hits[name]
+            assert values.mean() == pytest.approx(metrics[name]) and len(values) == len(of)
+            assert set(of) == set(range(40) if queries is None else queries)
+            assert 0 <= low <= metrics[name] <= high <= 100
