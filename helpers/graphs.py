@@ -18,6 +18,7 @@ import openvino as ov
 import torch
 from torch import Tensor, nn
 
+from helpers.artefacts import check
 from helpers.files import InputError
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -82,18 +83,20 @@ def read_graph(path: Path, weights: str = "") -> ov.Model:
     """A saved graph.
 
     Raises:
-        InputError: the file is missing or torn, or was made from other weights than `weights` names.
+        InputError: the file is missing or damaged, or was made from other weights than `weights` names.
     """
     if not path.exists() or not path.with_suffix(".bin").exists():
         raise InputError(f"{path} does not exist with its .bin file; run notebook 05_openvino to export the model.")
+    check("notebook 05_openvino", path, path.with_suffix(".bin"))
     try:
         model = core().read_model(path)
-    except RuntimeError as error:
+        made_from = model.get_rt_info(["helpers", "weights"]).astype(str) if weights else ""
+    except RuntimeError as error:  # or a graph that this course has not written
         reason = str(error).strip().splitlines()[-1]
         raise InputError(
             f"{path} is not a readable OpenVINO graph ({reason}); run notebook 05_openvino again."
         ) from None
-    if weights and model.get_rt_info(["helpers", "weights"]).astype(str) != weights:
+    if made_from != weights:
         raise InputError(
             f"{path} was exported from other weights than the saved model's; run notebook 05_openvino again."
         )

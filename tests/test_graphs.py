@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import openvino as ov
 import pytest
 import torch
 from saved_layer import saved_layer
 from torch import nn
 
+from helpers.artefacts import seal
 from helpers.files import InputError
 from helpers.graphs import Graph, convert, read_graph
 
@@ -20,8 +22,14 @@ def test_missing_and_torn_graphs_are_named(tmp_path: Path):
         xml.write_bytes(operations)
         weights.write_bytes(numbers)
         file.write_bytes(damage)
+        with pytest.raises(InputError, match=r"layer\.(xml|bin) is not as it was written"):
+            read_graph(xml)
+        seal(tmp_path, file.name)
         with pytest.raises(InputError, match="not a readable OpenVINO graph"):
             read_graph(xml)
+        xml.write_bytes(operations)
+        weights.write_bytes(numbers)
+        seal(tmp_path, xml.name, weights.name)
     for file in (weights, xml):
         file.unlink()
         with pytest.raises(InputError, match="does not exist with its"):
@@ -34,6 +42,11 @@ def test_a_graph_of_other_weights_is_refused(tmp_path: Path):
     read_graph(xml)
     with pytest.raises(InputError, match="exported from other weights"):
         read_graph(xml, weights="def")
+    foreign = convert(nn.ReLU(), nn.ReLU(), (torch.zeros(1, 3),))
+    ov.save_model(foreign, xml)
+    seal(tmp_path, xml.name, xml.with_suffix(".bin").name)
+    with pytest.raises(InputError, match="not a readable OpenVINO graph"):
+        read_graph(xml, weights="abc")
 
 
 def test_outputs_stay_when_the_graph_is_called_again(tmp_path: Path):

@@ -57,7 +57,7 @@ def picture() -> str:
             left, top = MARGIN + place * (width + GAP), MARGIN + number * (HEIGHT + GAP)
             parts.append(room(left, top, width, "room", f"{name}/", *first_line(name)))
     top = MARGIN + len(wings) * (HEIGHT + GAP)
-    said = "Every setting, the process, atomic writes, OpenVINO graphs, charts."
+    said = "Every setting, the process, files and their checksums, OpenVINO graphs, charts."
     parts.append(room(MARGIN, top, WIDTH - 2 * MARGIN, "ground", ", ".join(ground), "the ground floor, for all", said))
     height = top + HEIGHT + MARGIN
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">'

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from helpers.artefacts import Share, Size
 from helpers.training.dropout import SharedDropout
 
 
@@ -20,12 +21,12 @@ from helpers.training.dropout import SharedDropout
 class AttentionConfig:
     """All that is needed to build the model again."""
 
-    vocab_size: int
-    feature_width: int
-    embedding: int = 256
-    hidden: int = 512
-    attention: int = 256
-    dropout: float = 0.5
+    vocab_size: Size
+    feature_width: Size
+    embedding: Size = 256
+    hidden: Size = 512
+    attention: Size = 256
+    dropout: Share = 0.5
 
 
 class AttentionCaptioner(nn.Module):

@@ -3,8 +3,8 @@
     captioner = load_captioner(Path("outputs/flickr8k/captioners/lstm"))
     captioner.caption(Path("holiday.jpg"))           # "two children play in the sand"
 
-The folder holds `weights.pt`, `config.json`, `tokenizer.json` and `history.json`. `config.json` names the weights it
-was written with, so that files of two trainings cannot be mixed up unnoticed.
+The folder holds `weights.pt`, `config.json`, `tokenizer.json` and `history.json`, and checksums by which files of two
+trainings cannot be mixed up unnoticed.
 
 A captioner that was rewarded for CIDEr-D writes better captions, but its probabilities are no longer those of what
 people write: it puts nearly all on a few sentences. Where probabilities matter, the weights from before that stage do
@@ -15,13 +15,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import Field
 from torch import Tensor
 
+from helpers.artefacts import Factor, Few, check, seal
 from helpers.captioning.attention import AttentionCaptioner, AttentionConfig
 from helpers.captioning.decoding import Caption, Rules, StepModel, beam_search, greedy
 from helpers.captioning.lstm import LSTMCaptioner, LSTMConfig
@@ -30,8 +32,8 @@ from helpers.data.images import load_photo, resize_photo
 from helpers.data.text import Tokenizer, load_tokenizer
 from helpers.features.backbones import Backbone, load_backbone, load_tail
 from helpers.features.store import Features, photo_features
-from helpers.files import InputError, fingerprint_files, read_json, write_json
-from helpers.training.checkpoints import save_tensors
+from helpers.files import InputError, read_as, write_json
+from helpers.training.checkpoints import CONFIG, load_weights, save_tensors
 
 WEIGHTS = "weights.pt"
 LIKELIHOOD = "likelihood.pt"  # there only if there was a self-critical stage
@@ -40,6 +42,30 @@ MODELS = {
     "attention": (AttentionConfig, AttentionCaptioner),
     "transformer": (TransformerConfig, TransformerCaptioner),
 }
+
+
+Kind, Settings = TypeVar("Kind"), TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class _Saved(Generic[Kind, Settings]):
+    """What config.json says of a captioner."""
+
+    kind: Kind
+    model: Settings
+    backbone: str
+    max_length: Few
+    beam: Few
+    length_power: Factor
+    likelihood: bool | str = False  # whether there are such weights; earlier versions wrote their fingerprint
+
+
+_ANY = Annotated[
+    Union[tuple(_Saved[Literal[kind], settings] for kind, (settings, _) in MODELS.items())],  # noqa: UP007
+    Field(discriminator="kind"),
+]
+
+
 # What of a photo each model looks at: one vector, or the grid of regions.
 LOOKS_AT = {"lstm": "vectors", "attention": "grid", "transformer": "grid", "ensemble": "grid"}
 
@@ -163,9 +189,8 @@ def save_captioner(
 ) -> None:
     """Write `captioner` into `folder` as one artefact, replacing the one that is there.
 
-    `likelihood` are the weights from before the self-critical stage, if there was one. Each file is replaced at once
-    and `config.json` last; it carries the fingerprints of the weights, by which `load_captioner` notices a replacement
-    that was interrupted half-way.
+    `likelihood` are the weights from before the self-critical stage, if there was one. Each file is replaced at once,
+    and sealed last, by which `load_captioner` notices a replacement that was interrupted half-way.
     """
     save_tensors(folder / WEIGHTS, captioner.model.state_dict())
     if likelihood is None:
@@ -175,15 +200,10 @@ def save_captioner(
     captioner.tokenizer.save(folder)
     write_json(folder / "history.json", list(history))
     config = {name: getattr(captioner, name) for name in ("kind", "backbone", "max_length", "beam", "length_power")}
-    config |= {"model": asdict(captioner.model.config), "weights": weights_fingerprint(folder)}
-    if likelihood is not None:
-        config["likelihood"] = fingerprint_files([folder / LIKELIHOOD])
-    write_json(folder / "config.json", config)
-
-
-def weights_fingerprint(folder: Path) -> str:
-    """Twelve hex digits that name the weights in `folder`."""
-    return fingerprint_files([folder / WEIGHTS])
+    write_json(
+        folder / CONFIG, config | {"model": asdict(captioner.model.config), "likelihood": likelihood is not None}
+    )
+    seal(folder, CONFIG, WEIGHTS, *([LIKELIHOOD] if likelihood is not None else []))
 
 
 def load_captioner(folder: Path, likelihood: bool = False) -> Captioner:
@@ -197,17 +217,15 @@ def load_captioner(folder: Path, likelihood: bool = False) -> Captioner:
     Raises:
         InputError: a file is missing, damaged, or belongs to another model.
     """
-    config: dict[str, Any] = read_json(folder / "config.json", made_by="the notebook that trains this captioner")
-    tokenizer = load_tokenizer(folder)
+    made_by = "the notebook that trains this captioner"
+    check(made_by, folder / CONFIG)
+    saved = read_as(_ANY, folder / CONFIG, made_by)
+    weights = folder / (LIKELIHOOD if likelihood and saved.likelihood else WEIGHTS)
+    check(made_by, weights)
+    tokenizer = load_tokenizer(folder, saved.model.vocab_size)
     try:
-        weights, earlier = config.pop("weights"), config.pop("likelihood", None)
-        name, expected = (LIKELIHOOD, earlier) if likelihood and earlier else (WEIGHTS, weights)
-        if fingerprint_files([folder / name]) != expected:
-            raise InputError(f"config.json and {name} come from different trainings")
-        settings, build = MODELS[config["kind"]]
-        model = build(settings(**config.pop("model")))
-        model.load_state_dict(torch.load(folder / name, map_location="cpu", weights_only=True))
-        return Captioner(model=model.eval(), tokenizer=tokenizer, **config)
+        model = load_weights(weights, lambda: MODELS[saved.kind][1](saved.model))
     except Exception as error:  # files that were cut short or edited can fail in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"The captioner in {folder} cannot be loaded ({reason}); train it again.") from None
+    return Captioner(saved.kind, model, tokenizer, saved.backbone, saved.max_length, saved.beam, saved.length_power)

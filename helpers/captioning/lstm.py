@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from helpers.artefacts import Share, Size
 from helpers.training.dropout import SharedDropout
 
 
@@ -19,11 +20,11 @@ from helpers.training.dropout import SharedDropout
 class LSTMConfig:
     """All that is needed to build the model again."""
 
-    vocab_size: int
-    feature_width: int
-    embedding: int = 256
-    hidden: int = 512
-    dropout: float = 0.5
+    vocab_size: Size
+    feature_width: Size
+    embedding: Size = 256
+    hidden: Size = 512
+    dropout: Share = 0.5
 
 
 class LSTMCaptioner(nn.Module):

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.artefacts import seal
 from helpers.captioning.captioner import WEIGHTS, Captioner, features_of, save_captioner
 from helpers.captioning.decoding import greedy
 from helpers.captioning.scoring import score_captions
@@ -41,6 +42,7 @@ from helpers.features.store import Features
 from helpers.files import InputError, read_json, write_json
 from helpers.training.checkpoints import (
     CHECKPOINT,
+    CONFIG,
     fingerprint_run,
     finished_history,
     load_checkpoint,
@@ -213,8 +215,10 @@ def train_captioner(
     if ended is not None:
         model.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
         model.eval()
-        config = read_json(folder / "config.json")  # how it decodes is no part of the training, and may have changed
-        write_json(folder / "config.json", config | {"beam": captioner.beam, "length_power": captioner.length_power})
+        config = read_json(folder / CONFIG)  # how it decodes is no part of the training, and may have changed
+        write_json(folder / CONFIG, config | {"beam": captioner.beam, "length_power": captioner.length_power})
+        seal(folder, CONFIG)
+        mark_finished(folder / WEIGHTS, run)
         return ended
     tail = list(getattr(model, "tail", nn.Identity()).parameters())  # of the backbone, where it is trained on
     optimizer = adamw(model.parameters(), settings.learning_rate, settings.weight_decay, pretrained=tail)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.artefacts import Few, Share, Size
 from helpers.features.backbones import feature_maps, load_tail
 from helpers.training.dropout import SharedDropout
 
@@ -25,16 +26,16 @@ from helpers.training.dropout import SharedDropout
 class TransformerConfig:
     """All that is needed to build the model again."""
 
-    vocab_size: int
-    feature_width: int
-    max_length: int = 26  # places for words, <SOS> included
-    width: int = 384
-    heads: int = 8
-    encoder_layers: int = 1
-    decoder_layers: int = 3
-    grid: int = 7  # regions a side after pooling
-    kernel: int = 3  # of the encoder's convolutions
-    dropout: float = 0.3
+    vocab_size: Size
+    feature_width: Size
+    max_length: Few = 26  # places for words, <SOS> included
+    width: Size = 384
+    heads: Few = 8
+    encoder_layers: Few = 1
+    decoder_layers: Few = 3
+    grid: Few = 7  # regions a side after pooling
+    kernel: Few = 3  # of the encoder's convolutions
+    dropout: Share = 0.3
     tail: str = ""  # the backbone whose last layers are trained, too: see `Tail`; the grid is then its stem's
 
 

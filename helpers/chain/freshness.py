@@ -19,6 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from helpers.artefacts import CHECKSUMS
 from helpers.environment import project_root
 from helpers.files import InputError, fingerprint_files, fingerprint_folder, read_json
 from helpers.profiles import SETTING_NAMES, Profile
@@ -151,7 +152,7 @@ def owned_files(stage: Stage, stages: Sequence[Stage], outputs: Path) -> dict[st
     for path in sorted(root.rglob("*")):
         name = path.relative_to(outputs).as_posix()
         claims = [s for s in stages if any(fnmatchcase(name, claim) for claim in (f"{s.folder}/*", *s.also))]
-        if claims and claims[-1] == stage and path.is_file() and not path.name.startswith("."):
+        if claims and claims[-1] == stage and path.is_file() and path.name != CHECKSUMS and path.name[0] != ".":
             files[name] = path
     return files
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from helpers.artefacts import check, seal
 from helpers.data.text import clean_caption
-from helpers.files import InputError, read_json, write_json
+from helpers.files import InputError, read_as, write_json
 
+MADE_BY = "notebook 01_download"
 SPLITS = ("train", "val", "test")
 
 
@@ -65,24 +67,23 @@ class Manifest:
         content = asdict(self)
         for row in content["photos"] + content["class_photos"]:
             row["path"] = str(row["path"])
-        write_json(_manifest_path(outputs), content)
+        path = _manifest_path(outputs)
+        write_json(path, content)
+        seal(path.parent, path.name)
 
 
 def load_manifest(outputs: Path) -> Manifest:
     """The manifest that notebook 01 wrote below `outputs`.
 
     Raises:
-        InputError: notebook 01 has not run, or its photos are gone.
+        InputError: notebook 01 has not run, the file is damaged, or its photos are gone.
     """
-    content = read_json(_manifest_path(outputs), made_by="notebook 01_download")
-    photos = [
-        Photo(**row | {"path": Path(row["path"]), "captions": tuple(row["captions"])}) for row in content["photos"]
-    ]
-    class_photos = [ClassPhoto(**row | {"path": Path(row["path"])}) for row in content["class_photos"]]
-    for photo in [*photos[:1], *class_photos[:1]]:
+    check(MADE_BY, _manifest_path(outputs))
+    manifest = read_as(Manifest, _manifest_path(outputs), MADE_BY)
+    for photo in [*manifest.photos[:1], *manifest.class_photos[:1]]:
         if not photo.path.is_file():
             raise InputError(f"{photo.path} is gone since notebook 01_download listed it; run that notebook again.")
-    return Manifest(content["name"], photos, class_photos, content["notices"])
+    return manifest
 
 
 def _manifest_path(outputs: Path) -> Path:

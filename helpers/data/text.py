@@ -18,6 +18,7 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from helpers.artefacts import check, seal
 from helpers.environment import prepare_torchvision
 from helpers.files import InputError, atomic_path
 
@@ -113,21 +114,26 @@ class Tokenizer:
         """Write `tokenizer.json` into `folder`; `load_tokenizer` reads it without any download."""
         with atomic_path(folder / _FILE) as temporary:
             self._backend.save(str(temporary))
+        seal(folder, _FILE)
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer saved in `folder`.
+def load_tokenizer(folder: Path, vocab_size: int | None = None) -> Tokenizer:
+    """The tokenizer saved in `folder`, which must have `vocab_size` entries, if that is given.
 
     Raises:
-        InputError: there is none, or the file is damaged.
+        InputError: there is none, or it is damaged or of another model.
     """
     path = folder / _FILE
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; run the notebook that trains this model first.")
+    check("the notebook that trains this model", path)
     try:
         backend = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception
         raise InputError(f"{path} is damaged ({error}); train the model again.") from None
+    if vocab_size is not None and backend.get_vocab_size() != vocab_size:
+        raise InputError(
+            f"{path} has {backend.get_vocab_size():,} entries and the model beside it knows {vocab_size:,}; "
+            "train the model again."
+        )
     if backend.token_to_id("[PAD]") is not None:
         return Tokenizer(backend, "bert")
     return Tokenizer(backend, "wordpiece" if isinstance(backend.model, models.WordPiece) else "word")

@@ -19,6 +19,7 @@ import openvino as ov
 import torch
 from torch import Tensor, nn
 
+from helpers.artefacts import seal
 from helpers.environment import adds_in_32_bits, supports_bf16
 from helpers.files import atomic_path
 from helpers.graphs import Graph, as_tensors, compile_graph, convert, core, graph_path, read_graph
@@ -92,6 +93,7 @@ def save(model: ov.Model, path: Path, *, half: bool = False, weights: str = "") 
         ov.save_model(model, temporary, compress_to_fp16=half)  # and the .bin beside it
         # Without its .xml a model does not exist, so that goes first and comes back last.
         path.unlink(missing_ok=True)
+    seal(path.parent, path.name, path.with_suffix(".bin").name)
 
 
 def _number(model: ov.Model) -> None:

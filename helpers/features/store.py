@@ -12,23 +12,26 @@ import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import openvino as ov
 import torch
 from numpy.lib.format import open_memmap
 
+from helpers.artefacts import check, intact, seal
 from helpers.data.images import load_photo, resize_photo
 from helpers.environment import cores, keep_freed_memory, progress
 from helpers.features.backbones import Backbone
 from helpers.files import (
     InputError,
     check_space,
+    load_array,
     load_pickle,
+    read_as,
     read_json,
     reserved_memmap,
     save_pickle,
@@ -36,6 +39,7 @@ from helpers.files import (
 )
 from helpers.graphs import compile_graph, convert, request_queue
 
+MADE_BY = "notebook 02_features"
 _CHUNK = 256  # photos between two notes of how far the extraction has come
 _AHEAD = 32  # photos decoded ahead of the network
 
@@ -45,6 +49,17 @@ class HasPath(Protocol):
 
     id: str
     path: Path
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What stands beside a grid."""
+
+    ids: list[str]
+    backbone: str
+    photo_size: str
+    weights: str
+    photos: str
 
 
 @dataclass(frozen=True)
@@ -98,6 +113,7 @@ def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path
     save_pickle(folder / f"{name}.pkl", dict(zip(ids, vectors, strict=True)))
     (partial / "grid.npy").replace(folder / f"{name}_grid.npy")
     write_json(folder / f"{name}_grid.json", {"ids": ids} | provenance)
+    seal(folder, *_files(name))
     shutil.rmtree(partial)
     return load_features(folder, backbone.name, mirrored)
 
@@ -159,13 +175,14 @@ def load_features(folder: Path, backbone_name: str, mirrored: bool = False) -> F
     """The features that `extract_features` wrote; the grid stays on disk until rows of it are read.
 
     Raises:
-        InputError: they do not exist or do not fit together.
+        InputError: they do not exist, are damaged or do not fit together.
     """
     name = _name(backbone_name, mirrored)
+    check(MADE_BY, *(folder / file for file in _files(name)))
     by_id = load_pickle(folder / f"{name}.pkl")
-    ids = read_json(folder / f"{name}_grid.json", made_by="notebook 02_features")["ids"]
-    grid = np.load(folder / f"{name}_grid.npy", mmap_mode="r")
-    if list(by_id) != ids or len(grid) != len(ids):
+    ids = read_as(_Rows, folder / f"{name}_grid.json", MADE_BY).ids
+    grid = load_array(folder / f"{name}_grid.npy", MADE_BY)
+    if not _vectors(by_id) or list(by_id) != ids or len(grid) != len(ids):
         raise InputError(
             f"The {name} files in {folder} do not belong together; delete them and run notebook 02_features."
         )
@@ -232,13 +249,26 @@ def _open_partial(
     )
 
 
-def _provenance(folder: Path, name: str) -> dict | None:
-    path = folder / f"{name}_grid.json"
-    if not path.exists() or not (folder / f"{name}.pkl").exists():
+def _files(name: str) -> tuple[str, str, str]:
+    return f"{name}.pkl", f"{name}_grid.npy", f"{name}_grid.json"
+
+
+def _vectors(by_id: Any) -> bool:
+    """Whether this is what a feature file holds: a mapping to float32 vectors of one width."""
+    if not isinstance(by_id, dict) or not all(isinstance(vector, np.ndarray) for vector in by_id.values()):
+        return False
+    kinds = {(vector.dtype, vector.shape) for vector in by_id.values()}
+    return len(kinds) == 1 and all(dtype == np.float32 and len(shape) == 1 for dtype, shape in kinds)
+
+
+def _provenance(folder: Path, name: str) -> dict[str, str] | None:
+    """What the features that are there were made from; None: they are not, or damaged."""
+    files = [folder / file for file in _files(name)]
+    if not all(path.exists() for path in files) or not intact(*files):
         return None
-    content = read_json(path)
-    content.pop("ids", None)
-    return content
+    rows = asdict(read_as(_Rows, folder / f"{name}_grid.json", MADE_BY))
+    del rows["ids"]
+    return rows
 
 
 def _stamps(photos: Sequence[HasPath]) -> str:

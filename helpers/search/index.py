@@ -12,20 +12,31 @@ is not wanted is taken off the query in the same way.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
 import numpy as np
 from PIL import Image
 
+from helpers.artefacts import Size, check, seal
 from helpers.data.images import resize_photo
 from helpers.encoders.dual_encoder import EncoderPair
 from helpers.encoders.fusion import FusionEncoder
 from helpers.encoders.pretrained import PretrainedPair
-from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
+from helpers.files import InputError, atomic_path, read_as, write_json
 
 MADE_BY = "notebook 06_search"
 UNWANTED = 0.5  # weight of what is not wanted; Rocchio, "Relevance feedback in information retrieval" (1971)
+VECTORS, BINARY, METADATA = "embeddings.npy", "faiss_index.bin", "metadata.json"
+
+
+@dataclass(frozen=True)
+class _Metadata:
+    fingerprint: str
+    count: int
+    width: Size
+    ids: list[str]
 
 
 class SearchIndex:
@@ -131,48 +142,50 @@ class SearchIndex:
         return self._flat.reconstruct_batch(np.array([self._rows[id_] for id_ in ids], np.int64))
 
     def save(self, folder: Path) -> None:
-        """Write `embeddings.npy`, `faiss_index.bin` and `metadata.json` to `folder`.
+        """Write `embeddings.npy`, `faiss_index.bin` and `metadata.json` to `folder`, and seal them.
 
-        The metadata comes last and holds a checksum of the other two, so that files of different indexes, left by
-        a crash between two writes, are noticed when loading.
+        The seal comes last, so that files of different indexes, left by a crash between two writes, are noticed when
+        loading, and so are ids in another order than the vectors.
         """
-        embeddings, binary = folder / "embeddings.npy", folder / "faiss_index.bin"
-        with atomic_path(embeddings) as temporary:
+        with atomic_path(folder / VECTORS) as temporary:
             np.save(temporary, self._flat.reconstruct_n(0, len(self))[:, :-1])
-        with atomic_path(binary) as temporary:
-            faiss.write_index(self._flat, str(temporary))
-        metadata = {
-            "fingerprint": self.fingerprint,
-            "count": len(self),
-            "width": self.width,
-            "checksum": fingerprint_files([embeddings, binary]),
-            "ids": self.ids,
-        }
-        write_json(folder / "metadata.json", metadata)
+        with atomic_path(folder / BINARY) as temporary:
+            try:
+                faiss.write_index(self._flat, str(temporary))
+            except RuntimeError as error:  # a full disk, for one
+                raise OSError(str(error).rpartition(": ")[2]) from None
+        metadata = {"fingerprint": self.fingerprint, "count": len(self), "width": self.width, "ids": self.ids}
+        write_json(folder / METADATA, metadata)
+        seal(folder, VECTORS, BINARY, METADATA)
 
     @classmethod
     def load(cls, folder: Path, fingerprint: str) -> "SearchIndex":
         """The index saved in `folder`, for queries from the model named by `fingerprint`.
 
         Raises:
-            InputError: there is none, its files do not belong together, or another model made it.
+            InputError: there is none, its files are damaged or do not belong together, or another model made it.
         """
-        metadata = read_json(folder / "metadata.json", made_by=MADE_BY)
-        files = [folder / "embeddings.npy", folder / "faiss_index.bin"]
-        if not all(path.exists() for path in files) or fingerprint_files(files) != metadata["checksum"]:
-            raise InputError(f"The files in {folder} are not one complete index; delete it and run {MADE_BY} again.")
-        if metadata["fingerprint"] != fingerprint:
+        check(MADE_BY, *(folder / name for name in (METADATA, VECTORS, BINARY)))
+        metadata = read_as(_Metadata, folder / METADATA, MADE_BY)
+        if metadata.fingerprint != fingerprint:
             raise InputError(
-                f"The index in {folder} was built by another model ({metadata['fingerprint']}) than the one in use "
+                f"The index in {folder} was built by another model ({metadata.fingerprint}) than the one in use "
                 f"({fingerprint}); run {MADE_BY} again to build it anew."
             )
-        index = cls(metadata["width"], fingerprint)
-        flat = faiss.read_index(str(files[1]))
-        if flat.d == index.width:  # saved before entries brought their crowding along
-            index.add(metadata["ids"], flat.reconstruct_n(0, flat.ntotal))
+        index = cls(metadata.width, fingerprint)
+        ids, width = metadata.ids, metadata.width
+        try:
+            flat = faiss.read_index(str(folder / BINARY))
+        except (RuntimeError, MemoryError):
+            flat = None
+        exact = isinstance(flat, faiss.IndexFlat) and flat.metric_type == faiss.METRIC_INNER_PRODUCT
+        if not exact or flat.d not in (width, width + 1) or not flat.ntotal == len(ids) == len(set(ids)):
+            raise InputError(f"The files in {folder} are not one complete index; delete it and run {MADE_BY} again.")
+        if flat.d == width:  # saved before entries brought their crowding along
+            index.add(ids, flat.reconstruct_n(0, flat.ntotal))
             return index
-        index._flat, index.ids = flat, metadata["ids"]
-        index._rows = {id_: row for row, id_ in enumerate(index.ids)}
+        index._flat, index.ids = flat, ids
+        index._rows = {id_: row for row, id_ in enumerate(ids)}
         return index
 
     def _with(self, unit: np.ndarray, last: np.ndarray | bool) -> np.ndarray:

@@ -15,6 +15,7 @@ and `finished_history` gives that run's history instead of an hour of the same a
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,11 +25,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from helpers.artefacts import check, seal
 from helpers.environment import project_root
-from helpers.files import FINISHED, InputError, atomic_path, fingerprint_files, read_json, write_json
+from helpers.files import FINISHED, InputError, atomic_path, fingerprint_files, read_as, read_json, write_json
 
 CHECKPOINT = "checkpoint.pt"
+CONFIG = "config.json"
 HISTORY = "history.json"
+Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -71,6 +75,9 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:  # PyTorch writes checksums of all parts, and does not look at them
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(damaged)
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["fingerprint"] == fingerprint:
             return content["state"]
@@ -117,29 +124,47 @@ def finished_history(weights: Path, fingerprint: str) -> Any:
 def _finished(weights: Path, fingerprint: str) -> dict[str, str]:
     wings = [project_root() / "helpers" / wing for wing in ("training", "captioning", "encoders")]
     code = [path for wing in wings for path in sorted(wing.glob("*.py"))]
-    return {"run": fingerprint, "weights": fingerprint_files([weights]), "code": fingerprint_files(code)}
+    beside = [weights.with_name(name) for name in (CONFIG, "tokenizer.json", "likelihood.pt")]
+    files = [weights, *(path for path in beside if path.exists())]  # one that has changed since is made again
+    return {"run": fingerprint, "files": fingerprint_files(files), "code": fingerprint_files(code)}
 
 
 def save_trained(weights: Path, model: nn.Module) -> None:
-    """Write the settings of `model` to config.json and its weights beside it, each atomically, the weights last."""
-    write_json(weights.parent / "config.json", asdict(model.config))
+    """Write the settings of `model` to config.json and its weights beside it, and seal both."""
+    write_json(weights.parent / CONFIG, asdict(model.config))
     save_tensors(weights, model.state_dict())
+    seal(weights.parent, CONFIG, weights.name)
 
 
-def load_trained(weights: Path, made_by: str, what: str, build: Callable[[dict[str, Any]], Model]) -> Model:
+def load_weights(weights: Path, build: Callable[[], Model]) -> Model:
+    """A finished model in evaluation mode: what `build` makes, with the weights of a file.
+
+    Raises:
+        InputError: the file holds fewer weights than the model asks for, which is found out before there is memory for
+            them. A file that is torn, or of another model, can fail in any other way.
+    """
+    with torch.device("meta"):  # shapes without memory
+        needed = sum(tensor.nbytes for tensor in build().state_dict().values())
+    if needed > weights.stat().st_size:
+        raise InputError(f"its settings ask for {needed:,} bytes of weights, and {weights.name} has fewer")
+    model = build()
+    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return model.eval()
+
+
+def load_trained(
+    weights: Path, config: type[Config], build: Callable[[Config], Model], made_by: str, what: str
+) -> Model:
     """A finished model in evaluation mode: `build` of the settings in config.json, with `weights` from the same folder.
 
     Raises:
         InputError: a file is missing, damaged, or belongs to another model than `what`, as `made_by` writes it.
     """
     folder = weights.parent
-    settings = read_json(folder / "config.json", made_by)
-    if not weights.is_file():
-        raise InputError(f"{weights} does not exist; run {made_by} first.")
+    check(made_by, folder / CONFIG, weights)
+    settings = read_as(config, folder / CONFIG, made_by)
     try:
-        model = build(settings)
-        model.load_state_dict(torch.load(weights, weights_only=True))
+        return load_weights(weights, lambda: build(settings))
     except Exception as error:  # a torn file or one of another model can fail in any way
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{folder} does not hold {what} ({reason}); run {made_by} again.") from None
-    return model.eval()

@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers.artefacts import seal
 from helpers.captioning.captioner import Captioner, features_of, load_captioner, new_captioner, save_captioner
 from helpers.data.text import build_tokenizer
 from helpers.features.backbones import load_backbone
 from helpers.features.store import Features
-from helpers.files import InputError
+from helpers.files import InputError, read_json, write_json
 
 CAPTIONS = ["a red dog runs on the grass", "a blue cat sleeps", "two birds fly over the sea"]
 
@@ -86,7 +87,7 @@ def test_files_of_two_trainings_are_not_mixed(captioner: Captioner, tmp_path: Pa
     other = new_captioner("lstm", captioner.tokenizer, 1280, "efficientnet_lite0", 12, seed=7, embedding=8, hidden=16)
     save_captioner(tmp_path / "two", other, [])
     (tmp_path / "two" / "weights.pt").replace(tmp_path / "one" / "weights.pt")
-    with pytest.raises(InputError, match="different trainings"):
+    with pytest.raises(InputError, match=r"weights\.pt is not as it was written: it is damaged, or from another run"):
         load_captioner(tmp_path / "one")
 
 
@@ -96,7 +97,7 @@ def test_weights_for_likelihoods_are_kept_beside_those_for_captions(captioner: C
     assert torch.equal(load_captioner(tmp_path).model.output.weight, captioner.model.output.weight)
     assert torch.equal(load_captioner(tmp_path, likelihood=True).model.output.weight, other.model.output.weight)
     (tmp_path / "likelihood.pt").write_bytes((tmp_path / "weights.pt").read_bytes())
-    with pytest.raises(InputError, match=r"likelihood.pt come from different trainings"):
+    with pytest.raises(InputError, match=r"likelihood\.pt is not as it was written"):
         load_captioner(tmp_path, likelihood=True)
     save_captioner(tmp_path, captioner, [])  # trained again, without the second stage
     assert not (tmp_path / "likelihood.pt").exists()
@@ -109,3 +110,54 @@ def test_unknown_kind_and_missing_grid_are_named(captioner: Captioner) -> None:
     features = Features(["a", "b"], vectors(2), None)
     assert features_of("lstm", features) is features.vectors
     np.testing.assert_array_equal(captioner.features(features, ["b", "a"]), features.vectors[::-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"beam": 10**9}, r"beam: Input should be less than or equal to 1024"),
+        ({"beam": "5"}, r"beam: Input should be a valid integer"),
+        ({"max_length": -1}, r"max_length: Input should be greater than"),
+        ({"length_power": "high"}, r"length_power: Input should be a valid number"),
+        ({"kind": "gru"}, r"config\.json cannot be used"),
+        ({"kind": None}, r"config\.json cannot be used"),
+        ({"model": []}, r"lstm\.model: Input should be an object"),
+        ({"model": {"vocab_size": 13}}, r"lstm\.model\.feature_width: Field required"),
+        ({"backbone": 7}, r"backbone: Input should be a valid string"),
+    ],
+)
+def test_settings_of_another_type_or_size_are_one_sentence(
+    captioner: Captioner, tmp_path: Path, change: dict, said: str
+) -> None:
+    save_captioner(tmp_path, captioner, [])
+    write_json(tmp_path / "config.json", read_json(tmp_path / "config.json") | change)
+    seal(tmp_path, "config.json")
+    with pytest.raises(InputError, match=said):
+        load_captioner(tmp_path)
+
+
+def test_a_model_larger_than_its_weights_gets_no_memory(captioner: Captioner, tmp_path: Path) -> None:
+    save_captioner(tmp_path, captioner, [])
+    config = read_json(tmp_path / "config.json")
+    config["model"] |= {"hidden": 2**20, "embedding": 2**20}  # 80 TB
+    write_json(tmp_path / "config.json", config)
+    seal(tmp_path, "config.json")
+    with pytest.raises(InputError, match=r"its settings ask for [\d,]+ bytes of weights, and weights\.pt has fewer"):
+        load_captioner(tmp_path)
+
+
+def test_a_vocabulary_of_another_model_is_noticed(captioner: Captioner, tmp_path: Path) -> None:
+    save_captioner(tmp_path, captioner, [])
+    build_tokenizer("word", CAPTIONS[:2]).save(tmp_path)  # and seals it
+    with pytest.raises(InputError, match=r"has 14 entries and the model beside it knows 19"):
+        load_captioner(tmp_path)
+
+
+def test_a_captioner_of_an_earlier_version_is_understood(captioner: Captioner, tmp_path: Path) -> None:
+    save_captioner(tmp_path, captioner, [], likelihood=captioner.model.state_dict())
+    config = read_json(tmp_path / "config.json") | {"weights": "0123456789ab", "likelihood": "ba9876543210"}
+    write_json(tmp_path / "config.json", config)
+    (tmp_path / "checksums.json").unlink()
+    for likelihood in (False, True):
+        loaded = load_captioner(tmp_path, likelihood)
+        assert torch.equal(loaded.model.output.weight, captioner.model.output.weight)

@@ -100,6 +100,7 @@ def test_the_published_captioner_is_the_best_epoch(tmp_path: Path) -> None:
     loaded = load_captioner(tmp_path)
     assert training.validate(loaded, val)["cider_d"] == pytest.approx(best["cider_d"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checksums.json",
         "config.json", "finished.json", "history.json", "likelihood.pt", "tokenizer.json", "weights.pt",
     ]  # fmt: skip
     before = load_captioner(tmp_path, likelihood=True)  # the best of the first stage

@@ -7,6 +7,7 @@ import openvino
 import pytest
 import torch
 
+from helpers.artefacts import seal
 from helpers.data.text import build_tokenizer
 from helpers.encoders.dual_encoder import (
     WEIGHTS,
@@ -103,9 +104,10 @@ def test_missing_torn_and_foreign_files_are_explained(pair: EncoderPair, tmp_pat
     pair.save(tmp_path)
     whole = (tmp_path / WEIGHTS).read_bytes()
     (tmp_path / WEIGHTS).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="usable dual encoder"):
+    with pytest.raises(InputError, match="is not as it was written"):
         load_dual_encoder(tmp_path)
-    torch.save({"other": torch.zeros(1)}, tmp_path / WEIGHTS)
+    torch.save({"other": torch.zeros(99_999)}, tmp_path / WEIGHTS)
+    seal(tmp_path, WEIGHTS)
     with pytest.raises(InputError, match="usable dual encoder"):
         load_dual_encoder(tmp_path)
     (tmp_path / WEIGHTS).unlink()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.artefacts import seal
 from helpers.encoders import fusion
 from helpers.encoders.fusion import (
     Fusion,
@@ -128,12 +129,13 @@ def test_a_damaged_artefact_is_named(encoder: FusionEncoder, tmp_path: Path) -> 
     save_fusion(tmp_path, encoder)
     weights = (tmp_path / fusion.WEIGHTS).read_bytes()
     (tmp_path / fusion.WEIGHTS).write_bytes(weights[:500])
-    with pytest.raises(InputError, match="does not hold a usable fusion model"):
+    with pytest.raises(InputError, match=r"weights\.pt is not as it was written"):
         load_fusion(tmp_path)
     (tmp_path / fusion.WEIGHTS).unlink()
     with pytest.raises(InputError, match=r"weights.pt does not exist"):
         load_fusion(tmp_path)
     save_fusion(tmp_path, new_fusion(replace(CONFIG, side=5), some_vectors(9, 12), seed=1))
     (tmp_path / fusion.WEIGHTS).write_bytes(weights)
+    seal(tmp_path, fusion.WEIGHTS)
     with pytest.raises(InputError, match="does not hold a usable fusion model"):
         load_fusion(tmp_path)

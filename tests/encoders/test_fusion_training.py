@@ -29,7 +29,7 @@ from helpers.files import InputError
 from helpers.training import loop
 from helpers.training.checkpoints import CHECKPOINT, save_checkpoint
 
-PUBLISHED = {WEIGHTS, "config.json", "history.json", "finished.json"}
+PUBLISHED = {WEIGHTS, "checksums.json", "config.json", "history.json", "finished.json"}
 SETTINGS = FusionSettings(epochs=4, batch=16, learning_rate=3e-3)
 KEYWORDS = 12
 

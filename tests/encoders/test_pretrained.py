@@ -113,7 +113,7 @@ def test_damaged_or_missing_towers_are_named(pair: PretrainedPair, tmp_path: Pat
         load_pretrained_pair(tmp_path)
     pair.save(tmp_path)
     (tmp_path / WEIGHTS).write_bytes((tmp_path / WEIGHTS).read_bytes()[:1000])
-    with pytest.raises(InputError, match="does not hold usable pretrained towers"):
+    with pytest.raises(InputError, match="is not as it was written"):
         load_pretrained_pair(tmp_path)
     (tmp_path / WEIGHTS).unlink()
     with pytest.raises(InputError, match="does not exist"):

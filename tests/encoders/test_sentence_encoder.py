@@ -124,3 +124,13 @@ def test_saved_sentences_are_read_once_and_an_interrupted_reading_goes_on(
     read.clear()
     np.testing.assert_allclose(saved_sentences(TEXTS[::-1][:3], path), expected[::-1][:3], atol=1e-6)
     assert read == [1, 2, 1]
+
+
+def test_saved_sentences_that_are_damaged_are_read_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "sentences.npy"
+    whole = saved_sentences(TEXTS, path).copy()
+    for name in ("sentences.npy", "sentences.json"):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content.replace(content[-3:], b" } " if name.endswith("json") else b"abc"))
+        np.testing.assert_array_equal(saved_sentences(TEXTS, path), whole)
+        assert "made again now" in capsys.readouterr().out

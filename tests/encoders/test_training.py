@@ -27,7 +27,7 @@ from helpers.training import loop
 from helpers.training.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220), "white": (240, 240, 240)}
-PUBLISHED = {WEIGHTS, "config.json", "tokenizer.json", "history.json", "finished.json"}
+PUBLISHED = {WEIGHTS, "checksums.json", "config.json", "tokenizer.json", "history.json", "finished.json"}
 
 
 def small_pair() -> EncoderPair:
@@ -128,7 +128,10 @@ def test_a_torn_checkpoint_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFi
     path = tmp_path / CHECKPOINT
     save_checkpoint(path, "run", {"epochs": [], "model": torch.zeros(1000)})
     assert load_checkpoint(path, "run")["model"].shape == (1000,)
-    for content in (b"", path.read_bytes()[:2000], b"not a checkpoint"):
+    whole = path.read_bytes()
+    forgotten = bytearray(whole)
+    forgotten[len(whole) // 2] ^= 1  # among the numbers of the model, where any would do
+    for content in (b"", whole[:2000], b"not a checkpoint", bytes(forgotten)):
         path.write_bytes(content)
         assert load_checkpoint(path, "run") is None
         assert "cannot be read" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ from PIL import Image
 from small_data import write_photo
 from torch import Tensor, nn
 
+from helpers.artefacts import seal
 from helpers.data.images import load_photo, resize_photo
 from helpers.features import store
 from helpers.features.backbones import Backbone, load_backbone
 from helpers.features.store import check_disk, extract_features, load_features, photo_features
-from helpers.files import InputError, write_json
+from helpers.files import InputError, save_pickle, write_json
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def test_vectors_and_grid_are_written_in_order(tmp_path: Path, photos: list[Item
     np.testing.assert_allclose(made.grid.mean(1), made.vectors, rtol=0.01, atol=0.1)
     assert isinstance(made.grid, np.memmap)
     assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
+        "checksums.json",
         "colour.pkl",
         "colour_grid.json",
         "colour_grid.npy",
@@ -168,7 +171,7 @@ def test_mirrored_features_are_those_of_photos_mirrored_by_hand(tmp_path: Path) 
     assert np.abs(mirrored.grid - plain.grid).max() > 10
     np.testing.assert_array_equal(load_features(tmp_path / "f", "colour").grid, plain.grid)
     assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
-        *("colour.pkl", "colour_grid.json", "colour_grid.npy"),
+        *("checksums.json", "colour.pkl", "colour_grid.json", "colour_grid.npy"),
         *("colour_mirrored.pkl", "colour_mirrored_grid.json", "colour_mirrored_grid.npy"),
     ]
 
@@ -192,8 +195,37 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path, photos: l
     extract_features(photos, colour_backbone(), tmp_path / "a")
     extract_features(photos[:5], colour_backbone(), tmp_path / "b")
     (tmp_path / "b" / "colour.pkl").replace(tmp_path / "a" / "colour.pkl")
+    with pytest.raises(InputError, match=r"colour\.pkl is not as it was written"):
+        load_features(tmp_path / "a", "colour")
+    seal(tmp_path / "a", "colour.pkl")
     with pytest.raises(InputError, match="do not belong together"):
         load_features(tmp_path / "a", "colour")
+
+
+@pytest.mark.parametrize("name", ["colour.pkl", "colour_grid.json", "colour_grid.npy"])
+def test_damaged_features_are_refused_where_they_are_used_and_made_again_where_they_are_made(
+    tmp_path: Path, photos: list[Item], name: str, capsys: pytest.CaptureFixture
+) -> None:
+    whole = extract_features(photos, colour_backbone(), tmp_path)
+    vectors, grid = whole.vectors.copy(), np.array(whole.grid)
+    content = bytearray((tmp_path / name).read_bytes())
+    content[-5] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name} is not as it was written.*run notebook 02_features again"):
+        load_features(tmp_path, "colour")
+    made = extract_features(photos, colour_backbone(), tmp_path)
+    assert "made again now" in capsys.readouterr().out
+    np.testing.assert_array_equal(made.vectors, vectors)
+    np.testing.assert_array_equal(made.grid, grid)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"0.png": 1}, {"0.png": np.zeros((2, 2), np.float32)}, {}])
+def test_a_pickle_of_something_else_than_vectors_is_refused(tmp_path: Path, photos: list[Item], content: Any) -> None:
+    extract_features(photos, colour_backbone(), tmp_path)
+    save_pickle(tmp_path / "colour.pkl", content)
+    seal(tmp_path, "colour.pkl")
+    with pytest.raises(InputError, match="do not belong together"):
+        load_features(tmp_path, "colour")
 
 
 def test_torn_photo_is_named(tmp_path: Path, photos: list[Item]) -> None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers.artefacts import seal
 from helpers.data.text import Tokenizer, build_tokenizer
 from helpers.encoders.dual_encoder import DualEncoderConfig, EncoderPair
-from helpers.files import InputError, fingerprint_files
+from helpers.files import InputError
 from helpers.search.index import SearchIndex, query_vector
 
 WIDTH = 16
@@ -68,8 +69,8 @@ def test_an_index_saved_without_crowding_is_understood(tmp_path: Path):
     old.add(np.load(tmp_path / "embeddings.npy"))
     faiss.write_index(old, str(tmp_path / "faiss_index.bin"))
     metadata = json.loads((tmp_path / "metadata.json").read_text())
-    files = [tmp_path / "embeddings.npy", tmp_path / "faiss_index.bin"]
-    (tmp_path / "metadata.json").write_text(json.dumps(metadata | {"checksum": fingerprint_files(files)}))
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata | {"checksum": "of the other two, in its day"}))
+    (tmp_path / "checksums.json").unlink()  # there were none
     queries = random_vectors(4, seed=3)
     for fair in (False, True):
         assert SearchIndex.load(tmp_path, "model-a").search(queries, 9, fair)[1] == filled().search(queries, 9)[1]
@@ -111,6 +112,7 @@ def test_saved_and_loaded_gives_identical_answers(tmp_path: Path):
     np.testing.assert_array_equal(loaded_scores, scores)
     assert loaded_ids == ids
     assert sorted(path.name for path in (tmp_path / "vector_db").iterdir()) == [
+        "checksums.json",
         "embeddings.npy",
         "faiss_index.bin",
         "metadata.json",
@@ -139,10 +141,10 @@ def test_a_torn_a_missing_and_a_foreign_file_are_noticed(tmp_path: Path, name: s
     whole = file.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", (tmp_path / "other" / name).read_bytes()):
         file.write_bytes(damaged)
-        with pytest.raises(InputError, match="not one complete index"):
+        with pytest.raises(InputError, match=f"{name} is not as it was written"):
             SearchIndex.load(tmp_path / "one", "model-a")
     file.unlink()
-    with pytest.raises(InputError, match="not one complete index"):
+    with pytest.raises(InputError, match=f"{name} does not exist; run notebook 06_search first"):
         SearchIndex.load(tmp_path / "one", "model-a")
 
 
@@ -151,10 +153,58 @@ def test_torn_and_missing_metadata_are_noticed(tmp_path: Path):
     metadata = tmp_path / "metadata.json"
     assert json.loads(metadata.read_text())["count"] == 100
     metadata.write_text(metadata.read_text()[:200])
-    with pytest.raises(InputError, match="not valid JSON"):
+    with pytest.raises(InputError, match=r"metadata\.json is not as it was written"):
         SearchIndex.load(tmp_path, "model-a")
     metadata.unlink()
     with pytest.raises(InputError, match="run notebook 06_search first"):
+        SearchIndex.load(tmp_path, "model-a")
+
+
+def test_ids_in_another_order_are_noticed(tmp_path: Path):
+    filled().save(tmp_path)
+    path = tmp_path / "metadata.json"
+    metadata = json.loads(path.read_text())
+    path.write_text(json.dumps(metadata | {"ids": metadata["ids"][::-1]}))
+    with pytest.raises(InputError, match=r"metadata\.json is not as it was written"):
+        SearchIndex.load(tmp_path, "model-a")
+
+
+def test_whatever_is_no_index_of_this_kind_is_refused_though_it_is_sealed(tmp_path: Path):
+    filled().save(tmp_path)
+    vectors = random_vectors(100, WIDTH + 1)
+    other_metric, other_kind, too_few = faiss.IndexFlatL2(WIDTH + 1), faiss.IndexHNSWFlat(WIDTH + 1, 8), None
+    too_few = faiss.IndexFlatIP(WIDTH + 1)
+    wider = faiss.IndexFlatIP(WIDTH + 2)
+    for index, rows in [(other_metric, vectors), (other_kind, vectors), (too_few, vectors[:99])]:
+        index.add(rows)
+    wider.add(random_vectors(100, WIDTH + 2))
+    files = [faiss.serialize_index(index).tobytes() for index in (other_metric, other_kind, too_few, wider)]
+    for content in [*files, b"", b"IxFI" + bytes(100), files[2][:500]]:
+        (tmp_path / "faiss_index.bin").write_bytes(content)
+        seal(tmp_path, "faiss_index.bin")
+        with pytest.raises(InputError, match="not one complete index; delete it and run notebook 06_search again"):
+            SearchIndex.load(tmp_path, "model-a")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"ids": ["a", 1]}, r"ids\.1: Input should be a valid string"),
+        ({"ids": None}, r"ids: Input should be a valid array"),
+        ({"width": 10**12}, r"width: Input should be less than"),
+        ({"width": "16"}, r"width: Input should be a valid integer"),
+        ({"fingerprint": 7}, r"fingerprint: Input should be a valid string"),
+        ({"ids": ["twice"] * 100}, "not one complete index"),
+        ({"ids": []}, "not one complete index"),
+        ({"width": 15}, "not one complete index"),
+    ],
+)
+def test_metadata_of_another_shape_is_one_sentence(tmp_path: Path, change: dict, said: str):
+    filled().save(tmp_path)
+    path = tmp_path / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    seal(tmp_path, "metadata.json")
+    with pytest.raises(InputError, match=said):
         SearchIndex.load(tmp_path, "model-a")
 
 
