@@ -25,7 +25,7 @@ CHECKSUMS = "checksums.json"
 MEBIBYTES = 1024  # of a larger file so many are looked at, spread over it; grids of large data sets are larger
 
 # What a setting of a model may be, for `read_as`.
-Size = Annotated[int, Field(ge=1, le=2**20)]  # of what the weights are as large as
+Size = Annotated[int, Field(ge=1, le=2**17)]  # of what the weights are as large as
 Few = Annotated[int, Field(ge=1, le=1024)]  # layers, heads, tokens, pixels a side: what else takes time or memory
 Share = Annotated[float, Field(ge=0, le=1)]
 Factor = Annotated[float, Field(ge=0, le=1000)]

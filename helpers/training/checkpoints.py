@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from helpers.artefacts import check, seal
 from helpers.environment import project_root
@@ -136,18 +137,29 @@ def save_trained(weights: Path, model: nn.Module) -> None:
     seal(weights.parent, CONFIG, weights.name)
 
 
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of first weights: it takes time, and memory that is allocated is not touched, and so free.
+
+    A model made under it holds whatever was in that memory.
+    """
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        return kwargs["tensor"] if getattr(func, "__module__", "") == "torch.nn.init" else func(*args, **kwargs)
+
+
 def load_weights(weights: Path, build: Callable[[], Model]) -> Model:
     """A finished model in evaluation mode: what `build` makes, with the weights of a file.
 
     Raises:
-        InputError: the file holds fewer weights than the model asks for, which is found out before there is memory for
+        InputError: the file holds fewer weights than the model asks for, which is found out before memory is used for
             them. A file that is torn, or of another model, can fail in any other way.
     """
-    with torch.device("meta"):  # shapes without memory
-        needed = sum(tensor.nbytes for tensor in build().state_dict().values())
+    with _Undrawn():
+        model = build()
+    needed = sum(tensor.nbytes for tensor in model.state_dict().values())
     if needed > weights.stat().st_size:
         raise InputError(f"its settings ask for {needed:,} bytes of weights, and {weights.name} has fewer")
-    model = build()
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return model.eval()
 

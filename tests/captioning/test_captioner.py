@@ -1,5 +1,6 @@
 """A saved captioner is the same captioner when loaded, and damage is named."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from helpers.artefacts import seal
 from helpers.captioning.captioner import Captioner, features_of, load_captioner, new_captioner, save_captioner
 from helpers.data.text import build_tokenizer
+from helpers.environment import resident_memory
 from helpers.features.backbones import load_backbone
 from helpers.features.store import Features
 from helpers.files import InputError, read_json, write_json
@@ -136,14 +138,19 @@ def test_settings_of_another_type_or_size_are_one_sentence(
         load_captioner(tmp_path)
 
 
-def test_a_model_larger_than_its_weights_gets_no_memory(captioner: Captioner, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("width", "said"), [(2**15, "its settings ask for"), (2**17, "cannot be loaded")])
+def test_a_model_larger_than_its_weights_uses_no_memory(
+    captioner: Captioner, tmp_path: Path, width: int, said: str
+) -> None:
     save_captioner(tmp_path, captioner, [])
     config = read_json(tmp_path / "config.json")
-    config["model"] |= {"hidden": 2**20, "embedding": 2**20}  # 80 TB
+    config["model"] |= {"hidden": width, "embedding": width}  # tens of gigabytes, or more than there can be
     write_json(tmp_path / "config.json", config)
     seal(tmp_path, "config.json")
-    with pytest.raises(InputError, match=r"its settings ask for [\d,]+ bytes of weights, and weights\.pt has fewer"):
+    before = resident_memory(os.getpid())
+    with pytest.raises(InputError, match=said):
         load_captioner(tmp_path)
+    assert resident_memory(os.getpid()) - before < 2**27
 
 
 def test_a_vocabulary_of_another_model_is_noticed(captioner: Captioner, tmp_path: Path) -> None:
