@@ -19,7 +19,7 @@ import ast
 import sys
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -43,7 +43,7 @@ from helpers.chain.report import StageResult, duration, render_notebook, results
 from helpers.chain.stop import stop_signals
 from helpers.environment import available_cores, can_pin, cores, pin_thread, project_root
 from helpers.files import FINISHED, InputError, write_json
-from helpers.profiles import SETTING_NAMES, Profile, get_profile
+from helpers.profiles import SETTING_NAMES, TEXTS, Profile, get_profile
 
 NOTEBOOKS = project_root() / "notebooks"
 STAGES = tuple(
@@ -123,10 +123,10 @@ def parse_settings(pairs: list[str], stages: Sequence[Stage]) -> dict[str, Any]:
         if name == "profile":
             raise InputError("The profile is chosen with --profile, not with --set.")
         choose(sorted(known), name, "parameter")
-        try:
-            given[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            given[name] = text
+        given[name] = text
+        if name not in TEXTS or text == "None":  # a folder may be called 2024
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                given[name] = ast.literal_eval(text)
         if name in PATHS and isinstance(given[name], str):
             given[name] = str(Path(given[name]).expanduser().resolve())
     return given

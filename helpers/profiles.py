@@ -1,95 +1,112 @@
 """Profiles: one named set of settings for the whole chain, in one readable place.
 
 A notebook's `parameters` cell holds literals; `None` there means "what the profile says". `chosen_profile` joins
-the two, so that `run_all.py --set name=value`, papermill and a cell edited by hand all go the same way.
+the two, so that `run_all.py --set name=value`, papermill and a cell edited by hand all go the same way. Types, ranges
+and choices are checked there, before anything runs.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 from helpers.environment import project_root
 from helpers.files import InputError
 
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Drawn = Annotated[int, Field(ge=10, le=1_000_000)]  # some for each split
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+Batch = Annotated[int, Field(ge=2, le=100_000)]  # batch normalisation and contrast need two
+Width = Annotated[int, Field(ge=8, le=8192)]
+Side = Annotated[int, Field(ge=16, le=1024)]  # pixels; the CNN halves them four times
+Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+BackboneName = Literal["vgg16", "resnet50", "efficientnet_lite0"]
+TokenizerKind = Literal["word", "wordpiece", "bert"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=ConfigDict(strict=True))
 class Profile:
     """Settings of one run. Paths given as relative are relative to the project root.
 
     Attributes are grouped by the notebook that reads them first; times are for two cores.
     """
 
-    name: str
+    name: Text
     # Where things live and how a run behaves.
-    data_dir: str = "data"
-    outputs_dir: str = "outputs"
-    seed: int = 42
-    threads: int | None = None  # None: one thread for each core this process may use
+    data_dir: Text = "data"
+    outputs_dir: Text = "outputs"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None  # None: one thread for each core this process may use
 
     # 01: which data. A handle is pinned to a version, so that a cached copy needs no network.
-    captions_handle: str | None = None  # Kaggle data set with captions; None: the embedded sample
-    split_handle: str | None = None  # Kaggle data set with the Karpathy split files
-    split_file: str | None = None  # the file of that data set that belongs to these photos
-    classes_handle: str | None = None  # Kaggle data set with one folder of photos a class
-    captions_folder: str | None = None  # own photos: a folder with Images/ and captions.txt
-    classes_folder: str | None = None  # own photos: a folder with one folder a class
-    scenes: int = 1600  # the sample only: captioned scenes to draw
-    pictures_per_class: int = 80  # the sample only: pictures of single animals to draw a class
+    captions_handle: Text | None = None  # Kaggle data set with captions; None: the embedded sample
+    split_handle: Text | None = None  # Kaggle data set with the Karpathy split files
+    split_file: Text | None = None  # the file of that data set that belongs to these photos
+    classes_handle: Text | None = None  # Kaggle data set with one folder of photos a class
+    captions_folder: Text | None = None  # own photos: a folder with Images/ and captions.txt
+    classes_folder: Text | None = None  # own photos: a folder with one folder a class
+    scenes: Drawn = 1600  # the sample only: captioned scenes to draw
+    pictures_per_class: Drawn = 80  # the sample only: pictures of single animals to draw a class
 
     # 02: which frozen networks look at the photos.
-    vector_backbone: str = "efficientnet_lite0"  # one vector a photo, for the LSTM
-    grid_backbone: str = "efficientnet_lite0"  # a 7x7 grid for attention, a vector for the pairs
+    vector_backbone: BackboneName = "efficientnet_lite0"  # one vector a photo, for the LSTM
+    grid_backbone: BackboneName = "efficientnet_lite0"  # a 7x7 grid for attention, a vector for the pairs
     mirrored: bool = False  # look at mirror images, too, and train on both
     finetune: bool = False  # the transformer trains the grid backbone's last layers, too
 
     # 03: captioners; what all three share, then each one's own.
-    caption_tokenizer: str = "wordpiece"  # word, wordpiece or bert
-    caption_min_count: int = 4  # word only: words seen less often in training become <UNK>
-    caption_max_length: int = 26  # tokens, <SOS> and <EOS> included
-    caption_batch: int = 16  # photos a step; each brings all its captions
-    self_critical_epochs: int = 0  # a second stage, rewarded for CIDEr-D; see helpers/captioning/self_critical.py
-    beam: int = 5
-    length_power: float = 0.7  # see `beam_search`
-    lstm_hidden: int = 512  # width of the LSTM
-    lstm_dropout: float = 0.2
-    lstm_epochs: int = 6
-    lstm_learning_rate: float = 4e-3  # at its peak, like the two others
-    attention_hidden: int = 256
-    attention_dropout: float = 0.3
-    attention_epochs: int = 3
-    attention_learning_rate: float = 2e-3
-    transformer_width: int = 256
-    transformer_layers: int = 2  # of the decoder
-    transformer_dropout: float = 0.2
-    transformer_epochs: int = 4
-    transformer_learning_rate: float = 1e-3
-    consensus_photos: int = 10  # test photos whose captions are chosen from many
+    caption_tokenizer: TokenizerKind = "wordpiece"
+    caption_min_count: Count = 4  # word only: words seen less often in training become <UNK>
+    caption_max_length: Annotated[int, Field(ge=4, le=512)] = 26  # tokens, <SOS> and <EOS> included
+    caption_batch: Batch = 16  # photos a step; each brings all its captions
+    # A second stage, rewarded for CIDEr-D; see helpers/captioning/self_critical.py.
+    self_critical_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
+    beam: Annotated[int, Field(ge=1, le=100)] = 5
+    length_power: Annotated[float, Field(ge=0, le=10)] = 0.7  # see `beam_search`
+    lstm_hidden: Width = 512  # width of the LSTM
+    lstm_dropout: Share = 0.2
+    lstm_epochs: Epochs = 6
+    lstm_learning_rate: Rate = 4e-3  # at its peak, like the two others
+    attention_hidden: Width = 256
+    attention_dropout: Share = 0.3
+    attention_epochs: Epochs = 3
+    attention_learning_rate: Rate = 2e-3
+    transformer_width: Annotated[Width, Field(multiple_of=8)] = 256  # eight heads
+    transformer_layers: Annotated[int, Field(ge=1, le=64)] = 2  # of the decoder
+    transformer_dropout: Share = 0.2
+    transformer_epochs: Epochs = 4
+    transformer_learning_rate: Rate = 1e-3
+    consensus_photos: Count = 10  # test photos whose captions are chosen from many
 
     # 04: the dual encoders.
-    encoder_photo_size: int = 64  # pixels a side of what the 4-block CNN sees
-    encoder_tokenizer: str = "wordpiece"  # word, wordpiece or bert
-    encoder_epochs: int = 12
-    encoder_batch: int = 64  # photos a step
-    class_photo_size: int = 64
-    class_epochs: int = 16  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
-    class_batch: int = 64
-    descriptions_file: str | None = None  # own descriptions of classes, see helpers/data/descriptions.py
-    fusion_epochs: int = 12
-    fusion_batch: int = 128  # photos a step, two views of each
+    encoder_photo_size: Side = 64  # pixels a side of what the 4-block CNN sees
+    encoder_tokenizer: TokenizerKind = "wordpiece"
+    encoder_epochs: Epochs = 12
+    encoder_batch: Batch = 64  # photos a step
+    class_photo_size: Side = 64
+    class_epochs: Epochs = 16  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
+    class_batch: Batch = 64
+    descriptions_file: Text | None = None  # own descriptions of classes, see helpers/data/descriptions.py
+    fusion_epochs: Epochs = 12
+    fusion_batch: Batch = 128  # photos a step, two views of each
 
-    sentence_encoders: str = "use"  # of fusion and pretrained towers, joined by "+"
-    pretrained_epochs: int = 16
-    pretrained_batch: int = 128  # photos a step, each with five captions
-    reranked_photos: int = 15  # test photos that search with a second look, with their captions
+    sentence_encoders: Text = "use"  # of fusion and pretrained towers, joined by "+"
+    pretrained_epochs: Epochs = 16
+    pretrained_batch: Batch = 128  # photos a step, each with five captions
+    reranked_photos: Count = 15  # test photos that search with a second look, with their captions
 
     # 05: OpenVINO.
-    calibration_photos: int = 32  # training photos that show the range of what flows through the graphs
-    judged_photos: int = 40  # validation photos whose captions are scored in each precision
+    calibration_photos: Count = 32  # training photos that show the range of what flows through the graphs
+    judged_photos: Count = 40  # validation photos whose captions are scored in each precision
 
     # 06: search.
-    search_model: str = "pretrained"  # scratch, pretrained or fusion
+    search_model: Literal["scratch", "pretrained", "fusion"] = "pretrained"
     compare_with_clip: bool = False
 
     @property
@@ -172,6 +189,7 @@ PROFILES: dict[str, Profile] = {
     ),
 }
 
+TEXTS = {name for name, kind in get_type_hints(Profile).items() if kind in (str, str | None)}  # even if digits
 SETTING_NAMES = tuple(field.name for field in fields(Profile) if field.name != "name")
 
 
@@ -190,7 +208,7 @@ def get_profile(name: str, *, backbone: str | None = None, **overrides: Any) -> 
     `backbone` stands for `vector_backbone` and `grid_backbone` together.
 
     Raises:
-        InputError: there is no such profile or no such setting.
+        InputError: there is no such profile or no such setting, or a setting is of another type or out of its range.
 
     >>> get_profile("sample", seed=7, beam=None).seed
     7
@@ -204,4 +222,13 @@ def get_profile(name: str, *, backbone: str | None = None, **overrides: Any) -> 
             close = get_close_matches(setting, SETTING_NAMES, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise InputError(f"There is no setting {setting!r} (helpers/profiles.py lists them all).{hint}")
-    return replace(PROFILES[name], **{key: value for key, value in overrides.items() if value is not None})
+    try:
+        return replace(PROFILES[name], **{key: value for key, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        setting, reason = problem["loc"][0], problem["msg"].replace("Input should", "it should").replace("String", "it")
+        if backbone is not None and overrides[setting] is backbone:
+            setting = "backbone"
+        raise InputError(
+            f"The setting {setting} cannot be {repr(problem['input'])[:60]}: {reason} (helpers/profiles.py)."
+        ) from None

@@ -2,12 +2,24 @@ import ast
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from helpers.data.text import build_tokenizer
 from helpers.environment import project_root
+from helpers.features.backbones import BACKBONES
 from helpers.files import InputError
-from helpers.profiles import PROFILES, SETTING_NAMES, chosen_profile, get_profile
+from helpers.profiles import (
+    PROFILES,
+    SETTING_NAMES,
+    BackboneName,
+    Profile,
+    TokenizerKind,
+    chosen_profile,
+    get_profile,
+)
+from helpers.search.engine import MODELS
 
 
 def test_none_leaves_the_profile_alone() -> None:
@@ -29,6 +41,40 @@ def test_unknown_profile_and_setting_are_named() -> None:
         get_profile("flickr9k")
     with pytest.raises(InputError, match="Did you mean 'lstm_epochs'"):
         get_profile("sample", lstm_epoch=3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("beam", "five", "a valid integer"),
+        ("beam", 0, "greater than or equal to 1"),
+        ("beam", 10**9, "less than or equal to 100"),
+        ("beam", True, "a valid integer"),
+        ("seed", -1, "greater than or equal to 0"),
+        ("caption_batch", 1, "greater than or equal to 2"),
+        ("threads", "all", "a valid integer"),
+        ("lstm_epochs", "ten", "a valid integer"),
+        ("lstm_learning_rate", float("nan"), "less than or equal to 1"),
+        ("transformer_width", 100, "a multiple of 8"),
+        ("captions_folder", 2024, "a valid string"),
+        ("search_model", "nosuch", "'scratch', 'pretrained' or 'fusion'"),
+        ("mirrored", "yes", "a valid boolean"),
+        ("backbone", "vgg19", "'vgg16', 'resnet50' or 'efficientnet_lite0'"),
+    ],
+)
+def test_a_setting_of_another_type_or_out_of_range_is_named(setting: str, value: object, reason: str) -> None:
+    with pytest.raises(InputError) as caught:
+        chosen_profile({"profile": "sample", setting: value})
+    assert str(caught.value).startswith(f"The setting {setting} cannot be {value!r}: it should be ")
+    assert reason in str(caught.value)
+
+
+def test_the_choices_of_a_setting_are_those_there_are() -> None:
+    assert set(get_args(BackboneName)) == set(BACKBONES)
+    assert set(get_args(get_type_hints(Profile)["search_model"])) == set(MODELS)
+    for kind in get_args(TokenizerKind):
+        if kind != "bert":  # comes from the network
+            build_tokenizer(kind, ["a dog"])
 
 
 def test_outputs_are_apart_by_profile(tmp_path: Path) -> None:

@@ -294,10 +294,10 @@ def test_only_from_and_to(chain):
 
 def test_parameters_reach_the_notebooks_that_declare_them(chain, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    chain.run("--set", "scenes=8", "--set", "captions_folder=photos", "--set", "beam=not a number")
-    assert chain.parameters["01"] == {"profile": "sample", "outputs_dir": str(chain.outputs.parent), "scenes": 8}
-    assert chain.parameters["04"]["captions_folder"] == str(tmp_path / "photos")
-    assert chain.parameters["03"]["beam"] == "not a number"
+    chain.run("--set", "scenes=18", "--set", "captions_folder=2024", "--set", "beam=3")
+    assert chain.parameters["01"] == {"profile": "sample", "outputs_dir": str(chain.outputs.parent), "scenes": 18}
+    assert chain.parameters["04"]["captions_folder"] == str(tmp_path / "2024")
+    assert chain.parameters["03"]["beam"] == 3
     assert "scenes" not in chain.parameters["02"]
 
 
@@ -459,6 +459,7 @@ def test_a_torn_state_file_counts_as_empty(chain, capsys):
         (["--set", "powr=3"], "There is no parameter 'powr'; did you mean 'power'?"),
         (["--set", "power"], "has no equals sign"),
         (["--set", "profile=coco"], "--profile"),
+        (["--set", "beam=five"], "The setting beam cannot be 'five': it should be a valid integer"),
         (["--from", "03", "--to", "01"], "No stage is left to run"),
         (["--jobs", "0"], "at least one stage"),
     ],
@@ -498,9 +499,9 @@ def test_papermill_runs_this_interpreter_and_reports_a_failing_cell(real, tmp_pa
     facts = "import os; os.write(2, b'noise'); block = bytearray(64_000_000)\nimport time; time.sleep(0.8)\n"
     real.edit("01_draw", "scenes = None", facts + "save('draw/numbers.json', [sys.executable, os.getcwd(), scenes])")
     real.edit("02_square", "power = 2", "def divide(a):\n    return a / 0\n\ndivide(1)")
-    assert real.run("--set", "scenes=4") == 1
+    assert real.run("--set", "scenes=14") == 1
     captured = capfd.readouterr()
-    assert json.loads((real.outputs / "draw/numbers.json").read_text()) == [sys.executable, str(project_root()), 4]
+    assert json.loads((real.outputs / "draw/numbers.json").read_text()) == [sys.executable, str(project_root()), 14]
     assert "02_square stopped in cell [4] with ZeroDivisionError: division by zero" in captured.err
     assert "return a / 0" in captured.err and "\x1b" not in captured.err and "noise" not in captured.err
     copy = json.loads((real.outputs / "notebooks/02_square.ipynb").read_text(encoding="utf-8"))
@@ -508,7 +509,7 @@ def test_papermill_runs_this_interpreter_and_reports_a_failing_cell(real, tmp_pa
     assert json.loads((real.outputs / "run_state.json").read_text())["01"]["memory"] > 64_000_000
 
     real.edit("02_square", "power = 2", "from helpers.files import InputError\nraise InputError('Too few photos.')")
-    assert real.run("--set", "scenes=4") == 1
+    assert real.run("--set", "scenes=14") == 1
     captured = capfd.readouterr()
     assert "01_draw  up to date" in captured.out
     assert captured.err.splitlines()[0] == "02_square stopped in cell [4]: Too few photos."

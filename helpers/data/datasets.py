@@ -6,12 +6,13 @@ Rows and photos that cannot be used are left out and named in `Manifest.notices`
 import random
 from collections.abc import Iterable
 from pathlib import Path
+from unicodedata import normalize
 
 from helpers.data.descriptions import ENGLISH
 from helpers.data.images import check_photos
 from helpers.data.layouts import read_captioned
 from helpers.data.manifest import SPLITS, Manifest, Photo
-from helpers.data.readers.class_folders import read_class_folder
+from helpers.data.readers.class_folders import check_counts, read_class_folder
 from helpers.data.readers.karpathy import read_karpathy_split
 from helpers.environment import project_root
 from helpers.files import InputError, fingerprint_files, fingerprint_folder
@@ -32,22 +33,25 @@ def prepare(profile: Profile) -> tuple[Manifest, dict[str, str]]:
     captions_root, split_file, classes_root = _roots(profile)
     captioned = read_captioned(captions_root, notices)
     splits = read_karpathy_split(split_file) if split_file else random_split(captioned, profile.seed)
+    ids = {path: normalize("NFC", path.name) for path in captioned}  # é is one character there, whoever named the file
     photos = [
-        Photo(path.name, path, captions, splits[path.name])
+        Photo(ids[path], path, captions, splits[ids[path]])
         for path, captions in captioned.items()
-        if path.name in splits
+        if ids[path] in splits
     ]
     if len(photos) < len(captioned):
         notices.append(f"{len(captioned) - len(photos):,} photos are not in the split file and are left out.")
     if len(photos) < len(splits):
         notices.append(f"{len(splits) - len(photos):,} photos of the split file are not in {captions_root}.")
-    class_photos = read_class_folder(classes_root, profile.seed) if classes_root else []
+    class_photos = read_class_folder(classes_root, profile.seed, notices) if classes_root else []
 
     bad, repaired = check_photos([photo.path for photo in [*photos, *class_photos]])
     notices += [f"skipped: {reason}" for reason in bad.values()]
     notices += [f"{path}: {notice}." for path, notice in repaired.items()]
     photos = [photo for photo in photos if photo.path not in bad]
     class_photos = [photo for photo in class_photos if photo.path not in bad]
+    if classes_root:
+        check_counts(classes_root, class_photos)
     for split in SPLITS:
         if not any(photo.split == split for photo in photos):
             raise InputError(
@@ -123,7 +127,7 @@ def random_split(paths: Iterable[Path], seed: int) -> dict[str, str]:
     Raises:
         InputError: fewer than ten photos.
     """
-    names = sorted(path.name for path in paths)
+    names = sorted(normalize("NFC", path.name) for path in paths)
     if len(names) < 10:
         raise InputError(f"{len(names)} captioned photos are too few to train, validate and test; give at least 10.")
     random.Random(seed).shuffle(names)

@@ -7,10 +7,12 @@ Italian names. Any other class gets templates ("a photo of a leopard"; Radford e
 in a file of your own.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
+from helpers.data.readers.plain_text import read_text
 from helpers.files import InputError, read_json
 
 ENGLISH = {
@@ -37,6 +39,7 @@ TEMPLATES = (
     "many of them, each {a} {name}",
     "this is what {a} {name} looks like",
 )
+_OWN_DESCRIPTIONS = TypeAdapter(dict[str, list[str]])
 _OWN = Path(__file__).with_name("descriptions.json")
 
 
@@ -86,18 +89,17 @@ def _key(label: str) -> str:
 
 def _read_own(file: Path) -> dict[str, list[str]]:
     how = 'give JSON {"leopard": ["a description", ...]} or text lines "leopard: a description"'
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The descriptions file {file} cannot be read ({error}); {how}.") from None
+    notices: list[str] = []
+    text = read_text(file, notices)
+    print(*notices, sep="\n", end="\n" * bool(notices))
     own: dict[str, list[str]] = {}
     if file.suffix.lower() == ".json":
         try:
-            own = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"The descriptions file {file} is not valid JSON ({error}); {how}.") from None
-        if not isinstance(own, dict):
-            raise InputError(f"The descriptions file {file} holds no classes; {how}.")
+            own = _OWN_DESCRIPTIONS.validate_json(text, strict=True)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            where = "".join(f"{part}: " for part in problem["loc"][:1])
+            raise InputError(f"The descriptions file {file} cannot be used ({where}{problem['msg']}); {how}.") from None
     else:
         for number, line in enumerate(text.splitlines(), start=1):
             if not line.strip() or line.startswith("#"):
@@ -107,6 +109,6 @@ def _read_own(file: Path) -> dict[str, list[str]]:
                 raise InputError(f"Line {number} of {file} is {line[:60]!r}; {how}.")
             own.setdefault(label.strip(), []).append(description.strip())
     for label, texts in own.items():
-        if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
+        if not texts or not all(text.strip() for text in texts):
             raise InputError(f"Class {label!r} in {file} has no descriptions, or empty ones; {how}.")
     return own

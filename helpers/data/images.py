@@ -306,7 +306,7 @@ def find_photos(folder: Path) -> Found:
         )
     photos, passed_over = [], {}
     for path, problem in _walk(folder):
-        problem = problem or _why_no_photo(path)
+        problem = problem or why_no_photo(path)
         if problem:
             passed_over[path] = problem
         else:
@@ -338,7 +338,10 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
     yield from ((Path(error.filename), error.strerror) for error in problems)
 
 
-def _why_no_photo(path: Path) -> str | None:
+def why_no_photo(path: Path) -> str | None:
+    """What speaks against a file's being a photo, looking at its name and its first bytes; None: nothing does."""
+    if is_hidden(path.name):
+        return "hidden"
     if not path.is_file():
         return "a link to nothing" if path.is_symlink() else "not a file"
     try:

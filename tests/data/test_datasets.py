@@ -42,6 +42,23 @@ def test_a_split_without_photos_is_refused(tmp_path: Path, captioned_folder: Pat
         prepare(profile)
 
 
+def test_a_class_that_loses_its_photos_to_damage_is_named(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path
+) -> None:
+    for photo in sorted((class_folder / "raw-img" / "gatto").iterdir())[:4]:
+        photo.write_bytes(b"torn")
+    with pytest.raises(InputError, match=r"too few photos in gatto \(8\)"):
+        prepare(own_profile(tmp_path, captioned_folder, class_folder))
+
+
+def test_a_repaired_photo_stays_and_is_named(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
+    photo = captioned_folder / "Images" / "photo_03.jpg"
+    photo.write_bytes(photo.read_bytes()[:-2])
+    manifest, _ = prepare(own_profile(tmp_path, captioned_folder, class_folder))
+    assert len(manifest.photos) == 12
+    assert any(notice.startswith(f"{photo}: the end of its file is missing") for notice in manifest.notices)
+
+
 def test_missing_own_folder_is_named(tmp_path: Path, class_folder: Path) -> None:
     with pytest.raises(InputError, match="correct the setting captions_folder"):
         prepare(own_profile(tmp_path, tmp_path / "nowhere", class_folder))

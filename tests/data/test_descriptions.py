@@ -52,8 +52,8 @@ def test_a_file_adds_a_class_and_replaces_another(tmp_path: Path, kind: str, cap
         ("a.json", '{"leopard": []}', "leopard"),
         ("b.json", '{"leopard": [" "]}', "leopard"),
         ("c.json", '{"leopard": "one text"}', "leopard"),
-        ("d.json", '{"leopard": ["open', "not valid JSON"),
-        ("e.json", '["leopard"]', "no classes"),
+        ("d.json", '{"leopard": ["open', "Invalid JSON"),
+        ("e.json", '["leopard"]', "an object"),
         ("f.txt", "leopard: spotted\na line without a class", "Line 2"),
         ("g.txt", "leopard:   ", "Line 1"),
     ],
@@ -68,5 +68,5 @@ def test_a_missing_or_binary_file_is_explained(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         class_descriptions(["leopard"], tmp_path / "none.json")
     (tmp_path / "photo.txt").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"Line 1 of .*photo\.txt"):
         class_descriptions(["leopard"], tmp_path / "photo.txt")

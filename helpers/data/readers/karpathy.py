@@ -1,23 +1,38 @@
 """Karpathy's split files `dataset_*.json`: which photo trains, validates or tests (Karpathy and Fei-Fei 2015)."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
+from unicodedata import normalize
 
-from helpers.files import InputError, read_json
+from pydantic import Field
+
+from helpers.files import InputError, read_as
+
+
+@dataclass
+class _Image:
+    filename: Annotated[str, Field(min_length=1)]
+    split: Literal["train", "restval", "val", "test"]
+    cocoid: Annotated[int, Field(ge=0, lt=10**12)] | None = None
+
+
+@dataclass
+class _SplitFile:
+    images: Annotated[list[_Image], Field(min_length=1)]
 
 
 def read_karpathy_split(path: Path) -> dict[str, str]:
-    """Split of each photo by file name; "restval", COCO's second training part, counts as "train".
+    """Split of each photo by file name (in its composed form, NFC); "restval", COCO's second training part, is "train".
 
     Raises:
-        InputError: the file is not a split file.
+        InputError: the file is not a split file, or has a photo in two splits.
     """
-    images = read_json(path, made_by="notebook 01_download").get("images")
-    if not images or not all("split" in image for image in images):
-        raise InputError(f"{path} is not a split file in Karpathy's format; delete it so that it is downloaded again.")
-    return {
+    splits: dict[str, str] = {}
+    for image in read_as(_SplitFile, path, made_by="the download of the split files").images:
         # COCO 2017 names its photos by number alone: 000000391895.jpg.
-        f"{image['cocoid']:012d}.jpg" if "cocoid" in image else image["filename"]: {"restval": "train"}.get(
-            image["split"], image["split"]
-        )
-        for image in images
-    }
+        name = normalize("NFC", image.filename) if image.cocoid is None else f"{image.cocoid:012d}.jpg"
+        split = {"restval": "train"}.get(image.split, image.split)
+        if splits.setdefault(name, split) != split:
+            raise InputError(f"{path} has {name} in {splits[name]} and in {split}; give each photo one split.")
+    return splits
