@@ -91,6 +91,20 @@ class Features:
         return np.array([place[photo_id] for photo_id in ids], np.int64)
 
 
+def together(*parts: tuple[Features, Sequence[str]]) -> Features:
+    """Some photos of one set of features and some of another as one, in memory, in the order given.
+
+    Args:
+        parts: features, and the ids of the photos to take from them; all of the same backbone.
+    """
+    rows = [(features, features.rows(ids)) for features, ids in parts]
+    return Features(
+        [photo_id for _, ids in parts for photo_id in ids],
+        np.concatenate([features.vectors[row] for features, row in rows]),
+        np.concatenate([features.grid[row] for features, row in rows]),
+    )
+
+
 def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path, mirrored: bool = False) -> Features:
     """Vectors and grids of all `photos`, or of their mirror images, written to `folder` and returned.
 

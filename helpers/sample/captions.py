@@ -192,12 +192,12 @@ def choose_scene(rng: Random) -> Scene:
     return Scene(subject, count, colour, size, action, place, relation, thing, thing_colour)
 
 
-def choose_portrait(animal: str, rng: Random) -> Scene:
-    """Content for a picture of one animal and nothing else."""
-    kind = ANIMALS[animal]
-    action = rng.choice([action for action in kind.actions if (animal, action) != ("butterfly", "sitting")])
-    place = rng.choice([place for place in _places(animal, action, 1) if place != "sea"])
-    return Scene(animal, 1, rng.choice(kind.colours), rng.choice((None, "small", "big")), action, place)
+def choose_portrait(subject: str, rng: Random) -> Scene:
+    """Content for a picture of one animal, or one thing that can be a subject on land, and nothing else."""
+    kind = KINDS[subject]
+    action = rng.choice([action for action in kind.actions if (subject, action) != ("butterfly", "sitting")])
+    place = rng.choice([place for place in _places(subject, action, 1) if place != "sea"])
+    return Scene(subject, 1, rng.choice(kind.colours), rng.choice((None, "small", "big")), action, place)
 
 
 def plural(noun: str) -> str:

@@ -67,8 +67,8 @@ def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int, c
             path.unlink()
     for path in expected:
         path.parent.mkdir(parents=True, exist_ok=True)
-    captions = _spread(partial(_draw_photo, seed), photos, "Drawing captioned scenes")
-    _spread(partial(_draw_portrait, seed, classes), portraits, "Drawing single animals")
+    captions = spread(partial(_draw_photo, seed), photos, "Drawing captioned scenes")
+    spread(partial(_draw_portrait, seed, classes), portraits, "Drawing single animals")
     _write_captions_file(captions_file, photos, captions)
     write_json(split_file, _karpathy_split(photos, captions, seed))
     write_json(marker, record)
@@ -90,7 +90,7 @@ def _generator(seed: int, path: Path) -> Random:
     return Random(f"{seed} {path.stem}")
 
 
-def _spread(draw: Callable[[Path], Any], paths: list[Path], description: str) -> list[Any]:
+def spread(draw: Callable[[Path], Any], paths: list[Path], description: str) -> list[Any]:
     """`draw` for each path, by as many processes as there are cores, in the order of `paths`."""
     workers = cores()
     if workers == 1:
