@@ -46,7 +46,8 @@ from helpers.search.reranking import crowding
 Pair = EncoderPair | PretrainedPair | FusionEncoder
 
 MODELS = {"scratch": "dual_encoder", "pretrained": "pretrained_encoder", "fusion": "fusion"}  # name -> its folder
-CAPTIONER = "captioners/attention"
+CAPTIONERS = "captioners"  # the folder of their folders
+CAPTIONER = f"{CAPTIONERS}/attention"
 GRAPHS = {"scratch": ("image_encoder", "text_encoder"), "pretrained": ("image_encoder", "text_encoder")}
 GRAPHS |= {"fusion": ("fusion",)}
 
@@ -102,7 +103,7 @@ class PhotoSearch:
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._indexes: dict[str, SearchIndex] = {}
         self._backbones: dict[tuple[str, str], RememberingBackbone] = {}
-        self._captioners: dict[str, Captioner] = {}
+        self._captioners: dict[tuple[str, str], Captioner] = {}
 
     # --- What there is ---
 
@@ -127,9 +128,28 @@ class PhotoSearch:
         """The precisions in which the graphs of `model` are there."""
         graphs = [self.home(model) / f"{name}.xml" for name in GRAPHS[model]]
         if model != "scratch":  # it looks through a backbone, which has a graph of its own
-            backbone = read_json(self.home(model) / "config.json", made_by="the notebook that trains it")["backbone"]
-            graphs.append(self.outputs / "openvino" / f"{backbone}.xml")
+            graphs.append(self.outputs / "openvino" / f"{self.backbone_of(model)}.xml")
         return [one for one in PRECISIONS if all(graph_path(graph, one).exists() for graph in graphs)]
+
+    def backbone_of(self, model: str) -> str:
+        """The name of the backbone that `model` looks through; all but "scratch" have one."""
+        return read_json(self.home(model) / "config.json", made_by="the notebook that trains it")["backbone"]
+
+    @cached_property
+    def captioners(self) -> list[str]:
+        """The captioners that are on OpenVINO; the one whose captions of the validation photos had most CIDEr-D first.
+
+        Raises:
+            InputError: there is none.
+        """
+        scores = {}
+        for graph in sorted((self.outputs / CAPTIONERS).glob("*/encode.xml")):
+            metrics = graph.with_name("metrics.json")
+            found = read_json(metrics) if metrics.exists() else {}
+            scores[graph.parent.name] = found.get("validation", {}).get("cider_d", -1.0)
+        if not scores:
+            raise InputError(f"No captioner in {self.outputs} is on OpenVINO yet; run the chain up to 05_openvino.")
+        return sorted(scores, key=scores.get, reverse=True)
 
     def home(self, model: str) -> Path:
         """The folder of `model`.
@@ -143,7 +163,11 @@ class PhotoSearch:
 
     def fingerprint(self, model: str) -> str:
         """Twelve hex digits that name the weights of `model`, and with them the space that its vectors live in."""
-        return fingerprint_files([self.home(model) / (FUSION_WEIGHTS if model == "fusion" else WEIGHTS)])
+        return fingerprint_files([self.weights(model)])
+
+    def weights(self, model: str) -> Path:
+        """The file of the weights of `model`."""
+        return self.home(model) / (FUSION_WEIGHTS if model == "fusion" else WEIGHTS)
 
     # --- What it takes ---
 
@@ -193,7 +217,7 @@ class PhotoSearch:
             looks: what notebook 02 saw in the photos, and in their mirror images, if it looked at them.
         """
         index = SearchIndex(self.pair(model).model.config.embedding, self.fingerprint(model))
-        photos, known = list(self.photos.values()), self._training_texts(model)
+        photos, known = list(self.photos.values()), self.training_texts(model)
         for first in range(0, len(photos), 8192):  # some at a time: decoded, 100,000 photos take 3 GB
             part = photos[first : first + 8192]
             vectors = self._photo_vectors(model, part, looks)
@@ -207,11 +231,16 @@ class PhotoSearch:
         ids, pair = [photo.id for photo in photos], self.pair(model)
         if model == "scratch":
             return pair.embed_photos(load_pixels([photo.path for photo in photos], pair.photo_size))
-        if model == "pretrained":
-            return in_batches(pair.model, pair.model.encode_image, photo_views(looks, ids))
-        return pair.embed(looks[0].vectors[looks[0].rows(ids)])
+        return self.embed_views(model, photo_views(looks if model == "pretrained" else looks[:1], ids))
 
-    def _training_texts(self, model: str) -> np.ndarray:
+    def embed_views(self, model: str, views: np.ndarray, precision: str = "fp32") -> np.ndarray:
+        """What the backbone of `model` made of photos, or of them and their mirror images, (N, V, W) -> (N, D)."""
+        pair = self.pair(model, precision)
+        if model == "pretrained":
+            return in_batches(pair.model, pair.model.encode_image, views)
+        return pair.embed(views[:, 0])
+
+    def training_texts(self, model: str) -> np.ndarray:
         """The captions of all training photos, (M, D), by which hubs are known."""
         texts, pair = [text for photo in self.manifest.split("train") for text in photo.captions], self.pair(model)
         if model == "scratch":
@@ -275,13 +304,22 @@ class PhotoSearch:
             raise InputError(f"The index of {model} names {gone[0]}, which is no photo; run notebook 06_search again.")
         return [Hit(self.photos[id_], float(score)) for id_, score in zip(ids[0], scores[0], strict=True)]
 
-    def caption(self, photo: Image.Image, precision: str = "fp32") -> str:
-        """What the captioner of notebook 03b says of a photo, all of it on OpenVINO.
+    def captioner(self, kind: str = "attention", precision: str = "fp32") -> Captioner:
+        """One of `captioners`, on OpenVINO.
+
+        Raises:
+            InputError: it, or its graphs, are missing or damaged.
+        """
+        if (kind, precision) not in self._captioners:
+            folder = self.outputs / CAPTIONERS / kind
+            self._captioners[kind, precision] = load_openvino_captioner(folder, precision)
+        return self._captioners[kind, precision]
+
+    def caption(self, photo: Image.Image, precision: str = "fp32", kind: str = "attention") -> str:
+        """What a captioner says of a photo, all of it on OpenVINO.
 
         Raises:
             InputError: the captioner, or its graphs, are missing or damaged.
         """
-        if precision not in self._captioners:
-            self._captioners[precision] = load_openvino_captioner(self.outputs / CAPTIONER, precision)
-        captioner = self._captioners[precision]
+        captioner = self.captioner(kind, precision)
         return captioner.caption(photo, self._backbone(captioner.backbone, precision))

@@ -1,0 +1,395 @@
+"""Your own album: a finished run, used on a folder of photos of one's own.
+
+    album = Album(Path("~/Pictures").expanduser(), Path("outputs/sample"))
+    print(album.update())                                    # 4,812 photos: 12 new, 1 moved; 3 left out
+    album.search("two dogs in the snow", without="people", k=3)
+
+Only new and changed photos are looked at; what is known of the others is kept, by what they hold (`album_store.py`).
+The same from a shell, where words, a photo or both ask:
+
+    python -m helpers.search.album ~/Pictures --find "two dogs in the snow" --top 3
+    python -m helpers.search.album ~/Pictures --caption captions.csv
+"""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from helpers.data.images import load_photo
+from helpers.data.manifest import Photo
+from helpers.files import InputError, atomic_path
+from helpers.profiles import get_profile
+from helpers.search.album_models import Eye, describer_of, encoder_of
+from helpers.search.album_store import AlbumStore, Look
+from helpers.search.album_update import Tally, Update
+from helpers.search.copies import ALIKE, normalised
+from helpers.search.engine import Hit, PhotoSearch
+from helpers.search.index import SearchIndex, query_vector
+
+HOME = ".album"  # beside the photos; hidden, so that no walk over photos finds it
+NO_CAPTIONS = "none"
+
+
+class Album:
+    """Photos in `folder` and the folders in it, searched and captioned with the models of a finished run.
+
+    Where a model is not named, it is the one that the album was made with; of a new album, the run's pretrained towers,
+    and the captioner that was best on its validation photos.
+
+    Args:
+        folder: of photos.
+        run: a finished run, or its outputs folder.
+        home: where the album is kept; None: in `folder`, hidden.
+        model: what finds photos, such as one of `engine.MODELS`.
+        captioner: what says what is on them, such as "transformer"; NO_CAPTIONS: nothing does.
+        precision: of the graphs that look at photos.
+        anew: forget what models made of the photos; corrections stay.
+
+    Raises:
+        InputError: another model made the album, the run is not finished, or the album cannot be kept at `home`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        run: PhotoSearch | Path,
+        home: Path | None = None,
+        *,
+        model: str | None = None,
+        captioner: str | None = None,
+        precision: str | None = None,
+        anew: bool = False,
+    ) -> None:
+        self.folder = folder.resolve()
+        if not self.folder.is_dir():
+            raise InputError(f"{folder} is not a folder of photos; check the path.")
+        self.home = (home or self.folder / HOME).resolve()
+        self.run = run if isinstance(run, PhotoSearch) else PhotoSearch(run)
+        self._store = AlbumStore(self.home)
+        if anew:
+            self._store.forget_looks()
+        made = self._store.settings
+        self.precision = precision or made.get("precision", "fp32")
+        eyes = cache(lambda name: Eye(self.run.outputs, name, self.precision))
+        self.encoder = encoder_of(self.run, model or made.get("model", "pretrained"), self.precision, eyes)
+        if self.precision not in self.encoder.precisions:
+            raise InputError(
+                f"There is no precision {self.precision!r} of {self.encoder.name} in {self.run.outputs}; choose one of: "
+                f"{', '.join(self.encoder.precisions)}."
+            )
+        name = captioner or made.get("captioner") or self.run.captioners[0]
+        self.captioner = None if name == NO_CAPTIONS else describer_of(self.run, name, self.precision, eyes)
+        self._check_models(made)
+        self._load()
+
+    def _check_models(self, made: Mapping[str, str]) -> None:
+        """Vectors of two models cannot be compared, and captions of two in one list would mislead."""
+        for kind, one in (("encoder", self.encoder), ("describer", self.captioner)):
+            if one is not None and made.get(kind, one.fingerprint) != one.fingerprint:
+                now = f"{one.name}, {one.fingerprint}"
+                raise InputError(
+                    f"The album in {self.home} was made by another model ({made[kind]}) than the one in use ({now}); "
+                    f"make it anew with `python -m helpers.search.album {self.folder} --anew` and the same options."
+                )
+
+    def _load(self) -> None:
+        """Photos and vectors as they are kept."""
+        self._digests: dict[str, str] = {}
+        self._corrections: dict[str, str] = {}
+        photos, index, part, thumbnails = {}, None, [], []
+        for path, look, correction in self._store.looks():
+            self._digests[path] = look.digest
+            if correction is not None:
+                self._corrections[path] = correction
+            caption = look.caption if correction is None else correction
+            photos[path] = Photo(path, self.folder / path, () if caption is None else (caption,), "album")
+            index = index or SearchIndex(len(look.vector), self.encoder.fingerprint)
+            thumbnails.append(look.thumbnail)
+            part.append((path, look))
+            if len(part) == 4096:
+                _add(index, part)
+                part = []
+        if part:
+            _add(index, part)
+        self.photos: dict[str, Photo] = photos
+        self._index = index
+        self._rows = {path: row for row, path in enumerate(photos)}
+        self._thumbnails = normalised(np.stack(thumbnails)) if thumbnails else np.empty((0, 0), np.float32)
+
+    # --- What there is ---
+
+    @property
+    def title(self) -> str:
+        """The name of its folder."""
+        return self.folder.name
+
+    @property
+    def models(self) -> list[str]:
+        """The one model that it is made with."""
+        return [self.encoder.name]
+
+    def precisions(self, model: str) -> list[str]:
+        """The precisions in which `model` reads queries."""
+        return self.encoder.precisions
+
+    def corrected(self, photo_id: str) -> bool:
+        """Whether the photo's caption is a person's."""
+        return photo_id in self._corrections
+
+    # --- Bringing it up to date ---
+
+    def update(self) -> Tally:
+        """Look at new and changed photos, and forget those that are gone. Interrupted, it goes on the next time.
+
+        Raises:
+            InputError: there is no photo that can be used, or another process has the album.
+        """
+        update = Update(self.folder, self._store, self.encoder, self.captioner)
+        with self._store.only_one():
+            self._store.set(self._models())
+            update.run()
+            self._load()
+        if not self.photos:
+            raise InputError(update.nothing())
+        update.tally.taken = len(self.photos)
+        return update.tally
+
+    def _models(self) -> dict[str, str]:
+        """What the album is made with, as it is kept."""
+        models = {"run": str(self.run.outputs.resolve()), "precision": self.precision}
+        models |= {"model": self.encoder.name, "encoder": self.encoder.fingerprint, "captioner": NO_CAPTIONS}
+        if self.captioner:
+            models |= {"captioner": self.captioner.name, "describer": self.captioner.fingerprint}
+        return models
+
+    # --- What it answers ---
+
+    def search(
+        self,
+        text: str | None = None,
+        photo: Image.Image | None = None,
+        *,
+        without: str | None = None,
+        model: str | None = None,
+        precision: str | None = None,
+        k: int = 5,
+        text_weight: float | None = None,
+    ) -> list[Hit]:
+        """The `k` photos that fit a text, a photo or both best, the best first; copies of a photo stand behind it.
+
+        Arguments and errors are those of `PhotoSearch.search`; `model` can only be the album's own.
+        """
+        if model not in (None, self.encoder.name):
+            raise InputError(
+                f"This album is made with the model {self.encoder.name!r}, and {model!r} cannot search it."
+            )
+        reader = self.encoder.reader(precision or self.precision)
+        query = query_vector(reader, text, photo, text_weight)
+        unwanted = None if without is None else query_vector(reader, without)
+        return self._hits(query, k, fair=photo is None, without=unwanted)
+
+    def like(self, photo_id: str, k: int = 5) -> list[Hit]:
+        """The `k` nearest neighbours of one of its photos, the nearest first; the photo itself is left out.
+
+        Raises:
+            InputError: there is no such photo.
+        """
+        return self._hits(self._filled.vectors([photo_id])[0], k, leave_out=photo_id)
+
+    @property
+    def _filled(self) -> SearchIndex:
+        if self._index is None:
+            raise InputError(f"The album in {self.home} is empty; bring it up to date first.")
+        return self._index
+
+    def _hits(
+        self,
+        query: np.ndarray,
+        k: int,
+        fair: bool = False,
+        without: np.ndarray | None = None,
+        leave_out: str | None = None,
+    ) -> list[Hit]:
+        index, ids = self._filled, list(self.photos)
+        hits, shown, count = [], {leave_out}, 2 * k
+        while True:
+            scores, found = index.search(query, count, fair, without)
+            for score, id_ in zip(scores[0], found[0], strict=True):
+                if id_ not in shown and len(hits) < k:
+                    twins = [ids[row] for row in self._copies(id_) if ids[row] not in shown | {id_}]
+                    hits.append(Hit(self.photos[id_], float(score), tuple(self.photos[twin] for twin in twins)))
+                    shown |= {id_, *twins}
+            if len(hits) == k or count >= len(index):
+                return hits
+            count *= 4
+
+    def _copies(self, photo_id: str) -> np.ndarray:
+        """Rows of the photos that are copies of this one."""
+        return np.flatnonzero(self._thumbnails @ self._thumbnails[self._rows[photo_id]] >= ALIKE)
+
+    def caption(self, photo: Image.Image) -> str:
+        """What the album's captioner says of any photo.
+
+        Raises:
+            InputError: the album has no captioner.
+        """
+        if self.captioner is None:
+            raise InputError("This album has no captioner; make it with one, such as --captioner transformer.")
+        return self.captioner.caption_photos(self.captioner.square(load_photo(photo))[None])[0]
+
+    def correct(self, photo_id: str, caption: str) -> None:
+        """Put a person's caption in the place of the photo's; it is kept with the album, for all copies of the photo.
+
+        Raises:
+            InputError: there is no such photo, or the caption is blank.
+        """
+        caption = " ".join(caption.split())
+        if photo_id not in self.photos:
+            raise InputError(f"There is no photo {photo_id!r} in the album.")
+        if not caption:
+            raise InputError("A caption needs at least one word.")
+        digest = self._digests[photo_id]
+        self._store.correct(digest, caption)
+        for copy in [one for one, other in self._digests.items() if other == digest]:
+            self.photos[copy] = replace(self.photos[copy], captions=(caption,))
+            self._corrections[copy] = caption
+
+    # --- What it writes ---
+
+    def write_captions(self, path: Path) -> None:
+        """One caption a photo: CSV (`image,caption`) or JSON Lines, by the suffix of `path`."""
+        text = io.StringIO(newline="")
+        rows = [(photo.id, photo.captions[0]) for photo in self.photos.values() if photo.captions]
+        if path.suffix.lower() == ".csv":
+            csv.writer(text, lineterminator="\n").writerows([("image", "caption"), *rows])
+        else:
+            text.writelines(
+                json.dumps({"image": id_, "caption": said}, ensure_ascii=False) + "\n" for id_, said in rows
+            )
+        with atomic_path(path) as temporary:
+            temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+    def write_sidecars(self) -> tuple[int, int]:
+        """A .txt with the caption beside each photo; one that is there already stays as it is.
+
+        Returns:
+            How many were written, and how many were there.
+        """
+        written = there = 0
+        for photo in self.photos.values():
+            sidecar = photo.path.with_suffix(".txt")
+            if sidecar.exists():
+                there += 1
+            elif photo.captions:
+                with atomic_path(sidecar) as temporary:
+                    temporary.write_text(photo.captions[0] + "\n", encoding="utf-8")
+                written += 1
+        return written, there
+
+
+def _add(index: SearchIndex, part: Sequence[tuple[str, Look]]) -> None:
+    paths, looks = zip(*part, strict=True)
+    index.add(paths, np.stack([look.vector for look in looks]), np.array([look.crowding for look in looks]))
+
+
+# --- The command ------------------------------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Bring an album up to date and do what the options ask; 2 if something that was given is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.search.album", description="Search and caption a folder of photos of your own."
+    )
+    parser.add_argument("folder", type=Path, help="photos, also in folders in it")
+    parser.add_argument("--find", metavar="WORDS", help="print the photos that fit words best")
+    parser.add_argument("--like", type=Path, metavar="PHOTO", help="print the photos most like one; with --find, both")
+    parser.add_argument("--without", metavar="WORDS", help="what should not be on the photos that are found")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="photos to print (default: 10)")
+    parser.add_argument("--paths-only", action="store_true", help="print no scores")
+    parser.add_argument("--caption", type=Path, metavar="FILE", help="write one caption a photo, .csv or .jsonl")
+    parser.add_argument("--sidecar", action="store_true", help="write a .txt beside each photo that has none")
+    parser.add_argument("--left-out", action="store_true", help="list the files that could not be taken, and why")
+    parser.add_argument("--album", type=Path, metavar="HOME", help=f"where to keep the album (default: FOLDER/{HOME})")
+    parser.add_argument("--profile", help="whose run to look with (default: the album's, or sample)")
+    parser.add_argument("--run", type=Path, metavar="OUTPUTS", help="another outputs folder than the profile's")
+    parser.add_argument("--model", help="scratch, pretrained or fusion (default: the album's, or pretrained)")
+    parser.add_argument("--captioner", help="lstm, attention, transformer or none (default: the album's, or the best)")
+    parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the album's, or fp32)")
+    parser.add_argument("--anew", action="store_true", help="look at all photos again; corrections stay")
+    options = parser.parse_args(argv)
+    try:
+        _run(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    _check(options)
+    album = Album(
+        options.folder,
+        _run_of(options),
+        options.album,
+        model=options.model,
+        captioner=options.captioner,
+        precision=options.precision,
+        anew=options.anew,
+    )
+    tally = album.update()
+    print(tally, file=sys.stderr)
+    if options.left_out:
+        print("\n".join(f"{path}: {why}" for path, why in tally.left_out.items()))
+    if options.caption:
+        album.write_captions(options.caption)
+    if options.sidecar:
+        written, there = album.write_sidecars()
+        print(f"{written:,} captions written beside their photos; {there:,} files were there already.", file=sys.stderr)
+    if options.find or options.like:
+        photo = load_photo(options.like) if options.like else None
+        for hit in album.search(options.find, photo, without=options.without, k=options.top):
+            print(hit.photo.path if options.paths_only else f"{hit.score:.3f} {hit.photo.path}")
+
+
+def _check(options: argparse.Namespace) -> None:
+    """What can be known to be wrong before a model is loaded.
+
+    Raises:
+        InputError: it is.
+    """
+    if options.caption:
+        if options.caption.suffix.lower() not in (".csv", ".jsonl"):
+            raise InputError(f"Captions are written as .csv or .jsonl, and {options.caption} is neither.")
+        if not options.caption.resolve().parent.is_dir():
+            raise InputError(f"{options.caption.parent} is not a folder; captions are written into one that is there.")
+    if options.without and not (options.find or options.like):
+        raise InputError("--without leaves out of what is found; say with --find or --like what to look for.")
+    if options.top < 1:
+        raise InputError(f"--top is {options.top}, but at least 1 photo must be asked for.")
+    if options.like:
+        load_photo(options.like, 1)
+
+
+def _run_of(options: argparse.Namespace) -> PhotoSearch:
+    """The run that the options name, else the one that the album was made with, else that of the sample."""
+    if options.run is None and options.profile is None:
+        made = AlbumStore.made_with(options.album or options.folder / HOME)
+        if "run" in made:
+            return PhotoSearch(Path(made["run"]))
+    return PhotoSearch(options.run or get_profile(options.profile or "sample").outputs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

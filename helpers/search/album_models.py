@@ -1,0 +1,217 @@
+"""What an album looks through: an encoder of photos and words, and a captioner; here those of a finished run.
+
+Any object with the attributes of `Encoder` or `Describer` serves an album. Both take photos as squares of bytes and say
+how a photo becomes one. Two that have the same function for it get the same squares: those of a run that look through
+one backbone, which then runs once a photo.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import openvino as ov
+from PIL import Image
+
+from helpers.captioning.captioner import LOOKS_AT, Captioner, weights_fingerprint
+from helpers.data.images import resize_photo
+from helpers.files import InputError, fingerprint_files
+from helpers.graphs import compile_graph, graph_path, read_graph, request_queue
+from helpers.search.engine import CAPTIONERS, Pair, PhotoSearch
+
+
+class Encoder(Protocol):
+    """Turns photos and texts into unit vectors of one space.
+
+    Attributes:
+        name: what a user calls it.
+        fingerprint: names its weights; vectors of another fingerprint are not compared with its own.
+        photo_size: S, pixels a side of the photos that it takes.
+        precisions: in which it reads queries.
+        known: unit vectors (M, D) of texts by which hubs are known, see `reranking.crowding`; may be (0, D).
+    """
+
+    name: str
+    fingerprint: str
+    photo_size: int
+    precisions: list[str]
+    known: np.ndarray
+
+    def square(self, photo: Image.Image) -> np.ndarray:
+        """A photo as it wants to see it, uint8 (S, S, 3)."""
+
+    def embed_photos(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 (N, S, S, 3) -> float32 unit vectors (N, D)."""
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts -> float32 unit vectors (N, D)."""
+
+    def reader(self, precision: str) -> Pair:
+        """What turns queries into vectors in that precision, as `index.query_vector` takes it."""
+
+
+class Describer(Protocol):
+    """Says in a sentence what is on a photo.
+
+    Attributes:
+        name: what a user calls it.
+        fingerprint: names its weights.
+        photo_size: S, pixels a side of the photos that it takes.
+    """
+
+    name: str
+    fingerprint: str
+    photo_size: int
+
+    def square(self, photo: Image.Image) -> np.ndarray:
+        """A photo as it wants to see it, uint8 (S, S, 3)."""
+
+    def caption_photos(self, pixels: np.ndarray) -> list[str]:
+        """uint8 (N, S, S, 3) -> a sentence each."""
+
+
+class Eye:
+    """A run's backbone for many photos at once: one a request, a request a core.
+
+    It keeps what it saw last: encoder and captioner look at the same photos, one after the other.
+    """
+
+    def __init__(self, outputs: Path, name: str, precision: str) -> None:
+        self._graph = graph_path(outputs / "openvino" / f"{name}.xml", precision)
+        self._photos: np.ndarray | None = None
+        self._seen: tuple[np.ndarray, np.ndarray] | None = None
+
+    @cached_property
+    def _model(self) -> ov.Model:
+        return read_graph(self._graph)
+
+    @property
+    def photo_size(self) -> int:
+        """Pixels a side of the photos that it takes."""
+        return self._model.input(0).partial_shape[1].get_length()
+
+    def square(self, photo: Image.Image) -> np.ndarray:
+        """The whole photo, uint8 (S, S, 3)."""
+        return resize_photo(photo, self.photo_size)
+
+    @cached_property
+    def _compiled(self) -> ov.CompiledModel:
+        self._model.reshape([1, self.photo_size, self.photo_size, 3])
+        return compile_graph(self._model, hint="THROUGHPUT")
+
+    def look(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Photos uint8 (N, S, S, 3) -> float32 vectors (N, D) and grid (N, R, C)."""
+        if self._photos is not pixels:
+            arrays = [np.empty((len(pixels), *list(port.shape)[1:]), np.float32) for port in self._compiled.outputs]
+
+            def store(request: ov.InferRequest, row: int) -> None:
+                for place, array in enumerate(arrays):
+                    array[row] = request.get_output_tensor(place).data[0]
+
+            with request_queue(self._compiled, store) as queue:
+                for row in range(len(pixels)):
+                    queue.start_async({0: pixels[row : row + 1]}, row)  # waits while all requests are busy
+            self._photos, self._seen = pixels, (arrays[0], arrays[1])
+        return self._seen
+
+
+Eyes = Callable[[str], Eye]  # by the name of a backbone; the same one whoever asks, so that it looks once
+
+
+class RunEncoder:
+    """A search model of a finished run, as an `Encoder`."""
+
+    def __init__(self, run: PhotoSearch, model: str, precision: str, eyes: Eyes) -> None:
+        self._run, self._precision = run, precision
+        self.name = model
+        weights = run.weights(model)
+        if not weights.exists():
+            raise InputError(f"There is no trained model {model!r} in {run.outputs}; run the chain up to 05_openvino.")
+        self.fingerprint = f"{fingerprint_files([weights])}-{precision}"
+        self._eye = None if model == "scratch" else eyes(run.backbone_of(model))
+
+    @property
+    def precisions(self) -> list[str]:
+        return self._run.precisions(self.name)
+
+    @property
+    def photo_size(self) -> int:
+        return self._eye.photo_size if self._eye else self.reader(self._precision).photo_size
+
+    @property
+    def square(self) -> Callable[[Image.Image], np.ndarray]:
+        return self._eye.square if self._eye else lambda photo: resize_photo(photo, self.photo_size)
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        return self._run.training_texts(self.name)
+
+    def embed_photos(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 (N, S, S, 3) -> float32 unit vectors (N, D)."""
+        if self._eye is None:
+            return self.reader(self._precision).embed_photos(pixels)
+        vectors, _ = self._eye.look(pixels)
+        return self._run.embed_views(self.name, vectors[:, None], self._precision)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts -> float32 unit vectors (N, D)."""
+        return self.reader(self._precision).embed_texts(texts)
+
+    def reader(self, precision: str) -> Pair:
+        """The model itself."""
+        return self._run.pair(self.name, precision)
+
+
+class RunCaptioner:
+    """A captioner of a finished run, as a `Describer`."""
+
+    def __init__(self, run: PhotoSearch, kind: str, precision: str, eyes: Eyes) -> None:
+        if kind not in run.captioners:
+            raise InputError(
+                f"There is no captioner {kind!r} in {run.outputs}; choose of: {', '.join(run.captioners)}."
+            )
+        self._run = run
+        self.name = kind
+        self.fingerprint = f"{weights_fingerprint(run.outputs / CAPTIONERS / kind)}-{precision}"
+        self._eyes = eyes
+
+    @cached_property
+    def _captioner(self) -> Captioner:
+        return self._run.captioner(self.name)
+
+    @cached_property
+    def _eye(self) -> Eye:
+        return self._eyes(self._captioner.backbone)
+
+    @property
+    def photo_size(self) -> int:
+        return self._eye.photo_size
+
+    @property
+    def square(self) -> Callable[[Image.Image], np.ndarray]:
+        return self._eye.square
+
+    def caption_photos(self, pixels: np.ndarray) -> list[str]:
+        """uint8 (N, S, S, 3) -> a sentence each."""
+        vectors, grid = self._eye.look(pixels)
+        seen = vectors if LOOKS_AT[self.name] == "vectors" else grid
+        return self._captioner.texts(self._captioner.decode(seen))
+
+
+def encoder_of(run: PhotoSearch, name: str, precision: str, eyes: Eyes) -> Encoder:
+    """The encoder that is called `name`: a model of the run.
+
+    Raises:
+        InputError: there is none, or it was not saved.
+    """
+    return RunEncoder(run, name, precision, eyes)
+
+
+def describer_of(run: PhotoSearch, name: str, precision: str, eyes: Eyes) -> Describer:
+    """The captioner that is called `name`: one of the run's.
+
+    Raises:
+        InputError: there is none.
+    """
+    return RunCaptioner(run, name, precision, eyes)

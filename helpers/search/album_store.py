@@ -1,0 +1,207 @@
+"""What an album keeps: one SQLite file of vectors, captions and corrections, by what the photos hold.
+
+    files         every photo's path, with the size and time by which a change is noticed, and the digest of its content
+    looks         what was seen in a content: vector, how crowded it is around it, thumbnail, caption
+    corrections   captions by a person's hand, also by content; nothing but their author changes or removes them
+
+As content is the key, a photo that was moved or copied keeps all that is known of it. SQLite writes whole transactions
+or nothing, so that a process that ends at any moment leaves an album that can be gone on with.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from helpers.files import InputError
+
+DATABASE = "album.db"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, time INTEGER, digest TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS looks (
+    digest TEXT PRIMARY KEY, vector BLOB NOT NULL, crowding REAL NOT NULL, thumbnail BLOB NOT NULL, caption TEXT
+);
+CREATE TABLE IF NOT EXISTS corrections (digest TEXT PRIMARY KEY, caption TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class File:
+    """One photo's file, as it was when it was looked at.
+
+    Attributes:
+        path: below the folder of the album, with "/" on every system.
+        size: bytes.
+        time: of its last change, in nanoseconds.
+        digest: SHA-256 of its content.
+    """
+
+    path: str
+    size: int
+    time: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen in a content."""
+
+    digest: str
+    vector: np.ndarray  # float32 (D,)
+    crowding: float
+    thumbnail: np.ndarray  # uint8 (256,), see `copies.py`
+    caption: str | None = None
+
+
+class AlbumStore:
+    """The album's file in `home`, which is made if need be.
+
+    Raises:
+        InputError: nothing can be written there, or the file is damaged.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            with self._open() as database:
+                database.executescript(_SCHEMA)
+        except OSError as error:
+            raise InputError(
+                f"The album cannot be kept in {home} ({error.strerror}); name another folder with --album."
+            ) from None
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one transaction; a connection each time, since threads cannot share one."""
+        try:
+            database = sqlite3.connect(self.home / DATABASE, timeout=30)
+            try:
+                with database:
+                    yield database
+            finally:
+                database.close()
+        except sqlite3.OperationalError as error:
+            raise InputError(
+                f"The album cannot be kept in {self.home} ({error}); name another folder with --album."
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise InputError(
+                f"{self.home / DATABASE} is damaged ({error}); move it away, and the album is made anew."
+            ) from None
+
+    @contextmanager
+    def only_one(self) -> Iterator[None]:
+        """Keep other processes from changing the album meanwhile; a process that is killed lets go of it.
+
+        Raises:
+            InputError: another one has it.
+        """
+        lock = FileLock(self.home / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"Another process brings the album in {self.home} up to date; try again when it is done."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    # --- Settings: what the album was made with ---
+
+    @classmethod
+    def made_with(cls, home: Path) -> dict[str, str]:
+        """The settings of the album in `home`; none where there is no album."""
+        return cls(home).settings if (home / DATABASE).exists() else {}
+
+    @property
+    def settings(self) -> dict[str, str]:
+        with self._open() as database:
+            return dict(database.execute("SELECT name, value FROM settings"))
+
+    def set(self, settings: dict[str, str]) -> None:
+        """Keep `settings` from now on."""
+        with self._open() as database:
+            database.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", settings.items())
+
+    def forget_looks(self) -> None:
+        """Forget what models made of the photos, and what they are; corrections stay."""
+        with self._open() as database:
+            for table in ("looks", "files", "settings"):
+                database.execute(f"DELETE FROM {table}")
+
+    # --- Photos ---
+
+    def files(self) -> dict[str, File]:
+        """All files by path."""
+        with self._open() as database:
+            return {row[0]: File(*row) for row in database.execute("SELECT path, size, time, digest FROM files")}
+
+    def captioned(self) -> dict[str, bool]:
+        """The digest of every content that was looked at, and whether it has a model's caption."""
+        with self._open() as database:
+            return {digest: bool(has) for digest, has in database.execute("SELECT digest, caption NOTNULL FROM looks")}
+
+    def add(self, files: Iterable[File], looks: Iterable[Look] = ()) -> None:
+        """Keep `files` and `looks`, all of them or, if the process ends meanwhile, none."""
+        with self._open() as database:
+            database.executemany(
+                "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?)",
+                (
+                    (look.digest, look.vector.tobytes(), look.crowding, look.thumbnail.tobytes(), look.caption)
+                    for look in looks
+                ),
+            )
+            database.executemany(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                ((file.path, file.size, file.time, file.digest) for file in files),
+            )
+
+    def caption(self, captions: dict[str, str]) -> None:
+        """Keep a model's captions, by content."""
+        with self._open() as database:
+            rows = ((caption, digest) for digest, caption in captions.items())
+            database.executemany("UPDATE looks SET caption = ? WHERE digest = ?", rows)
+
+    def thumbnail(self, digest: str) -> np.ndarray:
+        """The thumbnail (256,) of a content."""
+        with self._open() as database:
+            (thumbnail,) = database.execute("SELECT thumbnail FROM looks WHERE digest = ?", (digest,)).fetchone()
+            return np.frombuffer(thumbnail, np.uint8)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Forget the files at `paths`, and what was made of contents that no file has any more."""
+        with self._open() as database:
+            database.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in paths))
+            database.execute("DELETE FROM looks WHERE digest NOT IN (SELECT digest FROM files)")
+
+    def looks(self) -> Iterator[tuple[str, Look, str | None]]:
+        """(path, look, correction) of every file, in the order of the paths."""
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT path, digest, vector, crowding, thumbnail, looks.caption, corrections.caption FROM files "
+                "JOIN looks USING (digest) LEFT JOIN corrections USING (digest) ORDER BY path"
+            )
+            for path, digest, vector, crowding, thumbnail, caption, correction in rows:
+                arrays = np.frombuffer(vector, np.float32), np.frombuffer(thumbnail, np.uint8)
+                yield path, Look(digest, arrays[0], crowding, arrays[1], caption), correction
+
+    # --- Corrections ---
+
+    def correction(self, digest: str) -> str | None:
+        """A person's caption of a content."""
+        with self._open() as database:
+            row = database.execute("SELECT caption FROM corrections WHERE digest = ?", (digest,)).fetchone()
+            return row[0] if row else None
+
+    def correct(self, digest: str, caption: str) -> None:
+        """Keep a person's caption of a content."""
+        with self._open() as database:
+            database.execute("INSERT OR REPLACE INTO corrections VALUES (?, ?)", (digest, caption))

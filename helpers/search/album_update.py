@@ -1,0 +1,204 @@
+"""Bringing an album up to date: which photos are new, changed, moved or gone, and what models make of them.
+
+Photos are opened ahead of the models, on all cores. What the models made of a chunk is kept before the next one begins,
+so that an update may end at any moment, and goes on there the next time.
+"""
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from helpers.data.images import find_photos, load_photo
+from helpers.environment import cores, keep_freed_memory, progress
+from helpers.files import InputError
+from helpers.search.album_models import Describer, Encoder
+from helpers.search.album_store import AlbumStore, File, Look
+from helpers.search.copies import ALIKE, normalised, thumbnail
+from helpers.search.reranking import crowding
+
+_CHUNK = 64  # photos that are looked at together, and kept together
+
+
+@dataclass
+class Tally:
+    """What `Album.update` did.
+
+    Attributes:
+        taken: photos that are in the album now.
+        new, changed, moved, removed: how many of them are so since the last time.
+        left_out: files that could not be taken, and why.
+    """
+
+    taken: int = 0
+    new: int = 0
+    changed: int = 0
+    moved: int = 0
+    removed: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        counts = ((getattr(self, name), name) for name in ("new", "changed", "moved", "removed"))
+        news = ", ".join(f"{count:,} {name}" for count, name in counts if count) or "nothing new"
+        reasons = Counter(reason.split(" (")[0] for reason in self.left_out.values())
+        why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+        return f"{self.taken:,} photos: {news}; {len(self.left_out):,} left out" + (f": {why}" if why else "") + "."
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A file that was opened: what it is, and its squares unless its content is known, or why it cannot be used."""
+
+    path: str
+    file: File | None = None
+    squares: tuple[np.ndarray, ...] = ()
+    problem: str = ""
+
+
+class Update:
+    """One update of the album that is kept in `store`, of the photos in `folder`."""
+
+    def __init__(self, folder: Path, store: AlbumStore, encoder: Encoder, captioner: Describer | None) -> None:
+        self.folder, self._store, self._encoder, self._captioner = folder, store, encoder, captioner
+        self.tally = Tally()
+
+    def run(self) -> None:
+        """Look at new and changed photos, caption those without a caption, forget those that are gone.
+
+        Raises:
+            InputError: there is no photo.
+        """
+        found = find_photos(self.folder)
+        ids = {self._id(path): path for path in found.photos if self._is_photo(path)}
+        self.tally.left_out = {self._id(path): why for path, why in found.passed_over.items() if self._is_photo(path)}
+        if not ids:
+            raise InputError(self.nothing())
+        known = self._store.files()
+        # In a folder that cannot be opened now, photos are not gone.
+        closed = tuple(f"{one}/" for one in self.tally.left_out)
+        gone = {one for one in known.keys() - ids.keys() if not one.startswith(closed)}
+        self._take_new(ids, known, gone)
+        self._store.remove(gone | (self.tally.left_out.keys() & known.keys()))
+        self.tally.removed = len(gone) - self.tally.moved
+        self._caption_others()
+
+    def nothing(self) -> str:
+        """What to say where no photo can be used."""
+        seen = Counter(self.tally.left_out.values()).most_common(5)
+        what = "; ".join(f"{count:,} files: {why}" for why, count in seen) or "it holds no files that are not hidden"
+        return f"There is no photo in {self.folder} that can be used ({what}); give a folder of photos."
+
+    def _id(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    def _is_photo(self, path: Path) -> bool:
+        """Not what the album itself keeps."""
+        return not path.is_relative_to(self._store.home)
+
+    def _take_new(self, ids: Mapping[str, Path], known: Mapping[str, File], gone: set[str]) -> None:
+        """Look at photos that are new or changed, and keep what the models make of them."""
+        fresh = []
+        for id_, path in ids.items():
+            status = path.stat()
+            if id_ not in known or (known[id_].size, known[id_].time) != (status.st_size, status.st_mtime_ns):
+                fresh.append(id_)
+        looked_at = set(self._store.captioned())
+        homeless = Counter(known[id_].digest for id_ in gone)  # contents whose file is gone, and may be elsewhere
+        for part in self._opened(fresh, looked_at, "looking at photos"):
+            looks = {}
+            for seen in part:
+                if seen.file is None:
+                    self.tally.left_out[seen.path] = seen.problem
+                elif seen.squares and seen.file.digest not in looked_at:
+                    looks[seen.file.digest] = seen.squares
+            files = [seen.file for seen in part if seen.file is not None]
+            self._store.add(files, self._look(looks))
+            looked_at |= looks.keys()
+            for file in files:
+                if file.path not in known:
+                    moved = homeless[file.digest] > 0
+                    homeless[file.digest] -= moved
+                    self.tally.moved += moved
+                    self.tally.new += not moved
+                elif file.digest != known[file.path].digest:
+                    self.tally.changed += 1
+                    self._keep_correction(known[file.path].digest, file.digest)
+
+    def _look(self, squares: Mapping[str, tuple[np.ndarray, ...]]) -> list[Look]:
+        """What the models make of contents, given by their digests as the squares that the models take."""
+        if not squares:
+            return []
+        pixels = [np.stack(one) for one in zip(*squares.values(), strict=True)]  # (N, S, S, 3) for each kind of square
+        vectors = self._encoder.embed_photos(pixels[0])  # (N, D)
+        crowds = crowding(vectors, self._encoder.known) if len(self._encoder.known) else np.zeros(len(vectors))
+        captions = self._captioner.caption_photos(pixels[-1]) if self._captioner else [None] * len(vectors)
+        rows = zip(squares, vectors, crowds, pixels[0], captions, strict=True)
+        return [Look(digest, vector, float(crowd), thumbnail(one), said) for digest, vector, crowd, one, said in rows]
+
+    def _caption_others(self) -> None:
+        """Caption what was taken while the album had no captioner."""
+        if self._captioner is None:
+            return
+        without = {digest for digest, has in self._store.captioned().items() if not has}
+        paths = {file.digest: id_ for id_, file in self._store.files().items() if file.digest in without}
+        for part in self._opened(list(paths.values()), frozenset(), "captioning photos"):
+            whole = [seen for seen in part if seen.file is not None]
+            if whole:
+                captions = self._captioner.caption_photos(np.stack([seen.squares[-1] for seen in whole]))
+                self._store.caption({seen.file.digest: text for seen, text in zip(whole, captions, strict=True)})
+
+    def _opened(self, ids: Sequence[str], looked_at: set[str] | frozenset[str], task: str) -> Iterator[list[_Seen]]:
+        """Photos, opened ahead of the models on all cores, a chunk at a time."""
+        if not ids:
+            return
+        keep_freed_memory()  # of a decoded photo, for the next one
+        models = [one for one in (self._encoder, self._captioner) if one is not None]
+        size = max(one.photo_size for one in models)
+        squares = dict.fromkeys(one.square for one in models)  # models that want the same have the same function
+
+        def open_one(id_: str) -> _Seen:
+            path = self.folder / id_
+            try:
+                status = path.stat()
+                with path.open("rb") as content:
+                    digest = hashlib.file_digest(content, "sha256").hexdigest()
+                file = File(id_, status.st_size, status.st_mtime_ns, digest)
+                if digest in looked_at:
+                    return _Seen(id_, file)
+                photo = load_photo(path, size)
+                return _Seen(id_, file, tuple(square(photo) for square in squares))
+            except InputError as error:
+                return _Seen(id_, problem=_reason(str(error), path))
+            except OSError as error:
+                return _Seen(id_, problem=f"cannot be read ({error.strerror})")
+
+        with ThreadPoolExecutor(cores()) as pool:
+            ahead = deque(pool.submit(open_one, id_) for id_ in ids[: 2 * _CHUNK])
+            part = []
+            try:
+                for row in progress(range(len(ids)), task, unit="photo"):
+                    part.append(ahead.popleft().result())
+                    if row + 2 * _CHUNK < len(ids):
+                        ahead.append(pool.submit(open_one, ids[row + 2 * _CHUNK]))
+                    if len(part) == _CHUNK or row + 1 == len(ids):
+                        yield part
+                        part = []
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _keep_correction(self, before: str, now: str) -> None:
+        """A photo that was changed a little, such as made a little brighter, keeps a person's caption."""
+        caption = self._store.correction(before)
+        if caption is not None:
+            first, second = normalised(np.stack([self._store.thumbnail(one) for one in (before, now)]))
+            if first @ second >= ALIKE:
+                self._store.correct(now, caption)
+
+
+def _reason(message: str, path: Path) -> str:
+    """A sentence about one file, without the file and the advice."""
+    return message.removeprefix(f"{path} ").split("; ")[0].removeprefix("is ")

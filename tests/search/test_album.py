@@ -1,0 +1,455 @@
+"""An album against its models in PyTorch, photo by photo, and against what happens to folders of photos."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import draw_photo
+
+from helpers.captioning.captioner import load_captioner
+from helpers.data.images import load_photo, load_pixels
+from helpers.encoders.pretrained import load_pretrained_pair
+from helpers.environment import project_root
+from helpers.files import InputError
+from helpers.search import album_update
+from helpers.search.album import Album, main
+from helpers.search.album_store import AlbumStore
+from helpers.search.engine import CAPTIONER, PhotoSearch
+from helpers.search.index import UNWANTED
+from helpers.search.reranking import crowding
+
+WORDS = "a red boat in the snow"
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run: Path) -> PhotoSearch:
+    return PhotoSearch(tiny_run)
+
+
+def draw(folder: Path, count: int = 6, first: int = 200) -> Path:
+    """A folder of photos that the run does not know, some in a folder in it."""
+    for number in range(count):
+        draw_photo(folder / ("summer 2019" if number % 3 == 2 else "") / f"{number:02d}.jpg", first + number)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return draw(tmp_path / "photos")
+
+
+@pytest.fixture
+def kept(run: PhotoSearch, photos: Path) -> Album:
+    album = Album(photos, run)
+    album.update()
+    return album
+
+
+def vectors_in_pytorch(outputs: Path, paths: list[Path]) -> np.ndarray:
+    """What the run's towers, as they were saved, make of photos, which no album had a part in."""
+    pair = load_pretrained_pair(outputs / "pretrained_encoder")
+    with torch.no_grad():
+        seen = pair.backbone(torch.from_numpy(load_pixels(paths, pair.photo_size)))[0]  # (N, D)
+        return pair.model.encode_image(seen[:, None]).numpy()
+
+
+def count_looks(album: Album, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many photos the encoder looks at from now on, chunk by chunk."""
+    looks, embed = [], album.encoder.embed_photos
+    monkeypatch.setattr(album.encoder, "embed_photos", lambda pixels: looks.append(len(pixels)) or embed(pixels))
+    return looks
+
+
+def known_to(album: Album) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
+    return {one: (album._index.vectors([one])[0], photo.captions) for one, photo in album.photos.items()}
+
+
+# --- Taking photos ----------------------------------------------------------------------------------------------
+
+
+def break_photos(folder: Path) -> dict[str, str]:
+    """Files that are photos by their name and cannot be used, each for another reason."""
+    whole = draw_photo(folder / "whole.jpg", 1).read_bytes()
+    (folder / "whole.jpg").rename(folder / "03x.jpeg")  # a whole one among them
+    content = {
+        "empty.jpg": (b"", "empty"),
+        "half.jpg": (whole[: len(whole) // 2], "missing"),
+        "words.png": (b"Dear diary", "not an image"),
+        "page.gif": (b"<html>404 Not Found</html>", "not an image"),
+        "header.webp": (b"RIFF\x10\x00\x00\x00WEBPVP8 ", "cannot be read"),
+    }
+    for name, (data, _) in content.items():
+        (folder / name).write_bytes(data)
+    (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "notes.txt").write_text("Hello")
+    (folder / ".hidden.jpg").write_bytes(b"")
+    return {name: why for name, (_, why) in content.items()} | {"gone.jpg": "nothing", "notes.txt": "not an image"}
+
+
+def test_among_broken_files_every_photo_has_its_own_vector_and_caption(
+    run: PhotoSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = draw(tmp_path / "photos", 24)
+    broken = break_photos(folder)
+    monkeypatch.setattr(album_update, "_CHUNK", 7)  # so that broken ones lie at all places of a chunk
+    album = Album(folder, run)
+    tally = album.update()
+    assert tally.taken == tally.new == 25 and set(tally.left_out) == set(broken)
+    for name, why in broken.items():
+        assert why in tally.left_out[name], (name, tally.left_out[name])
+    paths = [photo.path for photo in album.photos.values()]
+    expected, captioner = vectors_in_pytorch(run.outputs, paths), load_captioner(run.outputs / CAPTIONER)
+    np.testing.assert_allclose(album._index.vectors(list(album.photos)), expected, atol=2e-4)
+    assert [photo.captions for photo in album.photos.values()] == [(captioner.caption(path),) for path in paths]
+    assert str(tally).startswith("25 photos: 25 new; 7 left out: 3 not an image")
+
+
+def test_a_photo_has_one_caption_whatever_format_it_comes_in(run: PhotoSearch, tmp_path: Path) -> None:
+    draw_photo(tmp_path / "a.jpg", 7)
+    load_photo(tmp_path / "a.jpg").save(tmp_path / "b.png")
+    load_photo(tmp_path / "a.jpg").save(tmp_path / "c.webp", lossless=True)
+    load_photo(tmp_path / "a.jpg").save(tmp_path / "D.TIF", format="TIFF")
+    shutil.copy(tmp_path / "b.png", tmp_path / "e.JPG")  # its name says something else
+    album = Album(tmp_path, run)
+    album.update()
+    assert len(album.photos) == 5 and len({photo.captions for photo in album.photos.values()}) == 1
+    vectors = album._index.vectors(list(album.photos))
+    np.testing.assert_allclose(vectors @ vectors.T, 1, atol=1e-5)
+
+
+def test_only_new_and_changed_photos_are_looked_at_again(
+    run: PhotoSearch, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album = Album(photos, run)
+    looks = count_looks(album, monkeypatch)
+    assert str(album.update()) == "6 photos: 6 new; 0 left out." and looks == [6]
+    before = known_to(album)
+    assert str(album.update()) == "6 photos: nothing new; 0 left out." and looks == [6]
+
+    os.utime(photos / "00.jpg", (1, 1))  # touched, and no more
+    draw_photo(photos / "01.jpg", 900)  # changed
+    (photos / "winter").mkdir()
+    (photos / "03.jpg").rename(photos / "winter" / 'moved, and "renamed".jpg')
+    (photos / "04.jpg").unlink()
+    draw_photo(photos / "new.jpg", 901)
+    shutil.copy(photos / "00.jpg", photos / "copy.jpg")
+    assert str(album.update()) == "7 photos: 2 new, 1 changed, 1 moved, 1 removed; 0 left out." and looks == [6, 2]
+    after = known_to(album)
+    assert after.keys() == {
+        "00.jpg", "01.jpg", "copy.jpg", "new.jpg", "summer 2019/02.jpg", "summer 2019/05.jpg",
+        'winter/moved, and "renamed".jpg',
+    }  # fmt: skip
+    for now, then in [("00.jpg", "00.jpg"), ("copy.jpg", "00.jpg"), ('winter/moved, and "renamed".jpg', "03.jpg")]:
+        np.testing.assert_array_equal(after[now][0], before[then][0])
+        assert after[now][1] == before[then][1]
+    expected = vectors_in_pytorch(run.outputs, [photos / one for one in after])
+    np.testing.assert_allclose(np.stack([vector for vector, _ in after.values()]), expected, atol=2e-4)
+    again = Album(photos, run)  # as it is on disk
+    assert again.photos == album.photos and known_to(again).keys() == after.keys()
+
+
+def test_an_update_that_fails_goes_on_where_it_was(
+    run: PhotoSearch, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(album_update, "_CHUNK", 2)
+    album = Album(photos, run)
+    embed = album.encoder.embed_photos
+    calls = []
+
+    def fail_later(pixels: np.ndarray) -> np.ndarray:
+        calls.append(len(pixels))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return embed(pixels)
+
+    monkeypatch.setattr(album.encoder, "embed_photos", fail_later)
+    with pytest.raises(KeyboardInterrupt):
+        album.update()
+    again = Album(photos, run)
+    assert len(again.photos) == 4
+    looks = count_looks(again, monkeypatch)
+    assert str(again.update()) == "6 photos: 2 new; 0 left out." and looks == [2]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from helpers.search import album_update
+from helpers.search.album import Album
+album_update._CHUNK = 2
+album = Album(Path(sys.argv[1]), Path(sys.argv[2]))
+add, calls = album._store.add, []
+def killed(files, looks):
+    calls.append(1)
+    add(files, looks)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+album._store.add = killed
+album.update()
+"""
+
+
+def test_an_update_that_is_killed_goes_on_where_it_was(
+    run: PhotoSearch, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(photos), str(run.outputs)]
+    assert subprocess.run(command, cwd=project_root(), capture_output=True).returncode == -signal.SIGKILL
+    album = Album(photos, run)
+    assert len(album.photos) == 4  # two chunks of two
+    looks = count_looks(album, monkeypatch)
+    assert album.update().new == 2 and looks == [2]
+    np.testing.assert_allclose(
+        album._index.vectors(list(album.photos)),
+        vectors_in_pytorch(run.outputs, [photo.path for photo in album.photos.values()]),
+        atol=2e-4,
+    )
+
+
+def test_the_second_of_two_processes_says_so(run: PhotoSearch, photos: Path, kept: Album) -> None:
+    with AlbumStore(photos / ".album").only_one(), pytest.raises(InputError, match="Another process brings the album"):
+        Album(photos, run).update()
+    assert kept.update().taken == 6  # it was let go of
+
+
+def test_a_folder_without_photos_says_what_was_seen_there(run: PhotoSearch, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no files that are not hidden"):
+        Album(tmp_path, run).update()
+    (tmp_path / "a.txt").write_text("Hello")
+    with pytest.raises(InputError, match="1 files: not an image"):
+        Album(tmp_path, run).update()
+    (tmp_path / "b.jpg").write_text("Hello")
+    with pytest.raises(InputError, match="2 files: not an image"):
+        Album(tmp_path, run).update()
+    with pytest.raises(InputError, match="is not a folder of photos"):
+        Album(tmp_path / "a.txt", run)
+
+
+def test_photos_of_a_folder_that_was_emptied_are_not_forgotten(run: PhotoSearch, photos: Path, kept: Album) -> None:
+    """A disk that is not mounted is an empty folder."""
+    for path in photos.iterdir():
+        if path.name != ".album":
+            path.rename(photos.parent / path.name)
+    with pytest.raises(InputError, match="no photo"):
+        kept.update()
+    assert Album(photos, run).photos == kept.photos
+
+
+def test_a_home_that_cannot_be_written_to_names_the_way_out(run: PhotoSearch, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="name another folder with --album"):
+        Album(photos, run, home=tmp_path / "file" / "album")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "album.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(InputError, match="is damaged"):
+        Album(photos, run, home=tmp_path / "home")
+    Album(photos, run, home=photos / "visible").update()
+    assert Album(photos, run, home=photos / "visible").update().left_out == {}  # it does not see itself
+
+
+# --- Models -----------------------------------------------------------------------------------------------------
+
+
+def test_an_album_is_bound_to_the_models_that_made_it(run: PhotoSearch, photos: Path, kept: Album) -> None:
+    kept.correct("00.jpg", "my cat")
+    with pytest.raises(InputError, match="made by another model") as caught:
+        Album(photos, run, model="scratch")
+    assert f"python -m helpers.search.album {photos} --anew" in str(caught.value)
+    anew = Album(photos, run, model="scratch", captioner="none", anew=True)
+    assert anew.update().new == 6 and anew.models == ["scratch"]
+    assert anew.photos["00.jpg"].captions == ("my cat",) and anew.photos["01.jpg"].captions == ()
+    again = Album(photos, run)  # what is not named is as it was
+    assert again.models == ["scratch"] and again.captioner is None
+    captioned = Album(photos, run, captioner="attention")
+    assert str(captioned.update()) == "6 photos: nothing new; 0 left out."
+    captioner = load_captioner(run.outputs / CAPTIONER)
+    assert captioned.photos["01.jpg"].captions == (captioner.caption(photos / "01.jpg"),)
+    with pytest.raises(InputError, match="no captioner 'gpt'"):
+        Album(photos, run, captioner="gpt")
+
+
+def test_another_training_of_the_run_is_noticed(tiny_run: Path, photos: Path, kept: Album, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    for file in ("pretrained_encoder/best_multimodal_model.pth", f"{CAPTIONER}/weights.pt"):
+        path = tmp_path / "run" / file
+        content = path.read_bytes()
+        path.write_bytes(content + b" ")
+        with pytest.raises(InputError, match="made by another model"):
+            Album(photos, tmp_path / "run")
+        path.write_bytes(content)
+    assert Album(photos, tmp_path / "run").photos == kept.photos
+
+
+@pytest.mark.parametrize("model", ["scratch", "fusion"])
+def test_each_model_of_the_run_makes_an_album(run: PhotoSearch, photos: Path, model: str) -> None:
+    album = Album(photos, run, model=model, captioner="none")
+    album.update()
+    pair = run.pair(model)
+    pixels = load_pixels([photo.path for photo in album.photos.values()], pair.photo_size)
+    np.testing.assert_allclose(album._index.vectors(list(album.photos)), pair.embed_photos(pixels), atol=2e-4)
+
+
+def test_the_best_captioner_is_the_best_on_validation(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    for name, score in (("lstm", 31.0), ("transformer", 39.0)):
+        shutil.copytree(tiny_run / CAPTIONER, tmp_path / "run" / "captioners" / name)
+        metrics = {"validation": {"cider_d": score}, "cider_d": 100 - score}
+        (tmp_path / "run" / "captioners" / name / "metrics.json").write_text(json.dumps(metrics))
+    assert PhotoSearch(tmp_path / "run").captioners == ["transformer", "lstm", "attention"]
+
+
+def test_backbone_and_photos_are_looked_at_once_for_vector_and_caption(
+    run: PhotoSearch, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album = Album(photos, run)
+    opened = []
+    monkeypatch.setattr(album_update, "load_photo", lambda path, size: opened.append(path) or load_photo(path, size))
+    album.update()
+    assert len(opened) == 6
+    eye = album.encoder._eye
+    assert eye is album.captioner._eye
+    assert album.encoder.square == album.captioner.square and len(eye._photos) == 6
+
+
+# --- Searching --------------------------------------------------------------------------------------------------
+
+
+def test_hits_are_those_of_numpy(run: PhotoSearch, kept: Album) -> None:
+    pair, paths = run.pair("pretrained"), [photo.path for photo in kept.photos.values()]
+    gallery = vectors_in_pytorch(run.outputs, paths)
+    texts = pair.embed_texts([text for one in run.manifest.split("train") for text in one.captions])
+    crowds = crowding(gallery, texts)
+    expected = gallery @ pair.embed_texts([WORDS])[0] - crowds / 2
+    for without in (None, "two cats"):
+        if without:
+            expected = expected - UNWANTED * (gallery @ pair.embed_texts([without])[0] - crowds / 2)
+        hits = kept.search(WORDS, without=without, k=4)
+        assert [hit.photo.path for hit in hits] == [paths[row] for row in np.argsort(-expected)[:4]]
+        np.testing.assert_allclose([hit.score for hit in hits], np.sort(expected)[::-1][:4], atol=2e-3)
+    hits = kept.search(photo=load_photo(paths[2]), k=100)
+    assert len(hits) == 6 and hits[0].photo.path == paths[2] and hits[0].score > 0.9
+    with pytest.raises(InputError, match="cannot search it"):
+        kept.search(WORDS, model="scratch")
+
+
+def test_copies_of_a_photo_are_one_hit(run: PhotoSearch, tmp_path: Path) -> None:
+    folder = draw(tmp_path / "photos", 4)
+    small = load_photo(folder / "01.jpg").resize((240, 120))
+    small.save(folder / "01 small.jpg", quality=70)
+    shutil.copy(folder / "01.jpg", folder / "01 copy.jpg")
+    album = Album(folder, run)
+    album.update()
+    hits = album.search(WORDS, k=10)
+    assert len(hits) == 4
+    groups = {frozenset(photo.id for photo in (hit.photo, *hit.twins)) for hit in hits}
+    assert frozenset({"01.jpg", "01 small.jpg", "01 copy.jpg"}) in groups
+    neighbours = album.like("01.jpg", k=1)
+    assert neighbours[0].score > 0.98 and neighbours[0].photo.id != "01.jpg"
+    ids = [photo.id for hit in album.like("01.jpg", k=10) for photo in (hit.photo, *hit.twins)]
+    assert sorted(ids) == sorted(set(album.photos) - {"01.jpg"})
+
+
+def test_an_album_that_was_never_filled_says_so(run: PhotoSearch, photos: Path) -> None:
+    with pytest.raises(InputError, match="is empty"):
+        Album(photos, run).search(WORDS)
+
+
+# --- Corrections ------------------------------------------------------------------------------------------------
+
+
+def test_corrections_outlive_everything(run: PhotoSearch, photos: Path, kept: Album) -> None:
+    content = (photos / "00.jpg").read_bytes()
+    kept.correct("00.jpg", "  my <b>cat</b>,\n asleep ")
+    assert kept.photos["00.jpg"].captions == ("my <b>cat</b>, asleep",)
+    assert kept.corrected("00.jpg") and not kept.corrected("01.jpg")
+    assert (photos / "00.jpg").read_bytes() == content
+
+    def text(album: Album, photo_id: str) -> tuple[str, ...]:
+        album.update()
+        return album.photos[photo_id].captions
+
+    (photos / "00.jpg").rename(photos / "moved.jpg")
+    assert text(Album(photos, run), "moved.jpg") == ("my <b>cat</b>, asleep",)
+    (photos / "moved.jpg").unlink()
+    Album(photos, run).update()
+    (photos / "back.jpg").write_bytes(content)
+    assert text(Album(photos, run, anew=True), "back.jpg") == ("my <b>cat</b>, asleep",)
+    image = load_photo(photos / "back.jpg")
+    image.save(photos / "back.jpg", quality=90)  # saved again
+    assert text(Album(photos, run), "back.jpg") == ("my <b>cat</b>, asleep",)
+    draw_photo(photos / "back.jpg", 555)  # another photo in its place
+    assert text(Album(photos, run), "back.jpg") != ("my <b>cat</b>, asleep",)
+    with pytest.raises(InputError, match=r"no photo 'nothing\.jpg' in the album"):
+        kept.correct("nothing.jpg", "a dog")
+    with pytest.raises(InputError, match="at least one word"):
+        kept.correct("01.jpg", " \n ")
+
+
+# --- The command ------------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_paths_that_other_tools_take(
+    run: PhotoSearch, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [str(photos), "--run", str(run.outputs)]
+    assert main([*options, "--find", WORDS, "--top", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert "6 photos: 6 new; 0 left out." in err
+    hits = Album(photos, run).search(WORDS, k=2)
+    assert out.splitlines() == [f"{hit.score:.3f} {hit.photo.path}" for hit in hits]
+    assert main([str(photos), "--find", WORDS, "--without", "two cats", "--paths-only"]) == 0  # the run is known
+    out = capsys.readouterr().out.splitlines()
+    assert out == [str(hit.photo.path) for hit in Album(photos, run).search(WORDS, without="two cats", k=10)]
+    like = photos / "01.jpg"
+    assert main([*options, "--like", str(like), "--find", WORDS, "--top", "1"]) == 0
+    expected = Album(photos, run).search(WORDS, load_photo(like), k=1)[0]
+    assert capsys.readouterr().out.split(maxsplit=1)[1].strip() == str(expected.photo.path)
+
+
+def test_captions_are_written_as_asked(
+    run: PhotoSearch, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_photo(photos / 'a, "b"\nc.png', 77)
+    (photos / "bad.jpg").write_text("no")
+    (photos / "01.txt").write_text("mine")
+    options = [str(photos), "--run", str(run.outputs), "--left-out"]
+    assert main([*options, "--caption", str(tmp_path / "c.csv"), "--sidecar"]) == 0
+    out, err = capsys.readouterr()
+    assert "bad.jpg: not an image" in out and "6 captions written beside their photos" in err
+    album = Album(photos, run)
+    expected = {one: photo.captions[0] for one, photo in album.photos.items()}
+    assert len(expected) == 7
+    with (tmp_path / "c.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["image"]: row["caption"] for row in csv.DictReader(file)} == expected
+    assert main([*options, "--caption", str(tmp_path / "c.jsonl"), "--sidecar"]) == 0
+    lines = (tmp_path / "c.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {row["image"]: row["caption"] for row in map(json.loads, lines)} == expected
+    assert (photos / "01.txt").read_text() == "mine"
+    assert (photos / "00.txt").read_text() == expected["00.jpg"] + "\n"
+
+
+def test_wrong_options_are_refused_before_anything_begins(
+    run: PhotoSearch, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [str(photos), "--run", str(run.outputs)]
+    for wrong, message in [
+        (["--caption", str(tmp_path / "c.xlsx")], "written as .csv or .jsonl"),
+        (["--caption", str(tmp_path / "no" / "c.csv")], "is not a folder"),
+        (["--without", "people"], "say with --find or --like"),
+        (["--find", "a dog", "--top", "0"], "at least 1"),
+        (["--like", str(tmp_path / "none.jpg")], "does not exist"),
+        (["--model", "clip"], "no model 'clip'"),
+        (["--run", str(tmp_path)], "run notebook 01_download first"),
+        (["--precision", "fp8"], "no precision 'fp8'"),
+    ]:
+        assert main([*options, *wrong]) == 2
+        out, err = capsys.readouterr()
+        assert message in err and out == "" and len(err.splitlines()) == 1, (wrong, err)
+    assert not Album(photos, run).photos
