@@ -83,8 +83,8 @@ class Album:
         self.encoder = encoder_of(self.run, model or made.get("model", "pretrained"), self.precision, eyes)
         if self.precision not in self.encoder.precisions:
             raise InputError(
-                f"There is no precision {self.precision!r} of {self.encoder.name} in {self.run.outputs}; choose one of: "
-                f"{', '.join(self.encoder.precisions)}."
+                f"There is no precision {self.precision!r} of the model {self.encoder.name} in {self.run.outputs}; "
+                f"choose one of: {', '.join(self.encoder.precisions)}."
             )
         name = captioner or made.get("captioner") or self.run.captioners[0]
         self.captioner = None if name == NO_CAPTIONS else describer_of(self.run, name, self.precision, eyes)
