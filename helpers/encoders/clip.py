@@ -94,7 +94,13 @@ class ClipPair:
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts -> float32 unit vectors (N, D)."""
+        """Texts -> float32 unit vectors (N, D).
+
+        Raises:
+            InputError: a text is blank.
+        """
+        if not all(text.strip() for text in texts):
+            raise InputError("A text to search with is blank; give at least one word.")
         starts = range(0, len(texts), BATCH)
         return np.concatenate(
             [self.model.encode_text(*self.tokens(texts[start : start + BATCH])).numpy() for start in starts]

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
-from helpers.sample.captions import choose_portrait, choose_scene, write_captions
+from helpers.sample.captions import Scene, choose_portrait, choose_scene, write_captions
 from helpers.sample.draw import spread
 from helpers.sample.drawing import draw_scene
 
@@ -55,15 +55,15 @@ class Drawn:
     Attributes:
         path: below the folder `photos`, with "/" on every system.
         kind: how it looks, a key of `STYLES`.
-        subject: who or what it is about, one word.
         captions: five true sentences.
+        scene: what it shows.
         copy_of: path of the picture that it is a copy of, or None.
     """
 
     path: str
     kind: str
-    subject: str
     captions: tuple[str, ...]
+    scene: Scene
     copy_of: str | None = None
 
 
@@ -83,7 +83,10 @@ def draw_album(folder: Path, pictures: int, seed: int) -> list[Drawn]:
     }
     if marker.exists():
         known = read_json(marker)
-        drawn = [Drawn(**row | {"captions": tuple(row["captions"])}) for row in known["pictures_drawn"]]
+        drawn = [
+            Drawn(**row | {"captions": tuple(row["captions"]), "scene": Scene(**row["scene"])})
+            for row in known["pictures_drawn"]
+        ]
         if known["record"] == record and all((root / picture.path).exists() for picture in drawn):
             return drawn
     marker.unlink(missing_ok=True)
@@ -114,7 +117,7 @@ def _draw(root: Path, seed: int, path: Path) -> Drawn:
     scene = choose_scene(rng)
     captions = write_captions(scene, rng)
     _save(STYLES[path.parent.name](draw_scene(scene, rng), rng), path)
-    return Drawn(path.relative_to(root).as_posix(), path.parent.name, scene.subject, tuple(captions))
+    return Drawn(path.relative_to(root).as_posix(), path.parent.name, tuple(captions), scene)
 
 
 def _draw_thing(seed: int, path: Path) -> None:
@@ -141,7 +144,7 @@ def _copy(root: Path, picture: Drawn, number: int) -> Drawn:
     suffix, change, options = copies[number % len(copies)]
     path = original.with_name(f"{original.stem}_{suffix}")
     _save(change(), path, **options)
-    return Drawn(path.relative_to(root).as_posix(), picture.kind, picture.subject, picture.captions, picture.path)
+    return Drawn(path.relative_to(root).as_posix(), picture.kind, picture.captions, picture.scene, picture.path)
 
 
 # --- Styles ---

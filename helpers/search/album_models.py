@@ -1,4 +1,4 @@
-"""What an album looks through: an encoder of photos and words, and a captioner; here those of a finished run.
+"""What an album looks through: an encoder of photos and words, and a captioner: those of a finished run, or of the hub.
 
 Any object with the attributes of `Encoder` or `Describer` serves an album. Both take photos as squares of bytes and say
 how a photo becomes one. Two that have the same function for it get the same squares: those of a run that look through
@@ -14,11 +14,16 @@ import numpy as np
 import openvino as ov
 from PIL import Image
 
+from helpers.captioning.blip import load_blip
 from helpers.captioning.captioner import LOOKS_AT, Captioner, weights_fingerprint
 from helpers.data.images import resize_photo
+from helpers.deploy.clip import openvino_clip
+from helpers.encoders.clip import ClipPair
 from helpers.files import InputError, fingerprint_files
-from helpers.graphs import compile_graph, graph_path, read_graph, request_queue
+from helpers.graphs import PRECISIONS, compile_graph, graph_path, read_graph, request_queue
 from helpers.search.engine import CAPTIONERS, Pair, PhotoSearch
+
+PUBLIC = "public"  # below the outputs of a run: models of others, converted
 
 
 class Encoder(Protocol):
@@ -199,19 +204,45 @@ class RunCaptioner:
         return self._captioner.texts(self._captioner.decode(seen))
 
 
+class PublicEncoder:
+    """A dual encoder that others trained, such as CLIP, as an `Encoder`; its hubs are not known."""
+
+    def __init__(self, run: PhotoSearch, name: str, precision: str) -> None:
+        self._open = lambda precision: openvino_clip(name, run.outputs / PUBLIC, photos, precision)
+        photos = [photo.path for photo in run.manifest.split("train")]
+        pair = self._open(precision)
+        self._pairs = {precision: pair}
+        self.name, self.photo_size, self.square = name, pair.photo_size, pair.square
+        self.fingerprint = f"{pair.fingerprint}-{precision}"
+        self.precisions = list(PRECISIONS)
+        self.embed_photos, self.embed_texts = pair.embed_photos, pair.embed_texts
+        self.known = np.empty((0, 0), np.float32)
+
+    def reader(self, precision: str) -> ClipPair:
+        """The model itself."""
+        if precision not in self._pairs:
+            self._pairs[precision] = self._open(precision)
+        return self._pairs[precision]
+
+
+def is_public(name: str) -> bool:
+    """Whether `name` is one of the Hugging Face hub, `somebody/model`, or a folder with such a model, `./model`."""
+    return "/" in name or "\\" in name
+
+
 def encoder_of(run: PhotoSearch, name: str, precision: str, eyes: Eyes) -> Encoder:
-    """The encoder that is called `name`: a model of the run.
+    """The encoder that is called `name`: a model of the run, or one of the Hugging Face hub.
 
     Raises:
-        InputError: there is none, or it was not saved.
+        InputError: there is none, it was not saved, or it cannot be had.
     """
-    return RunEncoder(run, name, precision, eyes)
+    return PublicEncoder(run, name, precision) if is_public(name) else RunEncoder(run, name, precision, eyes)
 
 
 def describer_of(run: PhotoSearch, name: str, precision: str, eyes: Eyes) -> Describer:
-    """The captioner that is called `name`: one of the run's.
+    """The captioner that is called `name`: one of the run's, or one of the Hugging Face hub, which runs in PyTorch.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or it cannot be had.
     """
-    return RunCaptioner(run, name, precision, eyes)
+    return load_blip(name) if is_public(name) else RunCaptioner(run, name, precision, eyes)

@@ -31,6 +31,7 @@ from helpers.deploy.models import (
     load_openvino_pair,
     load_openvino_pretrained_pair,
 )
+from helpers.encoders.clip import ClipPair
 from helpers.encoders.dual_encoder import WEIGHTS, EncoderPair, in_batches
 from helpers.encoders.fusion import WEIGHTS as FUSION_WEIGHTS
 from helpers.encoders.fusion import FusionEncoder
@@ -43,7 +44,7 @@ from helpers.graphs import PRECISIONS, Graph, graph_path, read_graph
 from helpers.search.index import SearchIndex, query_vector
 from helpers.search.reranking import crowding
 
-Pair = EncoderPair | PretrainedPair | FusionEncoder
+Pair = EncoderPair | PretrainedPair | FusionEncoder | ClipPair
 
 MODELS = {"scratch": "dual_encoder", "pretrained": "pretrained_encoder", "fusion": "fusion"}  # name -> its folder
 CAPTIONERS = "captioners"  # the folder of their folders

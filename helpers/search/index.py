@@ -21,6 +21,7 @@ from PIL import Image
 
 from helpers.artefacts import Size, check, seal
 from helpers.data.images import resize_photo
+from helpers.encoders.clip import ClipPair
 from helpers.encoders.dual_encoder import EncoderPair
 from helpers.encoders.fusion import FusionEncoder
 from helpers.encoders.pretrained import PretrainedPair
@@ -210,7 +211,7 @@ class SearchIndex:
 
 
 def query_vector(
-    pair: EncoderPair | PretrainedPair | FusionEncoder,
+    pair: EncoderPair | PretrainedPair | FusionEncoder | ClipPair,
     text: str | None = None,
     photo: Image.Image | None = None,
     text_weight: float | None = None,
@@ -231,9 +232,10 @@ def query_vector(
         raise InputError("A query needs a text, a photo or both; give at least one.")
     if text_weight is not None and not 0 <= text_weight <= 1:
         raise InputError(f"The weight of the text is {text_weight}; choose a number from 0 to 1.")
-    pixels = None if photo is None else np.array(resize_photo(photo, pair.photo_size))[None]  # (1, S, S, 3)
     if photo is None:
         return pair.embed_texts([text])[0]
+    square = pair.square(photo) if isinstance(pair, ClipPair) else np.array(resize_photo(photo, pair.photo_size))
+    pixels = square[None]  # (1, S, S, 3)
     if text is None:
         return pair.embed_photos(pixels)[0]
     if text_weight is None:

@@ -74,6 +74,11 @@ def test_the_fingerprint_is_that_of_the_weights(folder: Path, tmp_path: Path) ->
     assert load_clip(str(tmp_path)).fingerprint not in (first.fingerprint, other.fingerprint)
 
 
+def test_a_blank_text_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="is blank"):
+        load_clip(str(folder)).embed_texts(["a dog", " \n"])
+
+
 def test_weights_that_cannot_be_had_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"could not be loaded .*compare_with_clip=False"):
         load_clip(str(tmp_path / "nothing"))

@@ -26,7 +26,7 @@ def test_every_kind_is_there_with_true_captions(album: tuple[Path, list[Drawn]])
     assert [picture.kind for picture in own] == [kind for kind in STYLES for _ in range(6)]
     for picture in own:
         assert len(set(picture.captions)) == 5
-        nouns = {form for noun in KINDS[picture.subject].nouns for form in (noun, noun[:-1], noun[:-2])}
+        nouns = {form for noun in KINDS[picture.scene.subject].nouns for form in (noun, noun[:-1], noun[:-2])}
         assert all(
             any(noun in caption.lower() or noun in "women children" for noun in nouns) for caption in picture.captions
         )

@@ -1,0 +1,80 @@
+"""Checks of an album that need no captions: what scores nonsense gets, what comes up for everything, fifty labels.
+
+scores = first_scores(album, ["a dog in the snow", "an x-ray of a knee"])
+times = times_found(album, texts)                        # {photo id: how often among the first ten}
+labels = label_sheet(folder / "fifty.csv", ids)          # empty until somebody has filled it in
+precision_at_5(album, labels)                            # {"dog": 0.8, "boat": 1.0}
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from helpers.files import InputError, atomic_path
+from helpers.search.album import Album
+
+FIRST = 10
+_COLUMNS = ["photo", "label"]
+
+
+def first_scores(album: Album, texts: Sequence[str]) -> np.ndarray:
+    """The score of the best hit for each text, (N,)."""
+    return np.array([album.search(text, k=1)[0].score for text in texts])
+
+
+def told_apart(high: np.ndarray, low: np.ndarray) -> float:
+    """How often one of `high` exceeds one of `low`, ties counted half: 0.5 is chance, 1 means that a threshold will do.
+
+    The area under the ROC curve, which is the statistic of Mann and Whitney (1947).
+
+    >>> told_apart(np.array([3.0, 2.0]), np.array([1.0, 2.0]))
+    0.875
+    """
+    return float(np.mean((high[:, None] > low) + 0.5 * (high[:, None] == low)))
+
+
+def times_found(album: Album, texts: Sequence[str]) -> Counter[str]:
+    """How often each photo is among the first FIRST of these texts; hubs come up again and again."""
+    found = Counter(dict.fromkeys(album.photos, 0))
+    for text in texts:
+        found.update(hit.photo.id for hit in album.search(text, k=FIRST))
+    return found
+
+
+def label_sheet(path: Path, ids: Sequence[str]) -> dict[str, str]:
+    """The labels that somebody wrote into the sheet at `path`; where there is none, an empty one for `ids` is written.
+
+    Raises:
+        InputError: the file is no such sheet.
+    """
+    if not path.exists():
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([_COLUMNS, *([photo_id, ""] for photo_id in ids)])
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as CSV ({error}); delete it, and an empty sheet is written.") from None
+    if any(not set(_COLUMNS) <= row.keys() for row in rows):
+        raise InputError(f"{path} lacks a column photo or label; delete it, and an empty sheet is written.")
+    return {row["photo"]: row["label"].strip().lower() for row in rows if (row["label"] or "").strip()}
+
+
+def precision_at_5(album: Album, labels: Mapping[str, str], least: int = 3) -> dict[str, float]:
+    """For each label, the share of photos with that label among the first five labelled ones that "a <label>" finds.
+
+    Labels of fewer than `least` photos are left out. With fewer than five photos of a label, 1 means that they all
+    come first.
+    """
+    counts = Counter(labels.values())
+    shares = {}
+    for label in sorted(label for label, count in counts.items() if count >= least):
+        article = "an" if label[0] in "aeiou" else "a"
+        hits = album.search(f"{article} {label}", k=len(album.photos))
+        ranked = [photo.id for hit in hits for photo in (hit.photo, *hit.twins)]
+        first = [photo_id for photo_id in ranked if photo_id in labels][:5]
+        shares[label] = sum(labels[photo_id] == label for photo_id in first) / min(5, counts[label])
+    return shares
