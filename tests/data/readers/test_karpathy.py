@@ -29,7 +29,7 @@ def test_karpathy_split_joins_restval_to_train(tmp_path: Path) -> None:
         ({"images": ["a.jpg"]}, "images.0"),
         ({"images": [{"split": "train"}]}, "images.0.filename"),
         ({"images": [{"filename": 7, "split": "train"}]}, "images.0.filename"),
-        ({"images": [{"filename": "a.jpg", "split": "trian"}]}, "images.0.split"),
+        ({"images": [{"filename": "a.jpg", "split": "training"}]}, "images.0.split"),
         ({"images": [{"filename": "a.jpg", "split": "val", "cocoid": "139"}]}, "images.0.cocoid"),
         ({"images": [{"filename": "a.jpg", "split": split} for split in ("train", "test")]}, "in train and in test"),
     ],
