@@ -15,7 +15,8 @@ import openvino as ov
 from PIL import Image
 
 from helpers.captioning.blip import load_blip
-from helpers.captioning.captioner import LOOKS_AT, Captioner, weights_fingerprint
+from helpers.captioning.captioner import LOOKS_AT, Captioner
+from helpers.captioning.captioner import WEIGHTS as CAPTIONER_WEIGHTS
 from helpers.data.images import resize_photo
 from helpers.deploy.clip import openvino_clip
 from helpers.encoders.clip import ClipPair
@@ -178,7 +179,7 @@ class RunCaptioner:
             )
         self._run = run
         self.name = kind
-        self.fingerprint = f"{weights_fingerprint(run.outputs / CAPTIONERS / kind)}-{precision}"
+        self.fingerprint = f"{fingerprint_files([run.outputs / CAPTIONERS / kind / CAPTIONER_WEIGHTS])}-{precision}"
         self._eyes = eyes
 
     @cached_property
