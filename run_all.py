@@ -291,7 +291,7 @@ def run_stages(
                 mark.unlink()
         # From here until it succeeds the stage counts as not run, whatever a crash leaves behind.
         records.pop(stage.short, None)
-        write_json(state, records)
+        write_json(state, records, durable=True)
         parameters = passed_parameters(stage, profile, given)
         progress = Progress(label, why, len(code_cells(stage.notebook)) + bool(parameters))
         begun.append(progress)
@@ -322,7 +322,7 @@ def run_stages(
         else:
             renderer.submit(render_notebook, job.copy)  # while others run; the report would do it at the end
             records[stage.short] = make_record(stage, stages, outputs, job.facts, progress.seconds, progress.peak)
-            write_json(state, records)
+            write_json(state, records, durable=True)
             progress.end(f"done in {duration(progress.seconds)}  ({job.why})")
             results[stage.short] = stage_result(stage, "ran", records[stage.short])
 

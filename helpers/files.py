@@ -73,6 +73,15 @@ def atomic_path(path: Path, durable: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def native_write() -> Iterator[None]:
+    """Around a library in C++ that writes a file: what the disk says is a RuntimeError there, and an OSError here."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(f"is the disk full? {str(error).splitlines()[0]}") from error
+
+
 def flush(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)

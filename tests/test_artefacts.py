@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import torch
 
 from helpers import artefacts, files
 from helpers.artefacts import CHECKSUMS, check, seal
+from helpers.environment import project_root
 from helpers.files import InputError, digest
 
 
@@ -64,6 +68,45 @@ def test_each_writer_seals_its_own_files(tmp_path: Path) -> None:
     weights.unlink()
     seal(tmp_path, "graph")
     assert list(json.loads((tmp_path / CHECKSUMS).read_text())) == ["graph"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of a file as only POSIX can")
+def test_a_full_disk_is_one_sentence_whichever_library_writes(tmp_path: Path) -> None:
+    code = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+import torch
+from helpers.deploy.export import save
+from helpers.files import InputError
+from helpers.graphs import convert
+from helpers.search.index import SearchIndex
+from helpers.training.checkpoints import save_tensors
+
+layer, folder = torch.nn.Linear(100, 500), Path(sys.argv[1])
+graph = convert(layer, layer, (torch.zeros(1, 100),))
+index = SearchIndex(16)
+index.add([str(row) for row in range(2000)], np.random.rand(2000, 16))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for limit in (100_000, 130_000):  # below the vectors of the index, and between them and FAISS's file
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, 130_000))
+    for write in (
+        lambda: save_tensors(folder / "weights.pt", layer.state_dict()),
+        lambda: save(graph, folder / "graph.xml"),
+        lambda: index.save(folder / "index"),
+    ):
+        try:
+            write()
+        except InputError as error:
+            print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=project_root(), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    said = run.stdout.splitlines()
+    names = 2 * ["weights.pt", "graph.bin", "index/"]
+    assert len(said) == 6 and all(name in line for name, line in zip(names, said, strict=True)), run.stdout
+    assert all("cannot be written (" in line and "make room for it" in line for line in said)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["embeddings.npy"]  # whole, the second time
 
 
 def test_files_of_an_earlier_version_are_used_with_one_notice(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

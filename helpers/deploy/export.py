@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from helpers.artefacts import seal
 from helpers.environment import adds_in_32_bits, supports_bf16
-from helpers.files import atomic_path
+from helpers.files import atomic_path, native_write
 from helpers.graphs import Graph, as_tensors, compile_graph, convert, core, graph_path, read_graph
 
 # --- From a graph to files --------------------------------------------------------------------------------------
@@ -90,7 +90,8 @@ def save(model: ov.Model, path: Path, *, half: bool = False, weights: str = "") 
     model.set_rt_info(weights, ["helpers", "weights"])
     _number(model)
     with atomic_path(path) as temporary, atomic_path(path.with_suffix(".bin")):
-        ov.save_model(model, temporary, compress_to_fp16=half)  # and the .bin beside it
+        with native_write():
+            ov.save_model(model, temporary, compress_to_fp16=half)  # and the .bin beside it
         # Without its .xml a model does not exist, so that goes first and comes back last.
         path.unlink(missing_ok=True)
     seal(path.parent, path.name, path.with_suffix(".bin").name)

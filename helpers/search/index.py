@@ -25,7 +25,7 @@ from helpers.encoders.clip import ClipPair
 from helpers.encoders.dual_encoder import EncoderPair
 from helpers.encoders.fusion import FusionEncoder
 from helpers.encoders.pretrained import PretrainedPair
-from helpers.files import InputError, atomic_path, read_as, write_json
+from helpers.files import InputError, atomic_path, native_write, read_as, write_json
 
 MADE_BY = "notebook 06_search"
 UNWANTED = 0.5  # weight of what is not wanted; Rocchio, "Relevance feedback in information retrieval" (1971)
@@ -150,11 +150,8 @@ class SearchIndex:
         """
         with atomic_path(folder / VECTORS) as temporary:
             np.save(temporary, self._flat.reconstruct_n(0, len(self))[:, :-1])
-        with atomic_path(folder / BINARY) as temporary:
-            try:
-                faiss.write_index(self._flat, str(temporary))
-            except RuntimeError as error:  # a full disk, for one
-                raise OSError(str(error).rpartition(": ")[2]) from None
+        with atomic_path(folder / BINARY) as temporary, native_write():
+            faiss.write_index(self._flat, str(temporary))
         metadata = {"fingerprint": self.fingerprint, "count": len(self), "width": self.width, "ids": self.ids}
         write_json(folder / METADATA, metadata)
         seal(folder, VECTORS, BINARY, METADATA)

@@ -28,7 +28,16 @@ from torch.overrides import TorchFunctionMode
 
 from helpers.artefacts import check, seal
 from helpers.environment import project_root
-from helpers.files import FINISHED, InputError, atomic_path, fingerprint_files, read_as, read_json, write_json
+from helpers.files import (
+    FINISHED,
+    InputError,
+    atomic_path,
+    fingerprint_files,
+    native_write,
+    read_as,
+    read_json,
+    write_json,
+)
 
 CHECKPOINT = "checkpoint.pt"
 CONFIG = "config.json"
@@ -96,7 +105,7 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
 
     The file is handed to PyTorch open, since it would write the name of a path into it.
     """
-    with atomic_path(path, durable=True) as temporary, temporary.open("wb") as file:
+    with atomic_path(path, durable=True) as temporary, temporary.open("wb") as file, native_write():
         torch.save(content, file)
 
 

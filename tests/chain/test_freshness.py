@@ -9,7 +9,15 @@ from pathlib import Path
 import grimp
 import pytest
 
-from helpers.chain.freshness import imported_helpers, source_hashes
+from helpers.artefacts import seal
+from helpers.chain.freshness import (
+    Stage,
+    changed_output,
+    imported_helpers,
+    make_record,
+    owned_files,
+    source_hashes,
+)
 from helpers.environment import project_root
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("0*.ipynb"))
@@ -104,3 +112,19 @@ def test_a_wing_says_what_it_is_and_exports_nothing() -> None:
     for path in wings:
         (docstring,) = ast.parse(path.read_text(encoding="utf-8")).body
         assert len(ast.get_docstring(ast.Module([docstring], [])).splitlines()[0]) > 20
+
+
+def test_a_folder_sealed_again_by_a_later_stage_reruns_nothing(tmp_path: Path) -> None:
+    stages = [
+        Stage(tmp_path / "03a_train.ipynb", (), "model"),
+        Stage(tmp_path / "05_export.ipynb", ("03a",), "graphs", also=("*/*.xml",)),
+    ]
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.pt").write_bytes(b"weights")
+    seal(tmp_path / "model", "weights.pt")
+    record = make_record(stages[0], stages, tmp_path, {}, 1.0, 1)
+    (tmp_path / "model" / "step.xml").write_text("a graph")
+    seal(tmp_path / "model", "step.xml")
+    assert changed_output(tmp_path, record) is None
+    assert make_record(stages[0], stages, tmp_path, {}, 1.0, 1)["key"] == record["key"]
+    assert list(owned_files(stages[1], stages, tmp_path)) == ["model/step.xml"]
