@@ -4,8 +4,9 @@ PYTHON ?= python3
 PROFILE ?= sample
 BIN := .venv/bin
 INSTALLED := .venv/installed-requirements.txt
+LOCKED := requirements.lock
 
-.PHONY: run test lint lab app bench clean
+.PHONY: run test lint lab app bench torture lock clean
 
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
@@ -33,9 +34,20 @@ bench: $(INSTALLED)
 clean:
 	rm -rf .venv outputs data/sample
 
-# The copy is written last: an install that was cut short is repeated.
-$(INSTALLED): requirements.txt
-	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Python 3.11 or newer is needed: make PYTHON=python3.11')"
+# The worst that machines, networks and people can do; writes docs/reliability.md. Half an hour; TORTURE=--resume goes on.
+torture: $(INSTALLED)
+	$(BIN)/python tests/torture all $(TORTURE)
+
+# After a change of requirements.txt.
+lock: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	$(BIN)/python .ci/lock.py
+
+# The copy is written last: an install that was cut short is repeated. The second install finds all it asks for, except
+# that PyPI's PyTorch for Linux needs libraries for CUDA.
+$(INSTALLED): requirements.txt $(LOCKED)
+	$(PYTHON) -c "import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 15) else 'Python 3.11 to 3.14 is needed, and this is %d.%d: make PYTHON=python3.11' % sys.version_info[:2])"
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCKED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	cp requirements.txt $@

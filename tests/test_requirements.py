@@ -1,0 +1,44 @@
+"""The lock: what requirements.txt asks for, all of it with hashes, and nothing for CUDA."""
+
+import re
+from importlib.metadata import requires
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from helpers.environment import project_root
+
+PIN = re.compile(r"(?m)^([\w.\-]+)==([^\s;]+)")
+
+
+def pins(name: str) -> dict[str, str]:
+    text = (project_root() / name).read_text(encoding="utf-8")
+    return {canonicalize_name(package): version for package, version in PIN.findall(text)}
+
+
+def test_the_lock_holds_every_requirement_in_the_same_version():
+    asked, locked = pins("requirements.txt"), pins("requirements.lock")
+    assert {name: locked.get(name) for name in asked} == asked, "run make lock"
+    assert not [name for name in locked if name.startswith(("nvidia", "cuda", "triton"))]
+
+
+def test_the_lock_holds_what_the_requirements_need_in_turn():
+    # It is installed without looking at dependencies: what were missing would be missing on a user's machine.
+    locked = pins("requirements.lock")
+    for name in locked:
+        try:
+            needed = [Requirement(text) for text in requires(name) or ()]
+        except ModuleNotFoundError:  # for another platform
+            continue
+        for one in needed:
+            if one.marker is None or one.marker.evaluate({"extra": ""}):
+                package = canonicalize_name(one.name)
+                assert package in locked or package.startswith(("nvidia", "cuda", "triton")), f"{name} needs {one}"
+                assert package not in locked or one.specifier.contains(locked[package], prereleases=True), one
+
+
+def test_every_line_of_the_lock_has_a_hash():
+    lines = (project_root() / "requirements.lock").read_text(encoding="utf-8").split("\n")
+    packages = "\n".join(line for line in lines if not line.startswith("#"))
+    blocks = re.split(r"(?m)^(?=[a-zA-Z])", packages)
+    assert all("--hash=sha256:" in block for block in blocks if block.strip())
