@@ -2,7 +2,8 @@
 
 Each wing's `__init__.py` says what is in it and in which order to read it.
 
-On the ground floor, for all: `profiles` (every setting: start here), `environment`, `files`, `graphs`, `plots`.
+On the ground floor, for all: `profiles` (every setting: start here), `environment`, `downloads`, `files`, `graphs`,
+`plots`.
 """
 
 import sys

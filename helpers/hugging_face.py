@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from helpers.downloads import from_hub
 from helpers.environment import prepare_torchvision
 from helpers.files import InputError
 
@@ -33,18 +34,12 @@ def load_pretrained(name: str, classes: Sequence[str], what: str, instead: str) 
 
     transformers.utils.logging.disable_progress_bar()  # for weights that load in a second
     transformers.utils.logging.set_verbosity_error()  # it remarks on settings that change nothing here
-    loaded = []
-    try:
-        for kind in classes:
-            part = getattr(transformers, kind).from_pretrained(name)
-            loaded.append(part.eval().float() if isinstance(part, nn.Module) else part)
-    except Exception as error:  # each version of the library has its own kinds
-        reason = next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "")
-        raise InputError(
-            f"{what} {name} could not be loaded ({type(error).__name__}: {reason}): connect to the Hugging Face hub "
-            f"once, or {instead}."
-        ) from error
-    return loaded
+
+    def load(only_cached: bool) -> list[Any]:
+        parts = [getattr(transformers, kind).from_pretrained(name, local_files_only=only_cached) for kind in classes]
+        return [part.eval().float() if isinstance(part, nn.Module) else part for part in parts]
+
+    return from_hub(name, load, f"{what} {name}", f"connect to the Hugging Face hub once, or {instead}")
 
 
 class Preparation(nn.Module):

@@ -4,6 +4,9 @@ Rows and photos that cannot be used are left out and named in `Manifest.notices`
 """
 
 import random
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from unicodedata import normalize
@@ -14,6 +17,7 @@ from helpers.data.layouts import read_captioned
 from helpers.data.manifest import SPLITS, Manifest, Photo
 from helpers.data.readers.class_folders import check_counts, read_class_folder
 from helpers.data.readers.karpathy import read_karpathy_split
+from helpers.downloads import Damaged, patiently
 from helpers.environment import project_root
 from helpers.files import InputError, fingerprint_files, fingerprint_folder
 from helpers.profiles import Profile
@@ -107,18 +111,25 @@ def download(handle: str, setting: str) -> Path:
         InputError: it cannot be had; the message names `setting` as the way around.
     """
     import kagglehub
+    import requests
+    from kagglehub.cache import get_cached_archive_path
+    from kagglehub.handle import parse_dataset_handle
 
-    try:
-        return Path(kagglehub.dataset_download(handle))
-    except Exception as error:  # network, credentials, terms not accepted, disk: each its own class
-        raise InputError(
-            f"The Kaggle data set {handle} could not be downloaded ({type(error).__name__}: {_first_line(error)}); "
-            f"check the connection and your Kaggle access, or give a folder of your own with {setting}."
-        ) from error
+    def fetch() -> Path:
+        try:
+            return Path(kagglehub.dataset_download(handle))
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError) as error:
+            archive = Path(get_cached_archive_path(parse_dataset_handle(handle)))
+            if isinstance(error, requests.RequestException) or not archive.exists():
+                raise
+            archive.unlink()  # else it would count as complete for ever
+            raise Damaged from error
 
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no details"])[0][:200]
+    return patiently(
+        fetch,
+        f"The Kaggle data set {handle}",
+        f"check the connection and your Kaggle access, or give a folder of your own with {setting}",
+    )
 
 
 def random_split(paths: Iterable[Path], seed: int) -> dict[str, str]:

@@ -19,7 +19,6 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from helpers.artefacts import check, seal
-from helpers.environment import prepare_torchvision
 from helpers.files import InputError, atomic_path
 
 PAD, SOS, EOS, UNK = "<PAD>", "<SOS>", "<EOS>", "<UNK>"
@@ -192,16 +191,10 @@ BERT_NAME, BERT_SIZE = "bert-base-uncased", 30_522
 
 
 def _bert_tokenizer() -> Tokenizer:
-    prepare_torchvision()  # transformers imports torchvision
-    from transformers import AutoTokenizer
+    from helpers.hugging_face import load_pretrained  # here, since it imports PyTorch
 
-    try:
-        pretrained = AutoTokenizer.from_pretrained(BERT_NAME)
-    except Exception as error:  # each version of the library has its own kinds
-        raise InputError(
-            f"The vocabulary of {BERT_NAME} could not be loaded ({type(error).__name__}): connect to the Hugging Face "
-            "hub once, or use a vocabulary that is learned here: caption_tokenizer=wordpiece or word."
-        ) from error
+    instead = "use a vocabulary that is learned here: caption_tokenizer=wordpiece or word"
+    (pretrained,) = load_pretrained(BERT_NAME, ("AutoTokenizer",), "The vocabulary of", instead)
     # A vocabulary file passed the wrong way yields five entries and no error; so the size is checked.
     if len(pretrained) != BERT_SIZE:
         raise InputError(

@@ -24,6 +24,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from helpers.downloads import patiently
 from helpers.environment import prepare_torchvision
 from helpers.files import InputError
 
@@ -226,14 +227,12 @@ def _load_random(name: str, seed: int) -> Backbone:
 
 
 def _load_published(name: str) -> Backbone:
-    try:
-        return _BUILDERS[name](pretrained=True)
-    except (OSError, RuntimeError) as error:  # no network, a refused connection, a download cut short
-        raise InputError(
-            f"The published weights of {name} could not be downloaded ({error}); connect to the internet and run "
-            "again, or use the backbone whose weights are installed with the requirements: backbone=efficientnet_lite0 "
-            "(python run_all.py --set backbone=efficientnet_lite0)."
-        ) from error
+    return patiently(
+        lambda: _BUILDERS[name](pretrained=True),
+        f"The published weights of {name}",
+        "connect to the internet and run again, or use the backbone whose weights are installed with the "
+        "requirements: backbone=efficientnet_lite0 (python run_all.py --set backbone=efficientnet_lite0)",
+    )
 
 
 def _stem_of(backbone: Backbone) -> Backbone:

@@ -93,7 +93,8 @@ def test_failed_download_names_the_data_set_and_the_way_out(monkeypatch: pytest.
         raise ConnectionError("no route to host\nand forty lines more")
 
     monkeypatch.setattr(kagglehub, "dataset_download", refuse)
-    with pytest.raises(InputError, match=r"someone/photos/versions/1 .*no route to host.*captions_folder") as caught:
+    monkeypatch.setattr("helpers.downloads.PAUSES", ())
+    with pytest.raises(InputError, match=r"photos/versions/1 .*connection broke off.*captions_folder") as caught:
         download("someone/photos/versions/1", "captions_folder")
     assert "\n" not in str(caught.value)
 

@@ -1,0 +1,91 @@
+"""Downloads from a server that misbehaves; all of its cases are in tests/torture/downloads.py."""
+
+import errno
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from torture.downloads import climb, photos_archive, play
+
+from helpers import downloads
+from helpers.downloads import Damaged, patiently
+from helpers.files import InputError
+
+SENT = {
+    "Kaggle": ({"archive.zip": photos_archive()}, "archive.zip"),
+    "Hugging Face": ({"config.json": b"{}", "model.safetensors": photos_archive()}, "model.safetensors"),
+}
+
+
+@pytest.mark.parametrize("hub", SENT)
+@pytest.mark.parametrize("mode", ["damaged", "403"])
+def test_a_download_gets_through_or_says_why_and_leaves_nothing_half(tmp_path: Path, hub: str, mode: str) -> None:
+    assert play(hub, mode, tmp_path / "cache", *SENT[hub]) == ""
+
+
+def test_a_kaggle_download_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+    assert play("Kaggle", "cut off", tmp_path / "cache", *SENT["Kaggle"]) == ""
+
+
+def test_an_archive_whose_members_climb_out_is_refused(tmp_path: Path) -> None:
+    assert climb("tar", tmp_path) == ""
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were waited, without waiting."""
+    waited: list[float] = []
+    monkeypatch.setattr(downloads.time, "sleep", waited.append)
+    return waited
+
+
+def failing(*errors: Exception) -> object:
+    """A download that fails with each of these, then succeeds."""
+    left = list(errors)
+
+    def fetch() -> str:
+        if left:
+            raise left.pop(0)
+        return "there"
+
+    return fetch
+
+
+def refused(status: int, **headers: str) -> Exception:
+    error = OSError(f"HTTP {status}")
+    error.response = SimpleNamespace(status_code=status, headers=headers)
+    return error
+
+
+def test_what_may_pass_is_waited_for_and_said(pauses: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    busy = refused(429, **{"Retry-After": "7"})
+    assert patiently(failing(busy, Damaged(), TimeoutError()), "The photos", "stop") == "there"
+    assert pauses == [7, 10, 30]
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        "The photos: the server is asked too much and wants patience (status 429); trying again in 7 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (refused(403), "the server wants an account, or consent to its terms (status 403)"),
+        (refused(404), "the server has nothing of that name (status 404)"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.zip"), "the disk is full (a.zip)"),
+        (ConnectionRefusedError(), "there is no connection to the server"),
+        (ValueError("The file 'a' holds " + "word " * 100 + "'and so on'"), "ValueError, The file 'a' holds word"),
+    ],
+)
+def test_what_does_not_pass_is_one_sentence_at_once(pauses: list[float], error: Exception, reason: str) -> None:
+    with pytest.raises(InputError) as caught:
+        patiently(failing(error), "The photos", "use your own")
+    message = str(caught.value)
+    assert message.startswith(f"The photos could not be downloaded: {reason}") and message.endswith("; use your own.")
+    assert pauses == [] and message.count("'") % 2 == 0 and len(message) < 400
+
+
+def test_patience_ends(pauses: list[float]) -> None:
+    with pytest.raises(InputError, match=r"the server is at fault \(status 503\); stop"):
+        patiently(failing(*[refused(503)] * 9), "The photos", "stop")
+    assert pauses == list(downloads.PAUSES)
