@@ -42,7 +42,7 @@ from helpers.chain.notebook_runner import Progress, execute, explain, lack
 from helpers.chain.report import StageResult, duration, render_notebook, results_table, write_report
 from helpers.chain.stop import stop_signals
 from helpers.environment import available_cores, can_pin, cores, pin_thread, project_root
-from helpers.files import FINISHED, InputError, write_json
+from helpers.files import FINISHED, InputError, sweep_temporary, write_json
 from helpers.profiles import SETTING_NAMES, TEXTS, Profile, get_profile
 
 NOTEBOOKS = project_root() / "notebooks"
@@ -235,6 +235,8 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
         if arguments.list:
             list_stages(chosen, profile, given, records, arguments.force)
             return 0
+        for folder in (profile.outputs, profile.data / "sample"):
+            sweep_temporary(folder)
         results = run_stages(arguments, chosen, stages, profile, given, records, descriptors)
         print(f"\n{results_table(results)}\n")
         report = profile.outputs / "report.html"
