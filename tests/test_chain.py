@@ -8,12 +8,8 @@ FAISS with NumPy), never at how good a result is.
 import ast
 import json
 import math
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -21,6 +17,7 @@ import pytest
 import torch
 from course_copy import solutions
 from nbclient import NotebookClient
+from small_chain import SMALL, Chain
 
 from helpers.captioning.captioner import load_captioner
 from helpers.captioning.decoding import greedy
@@ -31,7 +28,6 @@ from helpers.data.manifest import load_manifest
 from helpers.deploy.models import load_openvino_captioner, load_openvino_pair
 from helpers.encoders.dual_encoder import load_dual_encoder
 from helpers.encoders.fusion import load_fusion
-from helpers.environment import project_root
 from helpers.features.store import load_features
 from helpers.files import fingerprint_files, read_json
 from helpers.graphs import core
@@ -39,32 +35,8 @@ from helpers.profiles import SETTING_NAMES
 from helpers.search.index import SearchIndex, query_vector
 from run_all import PATHS, STAGES
 
-SMALL = {
-    "scenes": 60,
-    "pictures_per_class": 12,
-    "lstm_epochs": 2,
-    "lstm_hidden": 64,
-    "attention_epochs": 1,
-    "attention_hidden": 32,
-    "transformer_epochs": 1,
-    "transformer_width": 32,
-    "self_critical_epochs": 1,
-    "consensus_photos": 3,
-    "mirrored": True,
-    "encoder_epochs": 1,
-    "encoder_photo_size": 64,
-    "class_epochs": 1,
-    "class_photo_size": 64,
-    "fusion_epochs": 1,
-    "pretrained_epochs": 1,
-    "reranked_photos": 3,
-    "calibration_photos": 8,
-    "judged_photos": 6,
-    "threads": 1,  # the models are too small to share, and other work may be under way
-}
 BACKBONE = "efficientnet_lite0"
 CAPTIONERS = ("captioners/lstm", "captioners/attention", "captioners/transformer")
-NOWHERE = "http://127.0.0.1:9"
 
 
 # --- What the table of stages says about the notebooks ---
@@ -113,32 +85,6 @@ def test_every_setting_can_be_set_somewhere():
 
 
 # --- One run of everything ---
-
-
-class Chain:
-    """A copy of the project in a folder of its own, as after a fresh clone, and `run(...)`, its `run_all.py`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.project = folder / "project"
-        self.cache = folder / "cache"
-        self.outputs = self.project / "outputs" / "sample"
-        for name in ("helpers", "notebooks"):
-            ignored = shutil.ignore_patterns("__pycache__", ".*")
-            shutil.copytree(project_root() / name, self.project / name, ignore=ignored)
-        shutil.copy(project_root() / "run_all.py", self.project)
-
-    def run(self, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
-        pairs = [f"--set={name}={value}" for name, value in (SMALL | settings).items()]
-        environment = os.environ | {
-            **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), NOWHERE),
-            **dict.fromkeys(("NO_PROXY", "no_proxy"), ""),
-            **dict.fromkeys(("KAGGLEHUB_CACHE", "HF_HOME", "TORCH_HOME"), str(self.cache)),
-        }
-        command = [sys.executable, "run_all.py", *arguments, *pairs]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=self.project)
-
-    def metrics(self, stage_folder: str) -> dict:
-        return read_json(self.outputs / stage_folder / "metrics.json")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,57 @@
+"""Torture: what has to hold when machines, networks and people do their worst.
+
+    python tests/torture kills --seed 3           one of the tortures below
+    python tests/torture all                      all of them, and the table in docs/reliability.md: `make torture`
+
+What is done is kept in outputs/torture/ and not done again by `--resume`.
+"""
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[number]) for number in (2, 1)]
+
+from torture import chains, downloads, limits  # noqa: E402 - the line above makes them findable
+from torture.rows import folder, save  # noqa: E402
+
+WORK = folder() / "work"
+
+
+def in_a_new_folder() -> list:
+    with tempfile.TemporaryDirectory() as place:
+        return downloads.rows(Path(place))
+
+
+TORTURES = {
+    "downloads": lambda _: in_a_new_folder(),
+    "repetition": lambda _: chains.repetition(WORK),
+    "limits": lambda _: limits.rows(WORK),
+    "signals": lambda seed: chains.signals(WORK, seed),
+    "kills": lambda seed: chains.kills(WORK, seed),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Torture the course, and write down how it did.")
+    parser.add_argument("name", choices=[*TORTURES, "all"])
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn at random")
+    parser.add_argument("--resume", action="store_true", help="keep what an earlier call has done")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background switches it off, for children too
+    if not arguments.resume and arguments.name == "all":
+        shutil.rmtree(folder(), ignore_errors=True)
+    good = True
+    for name in TORTURES if arguments.name == "all" else [arguments.name]:
+        if not (arguments.resume and (folder() / f"{name}.json").exists()):
+            rows = TORTURES[name](arguments.seed)
+            save(name, rows)
+            good &= all(row.ok for row in rows)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

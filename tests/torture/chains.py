@@ -1,0 +1,245 @@
+"""The whole chain, on a very small sample, disturbed: killed at random moments and told to end, in all ten stages.
+
+However often a run was ended, started again it has to come to the artefacts of a run that nobody disturbed: the same
+weights, graphs in all precisions, features, indexes and figures, byte by byte; only times may differ.
+"""
+
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+from small_chain import Chain
+from torture.rows import Row
+
+from helpers.files import fingerprint_files, read_json, write_json
+from run_all import STAGES
+
+SKIPPED = ("run.lock", "run_state.json", "checksums.json")  # times and stamps; what they are about is compared itself
+TIMES = re.compile(r"second|_ms|/s$|search ms|speed|ratio|^inputs$|^finished$")
+SIGNALS = {"SIGTERM": "Told to end.", "SIGINT": "Interrupted.", "SIGHUP": "The terminal was closed."}
+
+
+# --- What a run left ---
+
+
+def artefacts(outputs: Path) -> dict[str, Any]:
+    """Name -> fingerprint, or content without times where it is JSON, of all that a run leaves for later use."""
+    root, found = str(outputs.parent.parent), {}
+    for path in sorted(path for path in outputs.rglob("*") if path.is_file()):
+        name = path.relative_to(outputs).as_posix()
+        if name.startswith("notebooks/") or path.name in SKIPPED or path.name.startswith("."):
+            continue
+        if path.suffix in (".png", ".html"):
+            continue
+        if path.suffix == ".json":
+            found[name] = _without_times(json.loads(path.read_text(encoding="utf-8").replace(root, "")))
+        else:
+            found[name] = fingerprint_files([path])
+    return found
+
+
+def _without_times(content: Any) -> Any:
+    if isinstance(content, dict):
+        kept = {name: part for name, part in content.items() if not TIMES.search(name)}
+        if isinstance(kept.get("photos"), str):  # the sizes and times of the photos that features were made from
+            del kept["photos"]
+        return {name: _without_times(part) for name, part in kept.items()}
+    return [_without_times(part) for part in content] if isinstance(content, list) else content
+
+
+def differences(outputs: Path, expected: dict[str, Any]) -> list[str]:
+    """Names of artefacts that are not as expected, and of what should not be there at all."""
+    found = artefacts(outputs)
+    wrong = [name for name in sorted(found | expected) if found.get(name) != expected.get(name)]
+    # Temporary files of killed runs are swept an hour later.
+    return wrong + [f"left behind: {path.name}" for path in outputs.rglob(".*") if ".writing" not in path.name]
+
+
+# --- Undisturbed ---
+
+
+def finished(folder: Path, *arguments: str) -> Chain:
+    """A chain in `folder` that has run to its end; one that is there is used again."""
+    chain = existing(folder)
+    if not (chain.outputs / "report.html").exists() or len(read_json(chain.outputs / "run_state.json")) < len(STAGES):
+        run = chain.run(*arguments)
+        if run.returncode != 0:
+            raise RuntimeError(run.stdout + run.stderr)
+    return chain
+
+
+def existing(folder: Path) -> Chain:
+    """The chain in `folder`, which is begun if it is not there."""
+    if (folder / "project" / "run_all.py").exists():
+        chain = Chain.__new__(Chain)
+        chain.project, chain.cache = folder / "project", folder / "cache"
+        chain.outputs = chain.project / "outputs" / "sample"
+        return chain
+    shutil.rmtree(folder, ignore_errors=True)
+    return Chain(folder)
+
+
+def repetition(folder: Path) -> list[Row]:
+    """The same run again, and with two stages side by side."""
+    reference = finished(folder / "reference", "--jobs", "1")
+    expected, rows = artefacts(reference.outputs), []
+    for name, jobs in (("the same run again", "1"), ("the same run with two stages side by side", "2")):
+        chain = finished(folder / f"again_{jobs}", "--jobs", jobs)
+        wrong = differences(chain.outputs, expected)
+        told = "; ".join(wrong) or f"{len(expected)} artefacts the same (weights, graphs, INT8, indexes, figures)"
+        rows.append(Row(name, 1, told, "repetition", not wrong))
+    return rows
+
+
+# --- Disturbed ---
+
+
+def tree(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """A run and everything it started."""
+    with suppress(psutil.NoSuchProcess):
+        run = psutil.Process(process.pid)
+        return [run, *run.children(recursive=True)]
+    return []
+
+
+def lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    yield from process.stdout or ()
+
+
+class Disturbance:
+    """One chain that is ended again and again, `each` times in each stage, until it is complete.
+
+    `ways` are chosen from at random: "tree" kills a run and all that it started in the same moment, "run" run_all
+    alone, "kernel" its kernel alone; else it is the name of a signal that run_all is sent.
+    """
+
+    def __init__(self, folder: Path, seconds: dict[str, float], ways: list[str], each: int, seed: str) -> None:
+        self.chain = existing(folder)
+        self.seconds, self.ways, self.each = seconds, ways, each
+        self.random = random.Random(seed)
+        self.hits: Counter[tuple[str, str]] = Counter()  # (stage, way)
+        self.wrong: list[str] = []
+
+    def run(self) -> None:
+        for _ in range(len(STAGES) * self.each + 20):
+            if self.attempt():
+                return
+        self.wrong.append("never came to its end")
+
+    def attempt(self) -> bool:
+        """Start the chain, end it once in a stage that has to be hit still; whether it was left alone to its end."""
+        process = self.chain.start("--jobs", "1")
+        errors: list[str] = []
+        reader = threading.Thread(target=lambda: errors.append(process.stderr.read()), daemon=True)
+        reader.start()
+        timer = None
+        way = self.random.choice(self.ways)
+        hit: list[str] = []
+        for line in lines(process):
+            begun = re.search(r"\] (\w+?)_\w+  running", line)
+            if begun and self.count(begun[1]) < self.each:
+                delay = self.random.uniform(0, 0.9 * self.seconds[begun[1]])
+                timer = threading.Timer(delay, self.end, (process, way, begun[1], hit))
+                timer.start()
+            elif timer is not None and not hit:  # the stage ended first
+                timer.cancel()
+        process.wait()
+        reader.join(10)
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+        if hit:
+            self.judge(process, way, "".join(errors))
+        elif process.returncode != 0:
+            self.wrong.append(f"ended by itself with {process.returncode}: {''.join(errors)[-300:]}")
+            return True
+        return not hit
+
+    def count(self, stage: str) -> int:
+        return sum(count for (name, _), count in self.hits.items() if name == stage)
+
+    def end(self, process: subprocess.Popen[str], way: str, stage: str, hit: list[str]) -> None:
+        processes = tree(process)
+        if not processes or process.poll() is not None:
+            return
+        hit.append(stage)
+        self.hits[stage, way] += 1
+        if way == "tree":
+            victims = processes
+        elif way == "run":
+            victims = processes[:1]
+        elif way == "kernel":
+            victims = [one for one in processes[1:] if one.ppid() == process.pid] or processes
+        else:
+            process.send_signal(getattr(signal, way))
+            return
+        for victim in victims:
+            with suppress(psutil.NoSuchProcess):
+                victim.kill()
+
+    def judge(self, process: subprocess.Popen[str], way: str, errors: str) -> None:
+        """Whether a run that was asked to end, or whose kernel died, ended as it should."""
+        if way in SIGNALS:
+            known = f"{SIGNALS[way]} Finished stages are kept; the same command goes on from there."
+            if process.returncode != 128 + getattr(signal, way) or errors.strip() != known:
+                self.wrong.append(f"{way} ended with {process.returncode}: {errors[-300:]!r}")
+        elif way == "kernel" and ("Traceback" in errors or process.returncode not in (1, -signal.SIGKILL)):
+            self.wrong.append(f"a dead kernel ended with {process.returncode}: {errors[-300:]!r}")
+
+
+def disturb(folder: Path, ways: list[str], each: int, chains: int, seed: int, name: str) -> Row:
+    """Chains ended in these ways in every stage, two at a time, against an undisturbed one."""
+    reference = finished(folder / "reference", "--jobs", "1")
+    expected = artefacts(reference.outputs)
+    records = read_json(reference.outputs / "run_state.json")
+    seconds = {short: record["seconds"] for short, record in records.items()}
+
+    def play(number: int) -> dict[str, Any]:
+        place = folder / f"{name}_{seed}_{number}"
+        note = place / "hits.json"
+        if not note.exists():
+            one = Disturbance(place, seconds, ways, each, f"{seed} {name} {number}")
+            begun = time.monotonic()
+            one.run()
+            wrong = one.wrong + differences(one.chain.outputs, expected)
+            hits = [[stage, way, count] for (stage, way), count in one.hits.items()]
+            write_json(note, {"hits": hits, "wrong": wrong, "seconds": time.monotonic() - begun})
+            if not wrong:
+                shutil.rmtree(place / "project")
+        return read_json(note)
+
+    with ThreadPoolExecutor(2) as pool:
+        played = list(pool.map(play, range(chains)))
+    stages, kinds = Counter(), Counter()
+    for stage, way, count in (hit for one in played for hit in one["hits"]):
+        stages[stage] += count
+        kinds[way] += count
+    total = sum(stages.values())
+    wrong = [what for one in played for what in one["wrong"]]
+    words = {"tree": "run and kernels at once", "run": "run_all alone", "kernel": "a kernel alone"}
+    told = "; ".join(wrong) or f"{total} of {total}: resumed to the {len(expected)} artefacts of an undisturbed run"
+    told += f" (by stage: {', '.join(f'{stage.short} {stages[stage.short]}' for stage in STAGES)}; "
+    told += f"{', '.join(f'{words.get(way, way)} {count}' for way, count in sorted(kinds.items()))})"
+    return Row(f"{name} at random moments", total, told, f"{name} --seed {seed}", not wrong)
+
+
+def kills(folder: Path, seed: int, count: int = 100) -> list[Row]:
+    """At least `count` kills, as far as stages do not end before they are hit: two in each stage of each chain."""
+    chains = -(-count * 11 // (20 * 10))  # a tenth more than needed
+    return [disturb(folder, ["tree", "tree", "tree", "run", "kernel"], 2, chains, seed, "kills")]
+
+
+def signals(folder: Path, seed: int, count: int = 20) -> list[Row]:
+    return [disturb(folder, list(SIGNALS), 2, -(-count // 20), seed, "signals")]
