@@ -100,7 +100,9 @@ def verdict(
     ▸ 60.0 (greedy) is level with 60.0 (beam): no matter
     """
     (name, value), (other, baseline) = first, second
+    # As printed, or a line could contradict itself.
     value, baseline = round(value, digits), round(baseline, digits)
+    difference = difference and (round(difference[0], digits), round(difference[1], digits))
     relation, sentence = ("above", above) if value > baseline else ("below", below)
     if value == baseline or (difference is not None and not (difference[0] > 0 or difference[1] < 0)):
         relation, sentence = "level with", level

@@ -18,6 +18,7 @@ import torch
 from course_copy import solutions
 from nbclient import NotebookClient
 from small_chain import SMALL, Chain
+from verdicts import contradictions
 
 from helpers.captioning.captioner import load_captioner
 from helpers.captioning.decoding import greedy
@@ -246,6 +247,15 @@ def test_every_stage_leaves_numbers_pictures_and_its_executed_notebook(chain, st
     cells = read_json(chain.outputs / "notebooks" / stage.notebook.name)["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
     assert all(cell["execution_count"] for cell in code)
+
+
+def test_what_the_notebooks_say_of_their_figures_is_what_the_figures_say(chain):
+    """Models that know nothing bring out the other outcome of most sentences, and that must be as true."""
+    counts = {}
+    for stage in STAGES:
+        wrong, counts[stage.short] = contradictions(read_json(chain.outputs / "notebooks" / stage.notebook.name))
+        assert not wrong, f"{stage.name}: {wrong}"
+    assert all(counts[short] >= 2 for short in ("03a", "03b", "03c", "04a", "04b", "04c", "05", "06")), counts
 
 
 def test_nothing_half_written_is_left(chain):

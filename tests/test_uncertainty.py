@@ -51,6 +51,7 @@ def test_a_single_photo_has_no_spread():
         (1.04, 1.0, None, "▸ 1.0 (a) is level with 1.0 (b): same"),  # as printed, or the line would contradict itself
         (2.0, 1.0, (0.2, 1.9), "▸ 2.0 (a) is above 1.0 (b), difference +1.0 [0.2, 1.9]: more"),
         (2.0, 1.0, (-0.1, 1.9), "▸ 2.0 (a) is level with 1.0 (b), difference +1.0 [-0.1, 1.9]: same"),
+        (2.0, 1.0, (0.04, 1.9), "▸ 2.0 (a) is level with 1.0 (b), difference +1.0 [0.0, 1.9]: same"),  # as printed, too
         (1.0, 2.0, (-1.9, -0.2), "▸ 1.0 (a) is below 2.0 (b), difference -1.0 [-1.9, -0.2]: less"),
         (1.0, 2.0, (float("nan"),) * 2, "▸ 1.0 (a) is level with 2.0 (b), difference -1.0 [nan, nan]: same"),
     ],
