@@ -28,7 +28,7 @@ from helpers.data.images import load_photo
 from helpers.data.manifest import Photo
 from helpers.files import InputError, atomic_path
 from helpers.profiles import get_profile
-from helpers.search.album_models import Eye, describer_of, encoder_of
+from helpers.search.album_models import NO_CAPTIONS, Eye, describer_of, encoder_of
 from helpers.search.album_store import AlbumStore, Look
 from helpers.search.album_update import Tally, Update
 from helpers.search.copies import ALIKE, normalised
@@ -36,7 +36,6 @@ from helpers.search.engine import Hit, PhotoSearch
 from helpers.search.index import SearchIndex, query_vector
 
 HOME = ".album"  # beside the photos; hidden, so that no walk over photos finds it
-NO_CAPTIONS = "none"
 
 
 class Album:
@@ -121,7 +120,7 @@ class Album:
         if part:
             _add(index, part)
         self.photos: dict[str, Photo] = photos
-        self._index = index
+        self.index = index
         self._rows = {path: row for row, path in enumerate(photos)}
         self._thumbnails = normalised(np.stack(thumbnails)) if thumbnails else np.empty((0, 0), np.float32)
 
@@ -207,9 +206,9 @@ class Album:
 
     @property
     def _filled(self) -> SearchIndex:
-        if self._index is None:
+        if self.index is None:
             raise InputError(f"The album in {self.home} is empty; bring it up to date first.")
-        return self._index
+        return self.index
 
     def _hits(
         self,

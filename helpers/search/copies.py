@@ -3,6 +3,10 @@
 The vectors of search models do not tell: they change with sharpness and colour, and are close for different photos of
 one scene. A thumbnail of 16 x 16 grey pixels does, after its mean is taken off and it is scaled to length 1. The inner
 product of two (their normalised cross-correlation) is close to 1 for copies, whatever their brightness and contrast.
+
+Of 24.5 million pairs of photos of Flickr8k one is above ALIKE, one photo under two names, of 1.3 million pairs of
+drawn ones none; and above it are all of 150 photos saved again at a third of their size and quality 60. A photo with
+a tenth of it cut off counts as another.
 """
 
 import numpy as np

@@ -69,7 +69,7 @@ def count_looks(album: Album, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def known_to(album: Album) -> dict[str, tuple[np.ndarray, tuple[str, ...]]]:
-    return {one: (album._index.vectors([one])[0], photo.captions) for one, photo in album.photos.items()}
+    return {one: (album.index.vectors([one])[0], photo.captions) for one, photo in album.photos.items()}
 
 
 # --- Taking photos ----------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_among_broken_files_every_photo_has_its_own_vector_and_caption(
         assert why in tally.left_out[name], (name, tally.left_out[name])
     paths = [photo.path for photo in album.photos.values()]
     expected, captioner = vectors_in_pytorch(run.outputs, paths), load_captioner(run.outputs / CAPTIONER)
-    np.testing.assert_allclose(album._index.vectors(list(album.photos)), expected, atol=2e-4)
+    np.testing.assert_allclose(album.index.vectors(list(album.photos)), expected, atol=2e-4)
     assert [photo.captions for photo in album.photos.values()] == [(captioner.caption(path),) for path in paths]
     assert str(tally).startswith("25 photos: 25 new; 7 left out: 3 not an image")
 
@@ -121,7 +121,7 @@ def test_a_photo_has_one_caption_whatever_format_it_comes_in(run: PhotoSearch, t
     album = Album(tmp_path, run)
     album.update()
     assert len(album.photos) == 5 and len({photo.captions for photo in album.photos.values()}) == 1
-    vectors = album._index.vectors(list(album.photos))
+    vectors = album.index.vectors(list(album.photos))
     np.testing.assert_allclose(vectors @ vectors.T, 1, atol=1e-5)
 
 
@@ -207,7 +207,7 @@ def test_an_update_that_is_killed_goes_on_where_it_was(
     looks = count_looks(album, monkeypatch)
     assert album.update().new == 2 and looks == [2]
     np.testing.assert_allclose(
-        album._index.vectors(list(album.photos)),
+        album.index.vectors(list(album.photos)),
         vectors_in_pytorch(run.outputs, [photo.path for photo in album.photos.values()]),
         atol=2e-4,
     )
@@ -293,7 +293,7 @@ def test_each_model_of_the_run_makes_an_album(run: PhotoSearch, photos: Path, mo
     album.update()
     pair = run.pair(model)
     pixels = load_pixels([photo.path for photo in album.photos.values()], pair.photo_size)
-    np.testing.assert_allclose(album._index.vectors(list(album.photos)), pair.embed_photos(pixels), atol=2e-4)
+    np.testing.assert_allclose(album.index.vectors(list(album.photos)), pair.embed_photos(pixels), atol=2e-4)
 
 
 def test_the_best_captioner_is_the_best_on_validation(tiny_run: Path, tmp_path: Path) -> None:
