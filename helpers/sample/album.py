@@ -81,13 +81,12 @@ def draw_album(folder: Path, pictures: int, seed: int) -> list[Drawn]:
         "seed": seed,
         "drawn_by": fingerprint_files(sorted(Path(__file__).parent.glob("*.py"))),
     }
-    if marker.exists():
-        known = read_json(marker)
+    if marker.exists() and (known := read_json(marker)).get("record") == record:
         drawn = [
             Drawn(**row | {"captions": tuple(row["captions"]), "scene": Scene(**row["scene"])})
             for row in known["pictures_drawn"]
         ]
-        if known["record"] == record and all((root / picture.path).exists() for picture in drawn):
+        if all((root / picture.path).exists() for picture in drawn):
             return drawn
     marker.unlink(missing_ok=True)
     for path in (*folder.glob("photos/*/*"), *folder.glob("classes/*/*")):  # left from another album

@@ -18,11 +18,12 @@ from random import Random
 from typing import Any, TypeVar
 
 from helpers.captioning.captioner import Captioner
+from helpers.captioning.scoring import score_captions
 from helpers.captioning.training import CaptionTraining, History, split_data, train_captioner
 from helpers.data.manifest import ClassPhoto, Manifest, Photo
 from helpers.encoders.pretrained import PretrainedPair, ViewData, view_data
 from helpers.encoders.sentence_encoder import sentence_vectors
-from helpers.encoders.training import EncoderSettings, train_dual_encoder
+from helpers.encoders.training import EncoderSettings, evaluate, train_dual_encoder
 from helpers.features.store import Features, together
 from helpers.files import InputError
 
@@ -108,6 +109,25 @@ def teach_captioner(
     data = split_data(captioner.kind, lesson.photos, lesson.looks, captioner.tokenizer, captioner.max_length)
     settings = CaptionTraining(epochs=epochs, batch=16, learning_rate=rate, seed=seed)
     return train_captioner(captioner, data["train"], data["val"], settings, folder)
+
+
+def skills(
+    pair: PretrainedPair,
+    captioner: Captioner,
+    photos: Sequence[Photo],
+    pair_looks: Sequence[Features],
+    captioner_looks: Sequence[Features],
+) -> dict[str, float]:
+    """How well both do on photos: t2i_r1 in % with these photos as the gallery, and cider_d.
+
+    `pair_looks` and `captioner_looks` are features of the photos by the backbone of each.
+    """
+    ids = [photo.id for photo in photos]
+    found = evaluate(pair.model, sentence_views(pair, photos, pair_looks))
+    said = captioner.texts(captioner.decode(captioner.features(captioner_looks[0], ids)))
+    truth = {photo.id: photo.captions for photo in photos}
+    scores = score_captions(dict(zip(ids, said, strict=True)), truth)
+    return {"t2i_r1": found["t2i_r1"], "cider_d": scores["cider_d"]}
 
 
 def a_few_of_each(photos: Sequence[ClassPhoto], count: int, seed: int) -> list[ClassPhoto]:

@@ -1,0 +1,61 @@
+"""Checks of an album: against counting by hand, with an album whose answers are known."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from helpers.data.manifest import Photo
+from helpers.files import InputError
+from helpers.search.checks import first_scores, label_sheet, precision_at_5, times_found, told_apart
+from helpers.search.engine import Hit
+
+
+class KnownAlbum:
+    """Answers a text with photos in an order that the test knows; the last stands behind the first as its copy."""
+
+    def __init__(self, order: dict[str, list[str]]) -> None:
+        self.order = order
+        self.photos = {one: Photo(one, Path(one), (), "album") for one in next(iter(order.values()))}
+
+    def search(self, text: str, k: int) -> list[Hit]:
+        *ids, copy = self.order[text]
+        hits = [Hit(self.photos[one], 1 - place / 10) for place, one in enumerate(ids)]
+        return [Hit(hits[0].photo, hits[0].score, (self.photos[copy],)), *hits[1:]][:k]
+
+
+def test_told_apart_is_the_area_under_the_roc_curve() -> None:
+    rng = np.random.default_rng(0)
+    high, low = rng.integers(2, 12, 30).astype(float), rng.integers(0, 8, 20).astype(float)  # with ties
+    expected = roc_auc_score([1] * 30 + [0] * 20, np.concatenate([high, low]))
+    assert told_apart(high, low) == pytest.approx(expected)
+
+
+def test_precision_counts_labelled_photos_only_copies_too() -> None:
+    order = ["d1", "x", "c1", "d2", "d3", "c2", "c3", "d4"]
+    album = KnownAlbum({"a dog": order, "an owl": order})
+    labels = {"d1": "dog", "d2": "dog", "d3": "dog", "d4": "dog", "c1": "owl", "c2": "owl", "c3": "owl"}
+    # Labelled photos in order: d1 and its copy d4, c1, d2, d3.
+    assert precision_at_5(album, labels) == {"dog": 1.0, "owl": pytest.approx(1 / 3)}
+    assert precision_at_5(album, labels | {"c3": "dog"}) == {"dog": pytest.approx(4 / 5)}  # two owls are too few
+
+
+def test_photos_that_come_up_for_everything_are_counted() -> None:
+    ids = [f"{number:02d}" for number in range(14)]
+    album = KnownAlbum({"one": ids, "two": ["13", *ids[:13]]})
+    found = times_found(album, ["one", "two"])
+    assert found == Counter(dict.fromkeys(ids, 0)) + Counter(ids[:10]) + Counter(["13", *ids[:9]]) and found["12"] == 0
+    assert first_scores(album, ["one", "two"]).tolist() == [1.0, 1.0]
+
+
+def test_a_sheet_is_written_once_and_read_when_filled(tmp_path: Path) -> None:
+    path = tmp_path / "fifty.csv"
+    assert label_sheet(path, ["a, b.jpg", 'c"d.jpg', "ü.jpg"]) == {}
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"a, b.jpg",', '"a, b.jpg", Dog ').replace("ü.jpg,", "ü.jpg,boat"), encoding="utf-8")
+    assert label_sheet(path, ["others"]) == {"a, b.jpg": "dog", "ü.jpg": "boat"}
+    path.write_text("photo;label\n1;dog\n", encoding="utf-8")
+    with pytest.raises(InputError, match="lacks a column photo or label"):
+        label_sheet(path, [])
