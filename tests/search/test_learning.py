@@ -1,4 +1,4 @@
-"""Learning from corrections: which photos a lesson is made of, and that a model learns from it and keeps what it knew."""
+"""Learning from corrections: which photos a lesson is made of; a model learns from it and keeps what it knew."""
 
 from dataclasses import replace
 from pathlib import Path
