@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed-requirements.txt
 LOCKED := requirements.lock
 
-.PHONY: run test lint lab app bench torture lock clean
+.PHONY: run test lint lab app bench torture lock audit clean
 
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
@@ -43,8 +43,13 @@ lock: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet uv==0.13.9
 	$(BIN)/python .ci/lock.py
 
-# The copy is written last: an install that was cut short is repeated. The second install finds all it asks for, except
-# that PyPI's PyTorch for Linux needs libraries for CUDA.
+# Known faults of what is locked; asks PyPI about each package.
+audit: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --requirement $(LOCKED) --disable-pip --no-deps
+
+# The copy is written last: an install that was cut short is repeated. What the second install adds to the first is
+# PyTorch, in whichever build there is.
 $(INSTALLED): requirements.txt $(LOCKED)
 	$(PYTHON) -c "import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 15) else 'Python 3.11 to 3.14 is needed, and this is %d.%d: make PYTHON=python3.11' % sys.version_info[:2])"
 	$(PYTHON) -m venv .venv

@@ -1,8 +1,7 @@
 """Write requirements.lock: what requirements.txt and all that it needs come to, on every platform, with their hashes.
 
-Two things are not as uv writes them. Libraries for CUDA are left out: they are what PyPI's PyTorch for Linux brings
-along, nothing here uses them, and who has PyTorch's build for processors would have to install them all the same. And
-that build, which pytorch.org offers instead, is admitted where it is known here.
+PyTorch is left out, and with it the libraries for CUDA that its build on PyPI brings along for Linux: of one version it
+has several builds (pytorch.org offers one for processors alone), and a hash would force one of them on everybody.
 """
 
 import re
@@ -11,9 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOR_CUDA = re.compile(r"nvidia-|cuda-|triton==")
-# torch 2.13.0+cpu, cp311, Linux x86_64, from download.pytorch.org/whl/cpu
-FOR_PROCESSORS = {"torch==2.13.0": ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)}
+LEFT_OUT = re.compile(r"torch==|torchvision==|nvidia-|cuda-|triton==")
 HEAD = """\
 # Made from requirements.txt by `make lock`; do not edit. With hashes, for Python 3.11 and newer on all platforms:
 #     pip install --require-hashes --no-deps -r requirements.lock
@@ -21,25 +18,13 @@ HEAD = """\
 
 
 def main() -> None:
-    command = [
-        "uv",
-        "pip",
-        "compile",
-        "requirements.txt",
-        "--universal",
-        "--generate-hashes",
-        "--python-version",
-        "3.11",
-    ]
-    command += ["--no-header", "--no-annotate", "--quiet"]
-    run = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    options = "--universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet"
+    command = [sys.executable, "-m", "uv", "pip", "compile", "requirements.txt", *options.split()]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if run.returncode:
         sys.exit(run.stderr)
     packages = re.split(r"(?m)^(?=[a-zA-Z])", run.stdout)  # a line for each, and its hashes below it
-    kept = [package for package in packages if package and not FOR_CUDA.match(package)]
-    for place, package in enumerate(kept):
-        for digest in FOR_PROCESSORS.get(package.split(" ")[0], ()):
-            kept[place] = f"{package.rstrip()} \\\n    --hash=sha256:{digest}\n"
+    kept = [package for package in packages if package and not LEFT_OUT.match(package)]
     (ROOT / "requirements.lock").write_text(HEAD + "".join(kept), encoding="utf-8")
 
 

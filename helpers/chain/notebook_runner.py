@@ -182,7 +182,8 @@ def execute(
 
 def how_it_ended(status: int | None, used: str, free: str) -> str:
     """What a dead process's exit status tells: minus the number of the signal that ended it, where it was one."""
-    name = signal.Signals(-status).name if status is not None and status < 0 else f"status {status}"
+    names = {-number: number.name for number in signal.Signals}
+    name = names.get(status, f"status {status}")
     words = {
         "SIGBUS": f"lost its hold on a memory-mapped file, as it does when the disk is full ({free} are free there)",
         "SIGKILL": f"was killed, as the system does when memory runs out (it had used {used}); --jobs 1 takes less",
