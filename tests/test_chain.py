@@ -10,6 +10,7 @@ import json
 import math
 import re
 import shutil
+import sys
 
 import nbformat
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from course_copy import solutions
 from nbclient import NotebookClient
 from small_chain import SMALL, Chain
+from torture.chains import Disturbance, artefacts, differences
 from verdicts import contradictions
 
 from helpers.captioning.captioner import load_captioner
@@ -264,6 +266,19 @@ def test_nothing_half_written_is_left(chain):
 
 
 # --- What runs again ---
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_stages_that_were_killed_come_to_the_same_files(chain, tmp_path):
+    """The short form of tests/torture/chains.py, which kills all ten stages a hundred times."""
+    records = json.loads((chain.outputs / "run_state.json").read_text())
+    seconds = {short: records[short]["seconds"] for short in ("01", "02")}
+    disturbance = Disturbance(tmp_path, seconds, ["tree", "run", "kernel", "SIGTERM"], 1, "test", "--to", "02")
+    disturbance.run()
+    names = {name for short in seconds for name in records[short]["outputs"]}
+    expected = {name: content for name, content in artefacts(chain.outputs).items() if name in names}
+    assert disturbance.wrong + differences(disturbance.chain.outputs, expected) == [] and len(expected) > 5
+    assert disturbance.count("01") + disturbance.count("02") > 0
 
 
 def test_every_notebook_and_its_solutions_run_in_a_fresh_kernel_from_its_own_folder(chain):

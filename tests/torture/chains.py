@@ -125,9 +125,12 @@ class Disturbance:
     alone, "kernel" its kernel alone; else it is the name of a signal that run_all is sent.
     """
 
-    def __init__(self, folder: Path, seconds: dict[str, float], ways: list[str], each: int, seed: str) -> None:
+    def __init__(
+        self, folder: Path, seconds: dict[str, float], ways: list[str], each: int, seed: str, *arguments: str
+    ) -> None:
         self.chain = existing(folder)
         self.seconds, self.ways, self.each = seconds, ways, each
+        self.arguments = ("--jobs", "1", *arguments)
         self.random = random.Random(seed)
         self.hits: Counter[tuple[str, str]] = Counter()  # (stage, way)
         self.wrong: list[str] = []
@@ -140,7 +143,7 @@ class Disturbance:
 
     def attempt(self) -> bool:
         """Start the chain, end it once in a stage that has to be hit still; whether it was left alone to its end."""
-        process = self.chain.start("--jobs", "1")
+        process = self.chain.start(*self.arguments)
         errors: list[str] = []
         reader = threading.Thread(target=lambda: errors.append(process.stderr.read()), daemon=True)
         reader.start()
