@@ -200,13 +200,20 @@ def versions() -> dict[str, str]:
     return found
 
 
-def render_notebook(copy: Path) -> Path:
-    """An executed copy as HTML beside it, made again when the copy is newer; without a network, formulas stay TeX."""
+def render_notebook(copy: Path) -> Path | None:
+    """An executed copy as HTML beside it, made again when the copy is newer; without a network, formulas stay TeX.
+
+    None where the copy is torn, as it is when the disk was full.
+    """
     from nbconvert import HTMLExporter
+    from nbformat.reader import NotJSONError
 
     page = copy.with_suffix(".html")
     if not page.exists() or page.stat().st_mtime_ns < copy.stat().st_mtime_ns:
-        html, _ = HTMLExporter(require_js_url="").from_filename(str(copy))
+        try:
+            html, _ = HTMLExporter(require_js_url="").from_filename(str(copy))
+        except NotJSONError:
+            return None
         with atomic_path(page) as temporary:
             temporary.write_text(html, encoding="utf-8")
     return page
@@ -223,6 +230,7 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
         short = stage.name.split("_")[0]
         files = sorted(folder.rglob("*.png"), key=lambda path: path.stat().st_mtime_ns)  # in the order of the notebook
         copy = outputs / "notebooks" / f"{stage.name}.ipynb"
+        page = render_notebook(copy) if copy.exists() else None
         chapters.append(
             {
                 "stage": stage,
@@ -230,8 +238,8 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
                 "title": title_of(stage.name),
                 "pictures": load_pictures(files, f"picture-{short}"),
                 "metrics": stage_metrics(folder),
-                "notebook": copy if copy.exists() else None,
-                "page": render_notebook(copy) if copy.exists() else None,
+                "notebook": copy if page else None,
+                "page": page,
             }
         )
     best = best_pictures([chapter["pictures"] for chapter in chapters])

@@ -6,6 +6,7 @@ that had no limit. A case that this machine cannot play says why, and counts as 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def sentence_of(run: subprocess.CompletedProcess[str]) -> str:
     told = [line for line in run.stderr.splitlines() if not line.startswith(("Executed copy: ", "    "))]
     if run.returncode == 0:
         return ""
-    if run.returncode not in (1, 2) or "Traceback" in run.stderr or len(told) != 1 or " with " in told[0].split(":")[0]:
+    unexplained = "Traceback" in run.stderr or re.search(r"\] with \w+:", run.stderr)
+    if run.returncode not in (1, 2) or len(told) != 1 or unexplained:
         return f"ended with {run.returncode}: {run.stderr[-400:]!r}"
     return ""
 
