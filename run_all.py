@@ -242,7 +242,11 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
         report = profile.outputs / "report.html"
         if any(result.status in ("ran", "failed") for result in results) or not report.exists():
             others = {stage.name: stage_result(stage, "not chosen", records.get(stage.short, {})) for stage in stages}
-            report = write_report(profile, list((others | {result.name: result for result in results}).values()))
+            try:
+                report = write_report(profile, list((others | {result.name: result for result in results}).values()))
+            except InputError as error:  # a full disk: the command was right, and 1 is what says so
+                print(error, file=sys.stderr)
+                return 1
         print(f"Report: {report}")
     return 1 if any(result.status == "failed" for result in results) else 0
 

@@ -122,6 +122,10 @@ def save_pickle(path: Path, content: Any) -> None:
         pickle.dump(content, file, protocol=5)
 
 
+def _size(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+
+
 def check_space(folder: Path, size: int, what: str) -> None:
     """Refuse to begin what will not fit on the disk.
 
@@ -132,7 +136,7 @@ def check_space(folder: Path, size: int, what: str) -> None:
     free = shutil.disk_usage(place).free
     if size > free:
         raise InputError(
-            f"{what.capitalize()} need {size / 1e9:.2f} GB in {folder}, and {free / 1e9:.2f} GB are free there; "
+            f"{what.capitalize()} need {_size(size)} in {folder}, and {_size(free)} are free there; "
             "make room, or choose another place with outputs_dir."
         )
 
@@ -160,7 +164,7 @@ def reserved_memmap(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap
         del array  # Windows removes no file that is mapped
         path.unlink()
         raise InputError(
-            f"{path} needs {size / 1e9:.2f} GB and could not be written ({error.strerror}); make room, or choose "
+            f"{path} needs {_size(size)} and could not be written ({error.strerror}); make room, or choose "
             "another place with outputs_dir."
         ) from error
     return array

@@ -233,7 +233,7 @@ def test_a_reserved_file_is_the_same_where_it_has_to_be_written_out(
 
 
 def test_no_room_is_said_before_work_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"Features need 1000000.00 GB in .* GB are free there"):
+    with pytest.raises(InputError, match=r"Features need 1,000,000.0 GB in .* are free there"):
         check_space(tmp_path / "not yet there", 10**15, "features")
     check_space(tmp_path, 1, "features")
 
@@ -241,7 +241,7 @@ def test_no_room_is_said_before_work_begins(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    with pytest.raises(InputError, match=r"a\.npy needs 0.00 GB and could not be written \(No space left"):
+    with pytest.raises(InputError, match=r"a\.npy needs 0.0 MB and could not be written \(No space left"):
         reserved_memmap(tmp_path / "a.npy", np.float32, (3, 3))
     assert list(tmp_path.iterdir()) == []
 

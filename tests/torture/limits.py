@@ -40,6 +40,8 @@ def sentence_of(run: subprocess.CompletedProcess[str]) -> str:
     told = [line for line in run.stderr.splitlines() if not line.startswith(("Executed copy: ", "    "))]
     if run.returncode == 0:
         return ""
+    if len(told) == 2 and "cannot be written" in told[1]:
+        told.pop()  # one sentence for the stage, and one for the report that tells of it
     unexplained = "Traceback" in run.stderr or re.search(r"\] with \w+:", run.stderr)
     if run.returncode not in (1, 2) or len(told) != 1 or unexplained:
         return f"ended with {run.returncode}: {run.stderr[-400:]!r}"
