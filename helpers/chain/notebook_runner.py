@@ -202,7 +202,8 @@ def lack(name: str, message: str) -> str | None:
     number = re.match(r"\[Errno (\d+)\]", message)
     code = errno.errorcode.get(int(number[1])) if number else None
     rest = message.partition("] ")[2] if number else message
-    if name == "MemoryError" or code == "ENOMEM" or re.search(r"can't allocate|bad_alloc|not enough memory", message):
+    no_memory = r"can't allocate|bad_alloc|not enough memory|failed to map segment"
+    if name == "MemoryError" or code == "ENOMEM" or re.search(no_memory, message):
         return f"memory ran out ({message or name}). Run one stage at a time (--jobs 1), and lower the batch sizes."
     if code in ("ENOSPC", "EDQUOT", "EFBIG"):
         return f"the disk is full, or a limit is reached ({rest}). Make room; the same command goes on from there."
