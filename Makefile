@@ -1,5 +1,6 @@
 # make run: the whole chain on the embedded sample.   make test: all tests.   make lab: step through in JupyterLab.
 # make app: the search page, on the sample; make app PROFILE=flickr8k on another run.
+# make album PHOTOS=~/Pictures: the search page over photos of your own.   make captions PHOTOS=... OUT=captions.csv
 PYTHON ?= python3
 PROFILE ?= sample
 BIN := .venv/bin
@@ -7,6 +8,7 @@ INSTALLED := .venv/installed-requirements.txt
 LOCKED := requirements.lock
 
 .PHONY: run test lint lab app bench torture lock audit clean
+.PHONY: run test lint lab app album captions bench torture lock clean
 
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
@@ -25,6 +27,17 @@ lab: $(INSTALLED)
 
 app: $(INSTALLED)
 	$(BIN)/python -m helpers.search.app --profile $(PROFILE)
+
+# Another run than the album's own, or the sample's, only where PROFILE is given.
+NAMED := $(if $(filter command environment,$(origin PROFILE)),--profile $(PROFILE))
+PHOTOS_GIVEN = $(if $(PHOTOS),,$(error Say which folder: make $@ PHOTOS=~/Pictures))
+
+album: $(INSTALLED)
+	$(PHOTOS_GIVEN)$(BIN)/python -m helpers.search.app --album "$(PHOTOS)" $(NAMED)
+
+OUT ?= captions.csv
+captions: $(INSTALLED)
+	$(PHOTOS_GIVEN)$(BIN)/python -m helpers.search.album "$(PHOTOS)" --caption "$(OUT)" $(NAMED)
 
 # A quarter of an hour, after `make run`; the options are in tests/benchmarks/conftest.py.
 bench: $(INSTALLED)

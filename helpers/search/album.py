@@ -16,7 +16,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from PIL import Image
 
 from helpers.data.images import load_photo
 from helpers.data.manifest import Photo
+from helpers.environment import cores, set_threads
 from helpers.files import InputError, atomic_path
 from helpers.profiles import get_profile
 from helpers.search.album_models import NO_CAPTIONS, Eye, describer_of, encoder_of
@@ -155,8 +156,8 @@ class Album:
         update = Update(self.folder, self._store, self.encoder, self.captioner)
         with self._store.only_one():
             self._store.set(self._models())
-            update.run()
-            self._load()
+            if update.run():
+                self._load()
         if not self.photos:
             raise InputError(update.nothing())
         update.tally.taken = len(self.photos)
@@ -218,22 +219,31 @@ class Album:
         without: np.ndarray | None = None,
         leave_out: str | None = None,
     ) -> list[Hit]:
-        index, ids = self._filled, list(self.photos)
-        hits, shown, count = [], {leave_out}, 2 * k
+        index = self._filled
+        hits: list[Hit] = []
+        shown, count = {leave_out}, 2 * k
         while True:
-            scores, found = index.search(query, count, fair, without)
-            for score, id_ in zip(scores[0], found[0], strict=True):
-                if id_ not in shown and len(hits) < k:
-                    twins = [ids[row] for row in self._copies(id_) if ids[row] not in shown | {id_}]
-                    hits.append(Hit(self.photos[id_], float(score), tuple(self.photos[twin] for twin in twins)))
-                    shown |= {id_, *twins}
-            if len(hits) == k or count >= len(index):
+            scores, ids = index.search(query, count, fair, without)
+            for score, (id_, copies) in zip(scores[0], self._with_copies(ids[0]), strict=True):
+                if id_ in shown:
+                    continue
+                twins = [copy for copy in copies if copy not in shown | {id_}]
+                hits.append(Hit(self.photos[id_], float(score), tuple(self.photos[twin] for twin in twins)))
+                shown |= {id_, *twins}
+                if len(hits) == k:
+                    return hits
+            if count >= len(index):
                 return hits
-            count *= 4
+            hits, shown, count = [], {leave_out}, 4 * count
 
-    def _copies(self, photo_id: str) -> np.ndarray:
-        """Rows of the photos that are copies of this one."""
-        return np.flatnonzero(self._thumbnails @ self._thumbnails[self._rows[photo_id]] >= ALIKE)
+    def _with_copies(self, ids: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+        """Each photo with its copies, itself among them; some photos at a time, since seldom all are asked for."""
+        every = list(self.photos)
+        for start in range(0, len(ids), 64):
+            part = ids[start : start + 64]
+            alike = self._thumbnails[[self._rows[id_] for id_ in part]] @ self._thumbnails.T >= ALIKE  # (64, N)
+            for id_, line in zip(part, alike, strict=True):
+                yield id_, [every[row] for row in np.flatnonzero(line)]
 
     def caption(self, photo: Image.Image) -> str:
         """What the album's captioner says of any photo.
@@ -325,6 +335,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the album's, or fp32)")
     parser.add_argument("--anew", action="store_true", help="look at all photos again; corrections stay")
     options = parser.parse_args(argv)
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, value.expanduser())  # `make album PHOTOS=~/Pictures` brings it as it stands
+    set_threads(cores())
     try:
         _run(options)
     except InputError as error:
@@ -340,7 +354,7 @@ def _run(options: argparse.Namespace) -> None:
     _check(options)
     album = Album(
         options.folder,
-        _run_of(options),
+        run_of(options.folder, options.album, options.run, options.profile),
         options.album,
         model=options.model,
         captioner=options.captioner,
@@ -381,13 +395,13 @@ def _check(options: argparse.Namespace) -> None:
         load_photo(options.like, 1)
 
 
-def _run_of(options: argparse.Namespace) -> PhotoSearch:
-    """The run that the options name, else the one that the album was made with, else that of the sample."""
-    if options.run is None and options.profile is None:
-        made = AlbumStore.made_with(options.album or options.folder / HOME)
+def run_of(folder: Path, home: Path | None, outputs: Path | None, profile: str | None) -> PhotoSearch:
+    """The run that is named, else the one that the album of `folder` was made with, else that of the sample."""
+    if outputs is None and profile is None:
+        made = AlbumStore.made_with(home or folder / HOME)
         if "run" in made:
             return PhotoSearch(Path(made["run"]))
-    return PhotoSearch(options.run or get_profile(options.profile or "sample").outputs)
+    return PhotoSearch(outputs or get_profile(profile or "sample").outputs)
 
 
 if __name__ == "__main__":

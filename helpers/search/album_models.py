@@ -128,7 +128,10 @@ Eyes = Callable[[str], Eye]  # by the name of a backbone; the same one whoever a
 
 
 class RunEncoder:
-    """A search model of a finished run, as an `Encoder`."""
+    """A search model of a finished run, as an `Encoder`.
+
+    The backbone sees each photo, not its mirror image as well, which would take twice as long.
+    """
 
     def __init__(self, run: PhotoSearch, model: str, precision: str, eyes: Eyes) -> None:
         self._run, self._precision = run, precision

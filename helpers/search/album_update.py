@@ -66,8 +66,11 @@ class Update:
         self.folder, self._store, self._encoder, self._captioner = folder, store, encoder, captioner
         self.tally = Tally()
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Look at new and changed photos, caption those without a caption, forget those that are gone.
+
+        Returns:
+            Whether there was anything to do.
 
         Raises:
             InputError: there is no photo.
@@ -81,10 +84,12 @@ class Update:
         # In a folder that cannot be opened now, photos are not gone.
         closed = tuple(f"{one}/" for one in self.tally.left_out)
         gone = {one for one in known.keys() - ids.keys() if not one.startswith(closed)}
-        self._take_new(ids, known, gone)
-        self._store.remove(gone | (self.tally.left_out.keys() & known.keys()))
+        taken = self._take_new(ids, known, gone)
+        gone_or_broken = gone | (self.tally.left_out.keys() & known.keys())
+        self._store.remove(gone_or_broken)
         self.tally.removed = len(gone) - self.tally.moved
-        self._caption_others()
+        captioned = self._caption_others()
+        return bool(taken or gone_or_broken or captioned)
 
     def nothing(self) -> str:
         """What to say where no photo can be used."""
@@ -99,14 +104,15 @@ class Update:
         """Not what the album itself keeps."""
         return not path.is_relative_to(self._store.home)
 
-    def _take_new(self, ids: Mapping[str, Path], known: Mapping[str, File], gone: set[str]) -> None:
-        """Look at photos that are new or changed, and keep what the models make of them."""
+    def _take_new(self, ids: Mapping[str, Path], known: Mapping[str, File], gone: set[str]) -> int:
+        """Look at photos that are new or changed, keep what the models make of them, and say how many files it took."""
         fresh = []
         for id_, path in ids.items():
             status = path.stat()
             if id_ not in known or (known[id_].size, known[id_].time) != (status.st_size, status.st_mtime_ns):
                 fresh.append(id_)
         looked_at = set(self._store.captioned())
+        taken = 0
         homeless = Counter(known[id_].digest for id_ in gone)  # contents whose file is gone, and may be elsewhere
         for part in self._opened(fresh, looked_at, "looking at photos"):
             looks = {}
@@ -118,6 +124,7 @@ class Update:
             files = [seen.file for seen in part if seen.file is not None]
             self._store.add(files, self._look(looks))
             looked_at |= looks.keys()
+            taken += len(files)
             for file in files:
                 if file.path not in known:
                     moved = homeless[file.digest] > 0
@@ -127,6 +134,7 @@ class Update:
                 elif file.digest != known[file.path].digest:
                     self.tally.changed += 1
                     self._keep_correction(known[file.path].digest, file.digest)
+        return taken
 
     def _look(self, squares: Mapping[str, tuple[np.ndarray, ...]]) -> list[Look]:
         """What the models make of contents, given by their digests as the squares that the models take."""
@@ -139,10 +147,10 @@ class Update:
         rows = zip(squares, vectors, crowds, pixels[0], captions, strict=True)
         return [Look(digest, vector, float(crowd), thumbnail(one), said) for digest, vector, crowd, one, said in rows]
 
-    def _caption_others(self) -> None:
-        """Caption what was taken while the album had no captioner."""
+    def _caption_others(self) -> int:
+        """Caption what was taken while the album had no captioner, and say how many that were."""
         if self._captioner is None:
-            return
+            return 0
         without = {digest for digest, has in self._store.captioned().items() if not has}
         paths = {file.digest: id_ for id_, file in self._store.files().items() if file.digest in without}
         for part in self._opened(list(paths.values()), frozenset(), "captioning photos"):
@@ -150,6 +158,7 @@ class Update:
             if whole:
                 captions = self._captioner.caption_photos(np.stack([seen.squares[-1] for seen in whole]))
                 self._store.caption({seen.file.digest: text for seen, text in zip(whole, captions, strict=True)})
+        return len(paths)
 
     def _opened(self, ids: Sequence[str], looked_at: set[str] | frozenset[str], task: str) -> Iterator[list[_Seen]]:
         """Photos, opened ahead of the models on all cores, a chunk at a time."""

@@ -2,5 +2,5 @@
 
 In: photos and a finished run of the sample. Out: tables for `outputs/benchmarks.json`, which notebook 05 draws.
 To read: `benchmarks` (time and memory of a call), then `extraction`, `captioning`, `encoders`, `latency`, `search`,
-`imports`, `growth`, and `plots`.
+`album`, `imports`, `growth`, and `plots`.
 """
