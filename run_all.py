@@ -59,9 +59,10 @@ STAGES = tuple(
         ("04c_pretrained_towers", ("01", "02", "03b"), "pretrained_encoder", 70),
         ("05_openvino", ("01", "02", "03a", "03b", "03c", "04a", "04b", "04c"), "openvino", 60, ("*.xml", "*.bin")),
         ("06_search", ("01", "02", "03b", "03c", "04a", "04b", "04c", "05"), "search", 20, ("*/vector_db/*",)),
+        ("07_your_album", ("01", "02", "03a", "03b", "03c", "04a", "04b", "04c", "05"), "album", 60),
     )
 )
-PATHS = {"captions_folder", "classes_folder", "descriptions_file", "own_photo"}  # what the user has, anywhere
+PATHS = {"captions_folder", "classes_folder", "descriptions_file", "own_photo", "photos"}  # what the user has, anywhere
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

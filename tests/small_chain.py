@@ -31,6 +31,7 @@ SMALL = {
     "reranked_photos": 3,
     "calibration_photos": 8,
     "judged_photos": 6,
+    "pictures": 10,  # of the drawn album, of each kind
     "threads": 1,  # the models are too small to share, and other work may be under way
 }
 NOWHERE = "http://127.0.0.1:9"
