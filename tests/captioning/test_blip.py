@@ -44,7 +44,7 @@ def test_captions_are_those_of_the_library_whatever_the_company(folder: Path, mo
 
 
 def test_weights_that_cannot_be_had_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"could not be loaded .*--captioner attention"):
+    with pytest.raises(InputError, match=r"could not be loaded: .*--captioner attention"):
         load_blip(str(tmp_path / "nothing"))
 
 

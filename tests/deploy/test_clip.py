@@ -88,7 +88,7 @@ def test_damage_and_mistakes_are_one_sentence(photos: list[Path], tmp_path: Path
     source, home = save_tiny_model("clip", tmp_path / "model"), tmp_path / "kept"
     with pytest.raises(InputError, match=r"no precision 'int4'; choose one of: fp32"):
         openvino_clip(str(source), home, photos, "int4")
-    with pytest.raises(InputError, match=r"could not be loaded .*--model pretrained"):
+    with pytest.raises(InputError, match=r"could not be loaded: .*--model pretrained"):
         openvino_clip(str(tmp_path / "nothing"), home, photos)
     openvino_clip(str(source), home, photos)
     (kept,) = home.iterdir()

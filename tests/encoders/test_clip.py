@@ -80,7 +80,7 @@ def test_a_blank_text_is_refused(folder: Path) -> None:
 
 
 def test_weights_that_cannot_be_had_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"could not be loaded .*compare_with_clip=False"):
+    with pytest.raises(InputError, match=r"could not be loaded: .*compare_with_clip=False"):
         load_clip(str(tmp_path / "nothing"))
 
 
