@@ -11,7 +11,7 @@ from course_copy import solutions
 from helpers.environment import project_root
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("0*.ipynb"))
-PAGES = [project_root() / "README.md", project_root() / "data" / "README.md", *NOTEBOOKS]
+PAGES = [*(project_root() / name for name in ("README.md", "data/README.md", "docs/glossary.md")), *NOTEBOOKS]
 LINK = re.compile(r"""(?:\]\(|\bsrc=")([^)"\s]+)[)"]""")
 FILE = re.compile(r"`((?:[\w.]+/)*\w+\.(?:py|ipynb|json|txt|md))`")
 
