@@ -20,6 +20,7 @@ import run_all
 from helpers.chain.freshness import Stage, code_cells, owned_files
 from helpers.chain.notebook_runner import Progress
 from helpers.environment import can_pin, cores, project_root
+from helpers.files import FINISHED
 from helpers.profiles import PROFILES
 from run_all import main
 
@@ -194,6 +195,18 @@ def test_force_reruns_and_a_different_result_spreads(chain):
     chain.run("--force", "--only", "02")
     chain.run()
     assert chain.ran == ["03", "05"]
+
+
+def test_force_trains_anew_what_would_be_loaded_as_finished(chain):
+    chain.run()
+    marks = [chain.outputs / folder / FINISHED for folder in ("square", "square/classes", "sum")]
+    for mark in marks:
+        mark.parent.mkdir(exist_ok=True)
+        mark.write_text("{}")
+    chain.run("--only", "02")  # up to date: nothing is touched
+    assert all(mark.exists() for mark in marks)
+    chain.run("--force", "--only", "02")
+    assert [mark.exists() for mark in marks] == [False, False, True]
 
 
 def test_files_written_into_another_stages_folder_belong_to_their_writer(chain):
