@@ -3,7 +3,7 @@
 Each wing's `__init__.py` says what is in it and in which order to read it.
 
 On the ground floor, for all: `profiles` (every setting: start here), `environment`, `downloads`, `files`, `graphs`,
-`plots`.
+`plots`, `uncertainty` (how sure a figure is, and sentences that follow from figures).
 """
 
 import sys
