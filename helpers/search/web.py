@@ -121,7 +121,7 @@ class Query:
         if query.count not in COUNTS:
             raise InputError(f"A page shows {', '.join(map(str, COUNTS))} photos; {query.count} is none of these.")
         if len(query.words) > LONGEST or len(query.without) > LONGEST:
-            raise InputError(f"A query may have {LONGEST:,} letters; shorten it.")
+            raise InputError(f"A query may have at most {LONGEST:,} letters; shorten it.")
         return query
 
     @property
@@ -152,11 +152,12 @@ class Card:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A photo that a visitor dropped, and what the captioner says of it."""
+    """A photo that a visitor dropped, and what the captioner says of it, or why it says nothing."""
 
     photo: Image.Image
-    said: str
     picture: bytes
+    said: str = ""
+    silent: str = ""
 
 
 def build_site(gallery: Gallery) -> Starlette:
@@ -186,6 +187,7 @@ class Site:
         self.ids = {key_of(id_): id_ for id_ in gallery.photos}
         self.dropped: OrderedDict[str, Dropped] = OrderedDict()
         self._at_models, self._at_pictures = CapacityLimiter(1), CapacityLimiter(2)
+        self._asking = 0
         self._templates = Environment(loader=FileSystemLoader(HOME / "templates"), autoescape=True)
         self._templates.filters["tidy"] = tidy
 
@@ -251,10 +253,14 @@ class Site:
                 raise InputError("No photo came along; choose one first.")
             key, photo = await self._look(_read, upload)
         if key not in self.dropped:
-            said = await self._turn(self.gallery.caption, photo)
-            self.dropped[key] = Dropped(photo, said, as_jpeg(photo))
-            if len(self.dropped) > KEPT:
-                self.dropped.popitem(last=False)
+            try:
+                dropped = Dropped(photo, as_jpeg(photo), said=await self._turn(self.gallery.caption, photo))
+            except InputError as error:  # an album can do without a captioner
+                dropped = Dropped(photo, as_jpeg(photo), silent=str(error))
+            self.dropped[key] = dropped
+        self.dropped.move_to_end(key)
+        if len(self.dropped) > KEPT:
+            self.dropped.popitem(last=False)  # the one that nobody has asked with for longest
         return RedirectResponse(query(dropped=key, like="", page=1), 303)
 
     # --- Pictures ---
@@ -295,9 +301,13 @@ class Site:
 
     async def _turn(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """`function` in a thread, once it is its turn to use the models."""
-        if self._at_models.statistics().tasks_waiting >= MOST_WAITING:
+        if self._asking > MOST_WAITING:  # and one whose turn it is
             raise HTTPException(503, BUSY, {"Retry-After": "3"})
-        return await to_thread.run_sync(partial(function, *arguments), limiter=self._at_models)
+        self._asking += 1
+        try:
+            return await to_thread.run_sync(partial(function, *arguments), limiter=self._at_models)
+        finally:
+            self._asking -= 1
 
     async def _look(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """`function` in a thread, one of the few that open photos."""
@@ -322,9 +332,10 @@ class Site:
                 return self.gallery.like(like.id, k)
             photo = load_photo(like.path)
         model = query.model or self.gallery.models[0]
-        # The selectors come together: a precision that another model does not have is not asked for.
-        there = self.models.get(model) or [""]
-        precision = query.precision if query.precision in there else there[0]
+        if model not in self.models:
+            raise InputError(f"There is no model {model!r} here; choose one of: {', '.join(self.models)}.")
+        # The selectors come together: a precision that the other model has is not asked of this one.
+        precision = query.precision if query.precision in self.models[model] else self.models[model][0]
         return self.gallery.search(
             query.words or None, photo, without=query.without or None, model=model, precision=precision, k=k
         )
