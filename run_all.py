@@ -124,6 +124,8 @@ def parse_settings(pairs: list[str], stages: Sequence[Stage]) -> dict[str, Any]:
         if name == "profile":
             raise InputError("The profile is chosen with --profile, not with --set.")
         choose(sorted(known), name, "parameter")
+        if "\0" in text:
+            raise InputError(f"--set {name} holds a character without a meaning (NUL); leave it out.")
         given[name] = text
         if name not in TEXTS or text == "None":  # a folder may be called 2024
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError):

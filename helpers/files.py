@@ -7,7 +7,7 @@ import pickle
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -171,6 +171,14 @@ def reserved_memmap(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap
 
 
 # --- Reading ---
+
+
+def there(check: Callable[[], bool]) -> bool:
+    """`check()`, such as `path.is_file`; False for a name that no file can have, since it is too long."""
+    try:
+        return check()
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def read_graph(path: Path, weights: str = "") -> ov.Model:
     try:
         model = core().read_model(path)
         made_from = model.get_rt_info(["helpers", "weights"]).astype(str) if weights else ""
-    except RuntimeError as error:  # or a graph that this course has not written
+    except (RuntimeError, UnicodeDecodeError) as error:  # or a graph that this course has not written
         reason = str(error).strip().splitlines()[-1]
         raise InputError(
             f"{path} is not a readable OpenVINO graph ({reason}); run notebook 05_openvino again."

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from helpers.environment import project_root
 from helpers.files import InputError
 
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Drawn = Annotated[int, Field(ge=10, le=1_000_000)]  # some for each split
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
@@ -213,7 +213,7 @@ def get_profile(name: str, *, backbone: str | None = None, **overrides: Any) -> 
     >>> get_profile("sample", seed=7, beam=None).seed
     7
     """
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         raise InputError(f"There is no profile {name!r}; choose one of: {', '.join(PROFILES)}.")
     if backbone is not None:
         overrides = {"vector_backbone": backbone, "grid_backbone": backbone} | overrides

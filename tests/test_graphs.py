@@ -8,7 +8,7 @@ import torch
 from saved_layer import saved_layer
 from torch import nn
 
-from helpers.artefacts import seal
+from helpers.artefacts import CHECKSUMS, seal
 from helpers.files import InputError
 from helpers.graphs import Graph, convert, read_graph
 
@@ -47,6 +47,14 @@ def test_a_graph_of_other_weights_is_refused(tmp_path: Path):
     seal(tmp_path, xml.name, xml.with_suffix(".bin").name)
     with pytest.raises(InputError, match="not a readable OpenVINO graph"):
         read_graph(xml, weights="abc")
+
+
+def test_a_damaged_graph_whose_error_is_no_text_is_refused_all_the_same(tmp_path: Path):
+    _, xml = saved_layer(tmp_path)
+    xml.write_bytes(xml.read_bytes().replace(b'type="Parameter"', b'type="\x80"'))
+    (tmp_path / CHECKSUMS).unlink(missing_ok=True)
+    with pytest.raises(InputError, match="not a readable OpenVINO graph"):
+        read_graph(xml)
 
 
 def test_outputs_stay_when_the_graph_is_called_again(tmp_path: Path):

@@ -19,7 +19,7 @@ from helpers.data.readers.class_folders import check_counts, read_class_folder
 from helpers.data.readers.karpathy import read_karpathy_split
 from helpers.downloads import Damaged, patiently
 from helpers.environment import project_root
-from helpers.files import InputError, fingerprint_files, fingerprint_folder
+from helpers.files import InputError, fingerprint_files, fingerprint_folder, there
 from helpers.profiles import Profile
 from helpers.sample.draw import draw_sample
 
@@ -91,7 +91,7 @@ def _own_folder(folder: str | None, setting: str) -> Path | None:
     if folder is None:
         return None
     root = project_root() / Path(folder).expanduser()
-    if not root.is_dir():
+    if not there(root.is_dir):
         raise InputError(f"The folder {root} does not exist; correct the setting {setting}.")
     return root
 

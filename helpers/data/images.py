@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageCms, ImageFile, UnidentifiedImageError
 
 from helpers.environment import cores, progress
-from helpers.files import InputError
+from helpers.files import InputError, there
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,8 +65,10 @@ def load_photo(source: PhotoSource, smallest_side: int | None = None, name: str 
     """
     if isinstance(source, Path):
         name = str(source)
-        if not source.is_file():
-            problem = "is a folder" if source.is_dir() else "is not a file" if source.exists() else "does not exist"
+        if not there(source.is_file):
+            problem = (
+                "is a folder" if there(source.is_dir) else "is not a file" if there(source.exists) else "does not exist"
+            )
             raise InputError(f"{source} {problem}; give an image file.")
     try:
         if isinstance(source, Image.Image):
@@ -300,9 +302,9 @@ def find_photos(folder: Path) -> Found:
     Raises:
         InputError: there is no such folder, or it cannot be opened.
     """
-    if not folder.is_dir():
+    if not there(folder.is_dir):
         raise InputError(
-            f"{folder} is not a folder of photos; {'give its folder' if folder.exists() else 'check the path'}."
+            f"{folder} is not a folder of photos; {'give its folder' if there(folder.exists) else 'check the path'}."
         )
     photos, passed_over = [], {}
     for path, problem in _walk(folder):

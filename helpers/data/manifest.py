@@ -6,10 +6,11 @@ Notebook 01 writes it, and every later stage starts from it.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from helpers.artefacts import check, seal
 from helpers.data.text import clean_caption
-from helpers.files import InputError, read_as, write_json
+from helpers.files import InputError, read_as, there, write_json
 
 MADE_BY = "notebook 01_download"
 SPLITS = ("train", "val", "test")
@@ -22,7 +23,7 @@ class Photo:
     id: str
     path: Path
     captions: tuple[str, ...]
-    split: str
+    split: Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ClassPhoto:
     id: str
     path: Path
     label: str
-    split: str
+    split: Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def load_manifest(outputs: Path) -> Manifest:
     check(MADE_BY, _manifest_path(outputs))
     manifest = read_as(Manifest, _manifest_path(outputs), MADE_BY)
     for photo in [*manifest.photos[:1], *manifest.class_photos[:1]]:
-        if not photo.path.is_file():
+        if not there(photo.path.is_file):
             raise InputError(f"{photo.path} is gone since notebook 01_download listed it; run that notebook again.")
     return manifest
 

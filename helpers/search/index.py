@@ -28,6 +28,7 @@ from helpers.encoders.pretrained import PretrainedPair
 from helpers.files import InputError, atomic_path, native_write, read_as, write_json
 
 MADE_BY = "notebook 06_search"
+LONGEST = 2000  # characters of a query; a sentence encoder reads 100,000 for many seconds
 UNWANTED = 0.5  # weight of what is not wanted; Rocchio, "Relevance feedback in information retrieval" (1971)
 VECTORS, BINARY, METADATA = "embeddings.npy", "faiss_index.bin", "metadata.json"
 
@@ -223,10 +224,12 @@ def query_vector(
             1 (the text alone). None: as the model would have it, joined by a fusion model, else the point midway.
 
     Raises:
-        InputError: neither is given, the text has no words, or the weight is not from 0 to 1.
+        InputError: neither is given, the text has no words or is too long, or the weight is not from 0 to 1.
     """
     if text is None and photo is None:
         raise InputError("A query needs a text, a photo or both; give at least one.")
+    if text is not None and len(text) > LONGEST:
+        raise InputError(f"The text has {len(text):,} characters; ask with {LONGEST:,} at most.")
     if text_weight is not None and not 0 <= text_weight <= 1:
         raise InputError(f"The weight of the text is {text_weight}; choose a number from 0 to 1.")
     if photo is None:

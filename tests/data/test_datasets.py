@@ -1,8 +1,10 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from helpers.artefacts import CHECKSUMS
 from helpers.data.datasets import download, prepare, random_split
 from helpers.data.manifest import load_manifest
 from helpers.files import InputError, write_json
@@ -23,6 +25,23 @@ def test_manifest_of_own_folders_round_trips(tmp_path: Path, captioned_folder: P
     assert [len(manifest.split(split)) for split in ("train", "val", "test")] == [10, 1, 1]
     assert manifest.classes == ["cane", "gatto"]
     assert set(sources) == {str(captioned_folder), str(class_folder)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"), [("split", "tset", "photos.0.split"), ("path", "x" * 5000, "is gone")]
+)
+def test_a_manifest_of_odd_photos_is_refused(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path, name: str, value: str, reason: str
+) -> None:
+    profile = own_profile(tmp_path, captioned_folder, class_folder)
+    prepare(profile)[0].save(profile.outputs)
+    file = profile.outputs / "dataset" / "manifest.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["photos"][0][name] = value
+    write_json(file, content)
+    file.with_name(CHECKSUMS).unlink()
+    with pytest.raises(InputError, match=reason):
+        load_manifest(profile.outputs)
 
 
 def test_unreadable_photos_are_left_out_and_named(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
@@ -62,6 +81,8 @@ def test_a_repaired_photo_stays_and_is_named(tmp_path: Path, captioned_folder: P
 def test_missing_own_folder_is_named(tmp_path: Path, class_folder: Path) -> None:
     with pytest.raises(InputError, match="correct the setting captions_folder"):
         prepare(own_profile(tmp_path, tmp_path / "nowhere", class_folder))
+    with pytest.raises(InputError, match="correct the setting captions_folder"):
+        prepare(own_profile(tmp_path, tmp_path / ("x" * 5000), class_folder))
 
 
 def test_manifest_before_notebook_01_and_after_photos_moved(

@@ -68,6 +68,10 @@ def test_unusable_photos_are_named(tmp_path: Path, name: str, content: bytes | N
 def test_missing_photo_and_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.jpg does not exist"):
         load_photo(tmp_path / "gone.jpg")
+    with pytest.raises(InputError, match="x does not exist"):
+        load_photo(tmp_path / ("x" * 5000))
+    with pytest.raises(InputError, match="check the path"):
+        find_photos(tmp_path / ("x" * 5000))
     with pytest.raises(InputError, match="is a folder"):
         load_photo(tmp_path)
 

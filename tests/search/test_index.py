@@ -268,3 +268,5 @@ def test_a_query_of_text_photo_or_both():
         query_vector(pair)
     with pytest.raises(InputError, match="has no words"):
         query_vector(pair, text=" ?! ")
+    with pytest.raises(InputError, match=r"has 2,500 characters; ask with 2,000 at most"):
+        query_vector(pair, text="blue " * 500)

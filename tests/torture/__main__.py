@@ -15,8 +15,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[number]) for number in (2, 1)]
 
-from torture import chains, downloads, limits  # noqa: E402 - the line above makes them findable
+from torture import chains, downloads, fuzz, limits, report  # noqa: E402 - the line above makes them findable
 from torture.rows import folder, save  # noqa: E402
+
+from helpers.environment import project_root  # noqa: E402
 
 WORK = folder() / "work"
 
@@ -32,6 +34,7 @@ TORTURES = {
     "limits": lambda _: limits.rows(WORK),
     "signals": lambda seed: chains.signals(WORK, seed),
     "kills": lambda seed: chains.kills(WORK, seed),
+    "fuzz": lambda seed: fuzz.rows(seed),
 }
 
 
@@ -50,6 +53,8 @@ def main() -> int:
             rows = TORTURES[name](arguments.seed)
             save(name, rows)
             good &= all(row.ok for row in rows)
+    if arguments.name == "all":
+        report.write(project_root() / "docs" / "reliability.md", folder())
     return 0 if good else 1
 
 
