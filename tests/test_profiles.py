@@ -89,7 +89,7 @@ def test_every_notebook_parameter_is_a_setting(path: Path) -> None:
     assert len(tagged) == 1
     names: dict[str, object] = {}
     exec("".join(tagged[0]["source"]), {}, names)  # literal defaults only
-    assert set(names) - set(SETTING_NAMES) <= {"profile", "backbone", "own_photo"}
+    assert set(names) - set(SETTING_NAMES) <= {"profile", "backbone", "own_photo", "photos", "pictures"}
     assert {"profile", "data_dir", "outputs_dir", "seed", "threads"} <= set(names)
 
 
