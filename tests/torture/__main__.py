@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[number]) for number in (2, 1)]
 
 from torture import chains, downloads, fuzz, limits, report  # noqa: E402 - the line above makes them findable
+from torture import chains, downloads, limits, page  # noqa: E402 - the line above makes them findable
 from torture.rows import folder, save  # noqa: E402
 
 from helpers.environment import project_root  # noqa: E402
@@ -30,6 +31,7 @@ def in_a_new_folder() -> list:
 
 TORTURES = {
     "downloads": lambda _: in_a_new_folder(),
+    "page": lambda _: page.rows_of_a_run(),
     "repetition": lambda _: chains.repetition(WORK),
     "limits": lambda _: limits.rows(WORK),
     "signals": lambda seed: chains.signals(WORK, seed),

@@ -184,7 +184,7 @@ def rows(outputs: Path, queries: int = 10_000, visitors: int = 20) -> list[Row]:
     return [Row(f"the search page, {visitors} visitors at once", len(answers.seconds), outcome, "page", ok)]
 
 
-def main() -> list[Row]:
+def rows_of_a_run() -> list[Row]:
     """The sample's page, if there is a finished run of it, else that of a run in miniature."""
     outputs = project_root() / "outputs" / "sample"
     if (outputs / "report.html").exists():
@@ -192,9 +192,3 @@ def main() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         make_tiny_run(Path(folder))
         return rows(Path(folder))
-
-
-if __name__ == "__main__":
-    from torture.rows import save
-
-    save("page", main())
