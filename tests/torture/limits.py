@@ -159,6 +159,8 @@ def little_memory(chain: Chain, expected: dict[str, Any]) -> str:
         run = chain.run(*STAGES, wrap=("prlimit", f"--as={int(gigabytes * 1e9)}"))
         if wrong := sentence_of(run):
             return f"{gigabytes} GB: {wrong}"
+    # METEOR's Java asks for more than any of these: 03a gets through without that figure, and says so.
+    shutil.rmtree(chain.outputs / "captioners", ignore_errors=True)
     return end_well(chain, expected)
 
 
