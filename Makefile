@@ -7,8 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed-requirements.txt
 LOCKED := requirements.lock
 
-.PHONY: run test lint lab app bench torture lock audit clean
-.PHONY: run test lint lab app album captions bench torture lock clean
+.PHONY: run test lint lab app album captions bench torture lock audit clean
 
 run: $(INSTALLED)
 	$(BIN)/python run_all.py

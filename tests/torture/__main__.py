@@ -15,8 +15,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[number]) for number in (2, 1)]
 
-from torture import chains, downloads, fuzz, limits, report  # noqa: E402 - the line above makes them findable
-from torture import chains, downloads, limits, page  # noqa: E402 - the line above makes them findable
+from torture import chains, downloads, fuzz, limits, page, report  # noqa: E402 - the line above makes them findable
 from torture.rows import folder, save  # noqa: E402
 
 from helpers.environment import project_root  # noqa: E402
