@@ -86,7 +86,7 @@ def load_photo(source: PhotoSource, smallest_side: int | None = None, name: str 
 
 def _open_and_decode(file: BinaryIO, smallest_side: int | None) -> Image.Image:
     try:
-        image = _open(file)
+        image = open_header(file)
     except UnidentifiedImageError:
         content = _content(file)
         start = content.find(b"\xff\xd8\xff", 0, 64)
@@ -110,8 +110,12 @@ def _content(file: BinaryIO) -> bytes:
     return file.read()
 
 
-def _open(file: BinaryIO) -> ImageFile.ImageFile:
-    """The header alone; pixels are decoded later."""
+def open_header(file: BinaryIO) -> ImageFile.ImageFile:
+    """The header of a photo alone; pixels are decoded later.
+
+    Raises:
+        UnidentifiedImageError: it is no photo.
+    """
     try:
         return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
@@ -354,7 +358,7 @@ def why_no_photo(path: Path) -> str | None:
         return None
     try:
         with path.open("rb") as file:
-            _open(file)
+            open_header(file)
     except UnidentifiedImageError:
         return "not an image"
     except Exception as error:  # as in `load_photo`

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from helpers.data.images import load_photo
+from helpers.data.images import load_photo, open_header
 from helpers.files import InputError
 
 SMALL, LARGE = 400, 1600  # pixels of the longer side: in a grid of hits, and alone on a page
@@ -76,7 +76,8 @@ def photo_details(path: Path) -> dict[str, str]:
         InputError: the file is gone, or no photo.
     """
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file:
+            image = open_header(file)
             size = f"{image.width:,} × {image.height:,} pixels"
             try:
                 exif = image.getexif()
