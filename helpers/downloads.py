@@ -1,7 +1,5 @@
 """Downloads: begun again where waiting helps, and one sentence with the way out where it does not."""
 
-import errno
-import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from helpers.files import InputError
+from helpers.files import NO_ROOM, InputError, digest
 
 PAUSES = (2, 10, 30)  # seconds before each further attempt
 _LONGEST = 120  # seconds that a server may ask to wait
@@ -81,13 +79,10 @@ def _check_cached(name: str) -> None:
     damaged = False
     for link in Path(known).parent.iterdir() if isinstance(known, str) else ():
         blob = link.resolve()  # large files are named by their SHA-256; where there are no links, by nothing
-        if len(blob.name) == 64 and blob.is_file():
-            with blob.open("rb") as file:
-                whole = hashlib.file_digest(file, "sha256").hexdigest() == blob.name
-            if not whole:
-                link.unlink()
-                blob.unlink(missing_ok=True)
-                damaged = True
+        if len(blob.name) == 64 and blob.is_file() and digest(blob).hex() != blob.name:
+            link.unlink()
+            blob.unlink(missing_ok=True)
+            damaged = True
     if damaged:
         raise Damaged
 
@@ -96,7 +91,7 @@ def _why(error: Exception, attempt: int) -> tuple[str, bool]:
     """The reason in words, and whether it may pass."""
     causes = list(_causes(error))
     for cause in causes:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if isinstance(cause, OSError) and cause.errno in NO_ROOM:
             return f"the disk is full ({cause.filename or 'where the data is kept'})", False
         if isinstance(cause, Damaged) or type(cause).__name__ == "DataCorruptionError" or "invalid hash" in str(cause):
             return "what came was damaged on the way", True

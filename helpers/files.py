@@ -1,5 +1,6 @@
 """Files: atomic writes, reading with one sentence for what is wrong, fingerprints, and what killed runs left behind."""
 
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from helpers import pickles
 Kind = TypeVar("Kind")
 _UNFINISHED = re.compile(r"\..+\.(?P<process>\d+)\.writing(\.\w+)?")  # names of temporary files
 _BLOCK = 2**20  # bytes
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a full disk, a quota, a limit on a file
 _BRIEF = 2e9  # nanoseconds within which a second change of a file may leave its time as it was
 
 FINISHED = "finished.json"  # beside trained weights: which run made them, see helpers/training/checkpoints.py

@@ -75,3 +75,18 @@ class Preparation(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Squares uint8 (B, S, S, 3) -> what the model takes, (B, 3, S, S)."""
         return pixels.permute(0, 3, 1, 2).float() * self.scale + self.shift
+
+
+class TakesSquares:
+    """What models share that look at photos through a `Preparation`."""
+
+    preparation: Preparation
+
+    @property
+    def photo_size(self) -> int:
+        """S, pixels a side of the squares that the model takes."""
+        return self.preparation.photo_size
+
+    def square(self, photo: Image.Image) -> np.ndarray:
+        """An RGB photo as the uint8 square (S, S, 3) that the model takes."""
+        return self.preparation.square(photo)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from helpers.files import InputError
-from helpers.hugging_face import Preparation, load_pretrained
+from helpers.hugging_face import Preparation, TakesSquares, load_pretrained
 from helpers.training.checkpoints import fingerprint_run
 
 NAME = "Salesforce/blip-image-captioning-base"
@@ -21,7 +21,7 @@ WORDS = 40  # tokens of a caption at most
 
 
 @dataclass(frozen=True)
-class BlipCaptioner:
+class BlipCaptioner(TakesSquares):
     """A captioning model of transformers with what prepares photos for it and reads its tokens.
 
     Attributes:
@@ -34,15 +34,6 @@ class BlipCaptioner:
     preparation: Preparation
     tokenizer: Any
     fingerprint: str
-
-    @property
-    def photo_size(self) -> int:
-        """S, pixels a side of the squares that `caption_photos` takes."""
-        return self.preparation.photo_size
-
-    def square(self, photo: Image.Image) -> np.ndarray:
-        """An RGB photo as the uint8 square (S, S, 3) that `caption_photos` takes."""
-        return self.preparation.square(photo)
 
     @torch.inference_mode()
     def caption_photos(self, pixels: np.ndarray) -> list[str]:

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 
 from helpers.chain.report import duration, gigabytes
 from helpers.environment import project_root, resident_memory
+from helpers.files import NO_ROOM
 
 
 @dataclass
@@ -205,7 +206,7 @@ def lack(name: str, message: str) -> str | None:
     no_memory = r"can't allocate|bad_alloc|not enough memory|failed to map segment"
     if name == "MemoryError" or code == "ENOMEM" or re.search(no_memory, message):
         return f"memory ran out ({message or name}). Run one stage at a time (--jobs 1), and lower the batch sizes."
-    if code in ("ENOSPC", "EDQUOT", "EFBIG"):
+    if number and int(number[1]) in NO_ROOM:
         return f"the disk is full, or a limit is reached ({rest}). Make room; the same command goes on from there."
     if code in ("EACCES", "EPERM", "EROFS"):
         return f"a file may not be written or read ({rest}). Allow it, or choose another folder with outputs_dir."

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from helpers.encoders.dual_encoder import in_batches
 from helpers.files import InputError
-from helpers.hugging_face import Preparation, load_pretrained
+from helpers.hugging_face import Preparation, TakesSquares, load_pretrained
 from helpers.training.checkpoints import fingerprint_run
 
 NAME = "openai/clip-vit-base-patch32"
@@ -47,7 +46,7 @@ def _unit(found: Any) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ClipPair:
+class ClipPair(TakesSquares):
     """Two towers, in PyTorch or on OpenVINO, with what prepares photos and texts for them.
 
     Attributes:
@@ -67,15 +66,6 @@ class ClipPair:
     text_length: int
     pads_always: bool
     fingerprint: str
-
-    @property
-    def photo_size(self) -> int:
-        """S, pixels a side of the squares that `embed_photos` takes."""
-        return self.preparation.photo_size
-
-    def square(self, photo: Image.Image) -> np.ndarray:
-        """An RGB photo as the uint8 square (S, S, 3) that `embed_photos` takes."""
-        return self.preparation.square(photo)
 
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, ...]:
         """Texts -> ids int64 (N, T), and, unless the model does without, which of them are no padding."""
