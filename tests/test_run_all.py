@@ -612,7 +612,9 @@ def run_command(chain: Chain) -> subprocess.Popen[str]:
         f"sys.exit(main({arguments!r}, [Stage(Path(path), *rest) for path, *rest in {stages!r}]))"
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", code], cwd=project_root(), text=True, **pipes)
+    # As in a terminal: whoever runs the tests may have SIGHUP ignored (nohup), and a child would inherit that.
+    usual = {} if sys.platform == "win32" else {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=project_root(), text=True, **pipes, **usual)
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> int:

@@ -228,7 +228,8 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
     for stage in stages:
         folder = outputs / stage.folder
         short = stage.name.split("_")[0]
-        files = sorted(folder.rglob("*.png"), key=lambda path: path.stat().st_mtime_ns)  # in the order of the notebook
+        files = [path for path in folder.rglob("*.png") if not path.name.startswith(".")]  # no half-written ones
+        files.sort(key=lambda path: path.stat().st_mtime_ns)  # in the order of the notebook
         copy = outputs / "notebooks" / f"{stage.name}.ipynb"
         page = render_notebook(copy) if copy.exists() else None
         chapters.append(

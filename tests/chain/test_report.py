@@ -168,3 +168,11 @@ def test_a_torn_notebook_takes_nothing_from_the_report(run):
     copy.write_text('{"cells": [{"cell_type": "mark')
     assert render_notebook(copy) is None
     assert "BLEU-4" in write_report(profile, stages).read_text(encoding="utf-8")
+
+
+def test_a_picture_that_a_killed_stage_left_half_written_is_not_shown(run):
+    profile, stages = run
+    whole = profile.outputs / "search/found.png"
+    whole.with_name(".found.123.writing.png").write_bytes(whole.read_bytes()[:200])
+    page = Page(write_report(profile, stages).read_text(encoding="utf-8"))
+    assert len(page.all("img")) == 3

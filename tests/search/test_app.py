@@ -629,6 +629,7 @@ def test_a_photo_that_is_dropped_or_pasted_gets_a_caption_and_photos_like_it(
     content = draw_photo(tmp_path / "mine.jpg", 77).read_bytes()
     photo = read_upload("mine.jpg", content)
     let_go(page, "mine.jpg", content, "main", event)
+    page.locator(".said").wait_for()  # the server is done with the models, which answer one at a time
     expect(page.locator(".said")).to_have_text(engine.caption(photo))
     assert page.locator(".score").all_inner_texts() == scores(engine.search(photo=photo, k=24))
     page.get_by_label("Words").fill("in the snow")  # and with words, it is a search for both
