@@ -56,21 +56,35 @@ def draw_chicken(pen: Pen, colour: str, action: str, rng: Random) -> None:
         pen.limb([(-0.22, 0.05), (0.0, 0.0), (0.22, 0.06)], 0.035, (206, 172, 96))
 
 
+# Each leg: a thigh through two points from the body to the knee, and a foot; of the right side, from the top.
+_CRAWLING = (
+    ((0.37, 0.92), (0.62, 0.92), (0.78, 0.42)),
+    ((0.4, 0.72), (0.66, 0.72), (0.92, 0.12)),
+    ((0.34, 0.5), (0.56, 0.5), (0.78, -0.02)),
+    ((0.22, 0.3), (0.36, 0.3), (0.5, -0.06)),
+)
+_HANGING = (  # the uppermost hold the thread, the others are drawn up, and the last reach for the ground
+    ((0.34, 0.78), (0.42, 1.12), (0.03, 1.36)),
+    ((0.48, 0.66), (0.76, 0.86), (0.6, 1.2)),
+    ((0.46, 0.36), (0.78, 0.3), (0.72, 0.62)),
+    ((0.3, 0.22), (0.46, 0.0), (0.22, -0.24)),
+)
+
+
 def draw_spider(pen: Pen, colour: str, action: str, rng: Random) -> None:
-    """The middle of the body is at (0, 0.45); hanging, the thread goes far up."""
+    """The middle of the body is at (0, 0.45); hanging, head down, the thread goes far up."""
     skin = COATS[colour]
     leg = shade(skin, 0.75)
     if action == "hanging":
-        pen.limb([(0, 0.6), (0, 8)], 0.012, (236, 236, 240), outline=False)
-    spans = ((0.62, 0.92, 0.78, 0.42), (0.66, 0.72, 0.92, 0.12), (0.56, 0.5, 0.78, -0.02), (0.36, 0.3, 0.5, -0.06))
+        pen.limb([(0, 0.8), (0, 8)], 0.02, (104, 100, 112), outline=False)  # dark around white: seen on any ground
+        pen.limb([(0, 0.8), (0, 8)], 0.009, WHITE, outline=False)
     for side in (-1, 1):
-        for knee_x, knee_y, foot_x, foot_y in spans:
+        for bend, knee, foot in _HANGING if action == "hanging" else _CRAWLING:
             wobble = rng.uniform(-0.04, 0.04)
-            if action == "hanging":
-                foot_y = foot_y * 0.9 + 0.1
-            knee, foot = (side * knee_x, knee_y + wobble), (side * (foot_x + wobble), foot_y)
-            pen.limb([(side * 0.15, 0.4), (side * knee_x * 0.6, knee_y), knee], (0.05, 0.045, 0.04), leg)
-            pen.limb([knee, foot], (0.042, 0.02), leg)
+            thigh = [(side * 0.15, 0.4), (side * bend[0], bend[1]), (side * knee[0], knee[1] + wobble)]
+            pen.limb(thigh, (0.05, 0.045, 0.04), leg)
+            tip = (side * foot[0], foot[1]) if foot[0] < 0.1 else (side * (foot[0] + wobble), foot[1])
+            pen.limb([thigh[-1], tip], (0.042, 0.02), leg)
     pen.ellipse(0, 0.56, 0.36, 0.33, skin)
     for px, py, r in ((0, 0.72, 0.07), (-0.14, 0.64, 0.05), (0.14, 0.64, 0.05)):
         pen.ellipse(px, py, r, r, shade(skin, 1.3) if colour == "brown" else (180, 60, 50), outline=False)

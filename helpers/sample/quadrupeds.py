@@ -4,7 +4,7 @@ They share a skeleton: `_stance` says where hip, shoulder, head and feet are in 
 (`Build`), and each animal adds its own head, tail, coat and feet. All face right; the pen can mirror.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from random import Random
 
@@ -211,6 +211,8 @@ HORSE = Build(0.54, 0.5, (0.155, 0.14, 0.155), (0.075, 0.032), (0.25, 0.33))
 
 
 def draw_horse(pen: Pen, colour: str, action: str, rng: Random) -> None:
+    if action == "grazing":
+        pen = pen.at(-0.15, 0)  # neck and head reach far forward; this brings the whole to the middle
     coat = COATS[colour]
     mane = {"brown": (64, 40, 30), "black": (34, 32, 40), "white": (206, 196, 180)}[colour]
     hoof = (58, 48, 46)
@@ -225,14 +227,19 @@ def draw_horse(pen: Pen, colour: str, action: str, rng: Random) -> None:
     sx, sy = stance.shoulder
     hx, hy = stance.head
     low = action == "grazing"
-    bend = ((sx + hx) / 2 + (0.03 if low else -0.02), (sy + hy) / 2 + (0.05 if low else 0.02))
     # The mane lies behind the neck's crest; drawn first, the neck covers its roots.
-    crest = [(sx - 0.04, sy + 0.14), (bend[0] - 0.07, bend[1] + 0.09), (hx - 0.07, hy + 0.1)]
     if low:
-        crest = [(sx - 0.02, sy + 0.13), (bend[0] + 0.04, bend[1] + 0.08), (hx + 0.04, hy + 0.07)]
-    pen.limb(crest, (0.05, 0.075, 0.05), mane)
-    pen.limb([(sx, sy + 0.01), bend, (hx - 0.01, hy + 0.02)], (0.15, 0.105, 0.085), coat)
-    pen.limb([(px - 0.02, py - 0.01) for px, py in crest], (0.03, 0.045, 0.03), mane, outline=False)
+        neck = [(sx - 0.02, sy + 0.01), ((sx + hx) / 2 + 0.03, (sy + hy) / 2 + 0.03), (hx, hy + 0.02)]
+        crest = [(sx + 0.05, sy + 0.12), (neck[1][0] + 0.06, neck[1][1] + 0.07), (hx + 0.04, hy + 0.08)]
+        thick, mane_thick = (0.14, 0.095, 0.075), (0.03, 0.045, 0.03)
+    else:
+        neck = [(sx, sy + 0.01), ((sx + hx) / 2 - 0.02, (sy + hy) / 2 + 0.02), (hx - 0.01, hy + 0.02)]
+        crest = [(sx - 0.04, sy + 0.14), (neck[1][0] - 0.07, neck[1][1] + 0.09), (hx - 0.07, hy + 0.1)]
+        thick, mane_thick = (0.15, 0.105, 0.085), (0.05, 0.075, 0.05)
+    pen.limb(crest, mane_thick, mane)
+    pen.limb(neck, thick, coat)
+    locks = [radius * 0.6 for radius in mane_thick]
+    pen.limb([(px - 0.02, py - 0.01) for px, py in crest], locks, mane, outline=False)
     head = pen.at(hx, hy, 0.14, stance.head_turn * 0.6)
     head.polygon([(-0.3, 0.5), (0.12, 0.55), (-0.05, 1.15)], coat)
     head.limb([(0, 0.12), (0.75, -0.6), (1.3, -1.2)], (0.62, 0.5, 0.4), coat)
@@ -247,23 +254,47 @@ def draw_horse(pen: Pen, colour: str, action: str, rng: Random) -> None:
 COW = Build(0.42, 0.66, (0.19, 0.2, 0.19), (0.08, 0.048), (0.24, 0.2))
 
 
+def _lying_cow(pen: Pen, coat: Colour, hoof: Colour, tuft: Colour) -> None:
+    """A cow's tail, body and folded legs, without its head: broad on the ground, high at the withers."""
+    pen.limb([(0.3, 0.12), (0.52, 0.06), (0.66, 0.05)], (0.08, 0.06, 0.045), shade(coat, 0.8))  # the far front leg
+    pen.ellipse(0.7, 0.045, 0.06, 0.045, hoof)
+    pen.limb([(-0.48, 0.3), (-0.58, 0.16), (-0.52, 0.04)], (0.022, 0.018, 0.016), coat)
+    pen.ellipse(-0.5, 0.035, 0.06, 0.035, tuft)
+    back = [(-0.52, 0.2), (-0.44, 0.4), (-0.22, 0.46), (0.08, 0.43), (0.32, 0.46), (0.46, 0.3)]
+    pen.shape([*back, (0.42, 0.1), (0.2, 0.02), (-0.2, 0.0), (-0.46, 0.05)], coat)
+    pen.ellipse(-0.3, 0.19, 0.19, 0.17, shade(coat, 0.86), outline=False)  # the thigh of the folded hind leg
+    pen.ellipse(-0.295, 0.2, 0.18, 0.16, coat, outline=False)
+    pen.limb([(-0.18, 0.07), (-0.02, 0.05)], (0.06, 0.045), coat)
+    pen.ellipse(0.04, 0.045, 0.06, 0.045, hoof)
+    pen.limb([(0.3, 0.14), (0.47, 0.1)], (0.09, 0.065), coat)  # the near front leg: knee in front, hoof tucked in
+    pen.limb([(0.47, 0.07), (0.26, 0.05)], (0.055, 0.045), coat)
+    pen.ellipse(0.2, 0.045, 0.055, 0.042, hoof)
+
+
 def draw_cow(pen: Pen, colour: str, action: str, rng: Random) -> None:
+    if action == "lying":
+        pen = pen.at(-0.1, 0)  # head and leg reach forward
     coat = COATS[colour]
     patch = (52, 48, 54) if colour == "black-and-white" else shade(coat, 1.75)
     hoof = (70, 58, 54)
+    tuft = (52, 48, 54) if colour == "black-and-white" else shade(coat, 0.55)
     stance = _stance(COW, action)
-    _legs(pen, stance.far, COW, shade(coat, 0.8), hoof, hoof=True)
     x, y = stance.hip
-    if action != "lying":
+    if action == "lying":
+        _lying_cow(pen, coat, hoof, tuft)
+        stance = replace(stance, shoulder=(0.3, 0.27), head=(0.52, 0.5))
+    else:
+        _legs(pen, stance.far, COW, shade(coat, 0.8), hoof, hoof=True)
         pen.ellipse(x + 0.14, y - 0.2, 0.1, 0.075, PINK)
         for offset in (0.09, 0.18):
             pen.limb([(x + offset, y - 0.25), (x + offset, y - 0.29)], 0.018, (226, 140, 145))
-    pen.limb([(x - 0.16, y + 0.1), (x - 0.24, y), (x - 0.23, y - 0.2)], (0.022, 0.018, 0.016), coat)
-    pen.ellipse(x - 0.23, y - 0.23, 0.035, 0.06, (52, 48, 54) if colour != "brown" else shade(coat, 0.55))
-    _trunk(pen, stance, COW, coat)
-    _legs(pen, stance.near, COW, coat, hoof, hoof=True)
+        pen.limb([(x - 0.16, y + 0.1), (x - 0.24, y), (x - 0.23, y - 0.2)], (0.022, 0.018, 0.016), coat)
+        pen.ellipse(x - 0.23, y - 0.23, 0.035, 0.06, tuft)
+        _trunk(pen, stance, COW, coat)
+        _legs(pen, stance.near, COW, coat, hoof, hoof=True)
     # Patches stay inside the trunk: their places are shares of the way from hip to shoulder.
-    for share, rise, width, height in ((0.05, 0.05, 0.13, 0.1), (0.5, 0.06, 0.13, 0.1), (0.92, 0.02, 0.1, 0.12)):
+    chest = 0.76 if action == "lying" else 0.92
+    for share, rise, width, height in ((0.05, 0.05, 0.13, 0.1), (0.5, 0.06, 0.13, 0.1), (chest, 0.02, 0.1, 0.12)):
         cx = x + (stance.shoulder[0] - x) * share + rng.uniform(-0.02, 0.02)
         wobble = [rng.uniform(0.75, 1.1) for _ in range(6)]
         corners = ((1, 0), (0.5, 0.87), (-0.5, 0.87), (-1, 0), (-0.5, -0.87), (0.5, -0.87))
