@@ -200,30 +200,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def render_notebook(copy: Path) -> Path | None:
-    """An executed copy as HTML beside it, made again when the copy is newer; without a network, formulas stay TeX.
-
-    None where the copy is torn, as it is when the disk was full.
-    """
-    from nbconvert import HTMLExporter
-    from nbformat.reader import NotJSONError
-
-    page = copy.with_suffix(".html")
-    if not page.exists() or page.stat().st_mtime_ns < copy.stat().st_mtime_ns:
-        try:
-            html, _ = HTMLExporter(require_js_url="").from_filename(str(copy))
-        except NotJSONError:
-            return None
-        with atomic_path(page) as temporary:
-            temporary.write_text(html, encoding="utf-8")
-    return page
-
-
 def write_report(profile: Profile, stages: list[StageResult]) -> Path:
     """Write outputs/<profile>/report.html from what the stages left in their folders; returns its path."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from helpers.chain.pages import bring_drawings, render_notebook
+
     outputs = profile.outputs
+    if (outputs / "notebooks").is_dir():
+        bring_drawings(outputs / "notebooks")
     chapters: list[dict[str, Any]] = []
     for stage in stages:
         folder = outputs / stage.folder

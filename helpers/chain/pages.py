@@ -1,0 +1,72 @@
+"""Executed notebooks as HTML pages that need no network: drawings inside, formulas as MathML, which browsers set.
+
+A notebook shows its drawings by their place beside it (`images/attention_step.svg`), so they are brought to executed
+copies, too; and what nbconvert would leave to MathJax, a script on the web, is converted here.
+"""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from jinja2 import pass_context
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat.reader import NotJSONError
+
+from helpers.environment import project_root
+from helpers.files import atomic_path
+
+
+class _Renderer(IPythonRenderer):
+    """Markdown as nbconvert renders it, with formulas as MathML."""
+
+    def block_math(self, body: str) -> str:
+        # Browsers know MathML Core, which leaves the alignment of a table's columns to CSS.
+        return re.sub(r'columnalign="(\w+)"', r'style="text-align: \1"', convert(body, display="block"))
+
+    def inline_math(self, body: str) -> str:
+        return convert(body)
+
+
+class _Exporter(HTMLExporter):
+    """Pages of one file, without scripts from elsewhere."""
+
+    def __init__(self) -> None:
+        without_mathjax = "{% extends 'lab/index.html.j2' %}{% block html_head_js_mathjax %}{% endblock %}"
+        super().__init__(require_js_url="", embed_images=True, raw_template=without_mathjax)
+
+    @pass_context
+    def markdown2html(self, context: Any, source: str) -> str:
+        renderer = _Renderer(
+            escape=False,
+            attachments=context.get("cell", {}).get("attachments", {}),
+            embed_images=True,
+            path=context.get("resources", {}).get("metadata", {}).get("path", ""),
+            anchor_link_text=self.anchor_link_text,
+        )
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+
+def bring_drawings(folder: Path) -> None:
+    """Put the notebooks' drawings beside the executed copies in `folder`."""
+    for drawing in (project_root() / "notebooks" / "images").glob("*.svg"):
+        with atomic_path(folder / "images" / drawing.name) as temporary:
+            shutil.copyfile(drawing, temporary)
+
+
+def render_notebook(copy: Path) -> Path | None:
+    """An executed copy as HTML beside it, made again when the copy is newer.
+
+    None where the copy is torn, as it is when the disk was full.
+    """
+    page = copy.with_suffix(".html")
+    if not page.exists() or page.stat().st_mtime_ns < copy.stat().st_mtime_ns:
+        try:
+            html, _ = _Exporter().from_filename(str(copy))
+        except NotJSONError:
+            return None
+        with atomic_path(page) as temporary:
+            temporary.write_text(html, encoding="utf-8")
+    return page

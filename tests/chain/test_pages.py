@@ -1,0 +1,64 @@
+"""Executed notebooks as pages: drawings and formulas are inside, and nothing is asked of the network for them."""
+
+import base64
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from helpers.chain.pages import bring_drawings, render_notebook
+from helpers.environment import project_root
+from helpers.files import write_json
+
+MATH = "{http://www.w3.org/1998/Math/MathML}"
+
+
+def page_of(folder: Path, *markdown: str) -> str:
+    cells = [
+        {"cell_type": "markdown", "source": text, "metadata": {}, "id": f"cell-{number}"}
+        for number, text in enumerate(markdown)
+    ]
+    copy = folder / "03a_caption_lstm.ipynb"
+    write_json(copy, {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    return render_notebook(copy).read_text(encoding="utf-8")
+
+
+def test_a_drawing_is_brought_to_the_copies_and_into_the_page(tmp_path: Path) -> None:
+    bring_drawings(tmp_path)
+    (tmp_path / "images" / "beam_search.svg").stat()
+    page = page_of(tmp_path, "![A tree](images/beam_search.svg)")
+    (kind, content) = re.search(r'<img[^>]+src="data:([^;]+);base64,([^"]+)"', page).groups()
+    drawing = project_root() / "notebooks" / "images" / "beam_search.svg"
+    assert kind == "image/svg+xml" and base64.b64decode(content) == drawing.read_bytes()
+    assert 'alt="A tree"' in page
+
+
+def test_formulas_become_mathml_and_code_stays_code(tmp_path: Path) -> None:
+    page = page_of(tmp_path, "With $d$ numbers\n\n$$\\frac{Q K^\\top}{\\sqrt{d}}$$\n\n```sh\necho $HOME $PATH\n```")
+    inline, block = (ElementTree.fromstring(found) for found in re.findall(r"<math.*?</math>", page, re.DOTALL))
+    assert "".join(inline.itertext()) == "d" and inline.get("display") == "inline"
+    assert block.get("display") == "block" and block.find(f".//{MATH}mfrac/*/{MATH}msqrt") is not None
+    assert "$HOME" in re.sub("<[^>]+>", "", page)
+    assert "mathjax" not in page.lower()
+
+
+def test_every_formula_of_the_course_is_understood(tmp_path: Path) -> None:
+    notebooks = sorted((project_root() / "notebooks").glob("0*.ipynb"))
+    prose = [
+        "".join(cell["source"])
+        for notebook in notebooks
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "markdown"
+    ]
+    formulas = re.findall(r"<math.*?</math>", page_of(tmp_path, *(text for text in prose if "$" in text)), re.DOTALL)
+    assert len(formulas) >= sum(text.count("$$") // 2 for text in prose) >= 9
+    for formula in formulas:
+        shown = "".join(ElementTree.fromstring(formula).itertext())
+        assert "\\" not in shown and "&" not in shown, shown  # a command that was not known
+
+
+def test_a_torn_copy_has_no_page(tmp_path: Path) -> None:
+    """As a full disk leaves it."""
+    copy = tmp_path / "03a_caption_lstm.ipynb"
+    copy.write_text('{"cells": [{"cell_type": "mark')
+    assert render_notebook(copy) is None
