@@ -16,7 +16,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -32,7 +32,6 @@ from helpers.profiles import get_profile
 from helpers.search.album_models import NO_CAPTIONS, Eye, describer_of, encoder_of
 from helpers.search.album_store import AlbumStore, Look
 from helpers.search.album_update import Tally, Update
-from helpers.search.copies import ALIKE, normalised
 from helpers.search.engine import Hit, PhotoSearch
 from helpers.search.index import SearchIndex, query_vector
 
@@ -105,7 +104,9 @@ class Album:
         """Photos and vectors as they are kept."""
         self._digests: dict[str, str] = {}
         self._corrections: dict[str, str] = {}
-        photos, index, part, thumbnails = {}, None, [], []
+        self._group: dict[str, str] = {}  # of copies, by the path of a photo
+        self._copies: dict[str, list[str]] = {}  # the paths in a group
+        photos, index, part = {}, None, []
         for path, look, correction in self._store.looks():
             self._digests[path] = look.digest
             if correction is not None:
@@ -113,7 +114,8 @@ class Album:
             caption = look.caption if correction is None else correction
             photos[path] = Photo(path, self.folder / path, () if caption is None else (caption,), "album")
             index = index or SearchIndex(len(look.vector), self.encoder.fingerprint)
-            thumbnails.append(look.thumbnail)
+            self._group[path] = look.copy_of
+            self._copies.setdefault(look.copy_of, []).append(path)
             part.append((path, look))
             if len(part) == 4096:
                 _add(index, part)
@@ -122,8 +124,6 @@ class Album:
             _add(index, part)
         self.photos: dict[str, Photo] = photos
         self.index = index
-        self._rows = {path: row for row, path in enumerate(photos)}
-        self._thumbnails = normalised(np.stack(thumbnails)) if thumbnails else np.empty((0, 0), np.float32)
 
     # --- What there is ---
 
@@ -224,10 +224,10 @@ class Album:
         shown, count = {leave_out}, 2 * k
         while True:
             scores, ids = index.search(query, count, fair, without)
-            for score, (id_, copies) in zip(scores[0], self._with_copies(ids[0]), strict=True):
+            for score, id_ in zip(scores[0], ids[0], strict=True):
                 if id_ in shown:
                     continue
-                twins = [copy for copy in copies if copy not in shown | {id_}]
+                twins = [copy for copy in self._copies[self._group[id_]] if copy not in (id_, leave_out)]
                 hits.append(Hit(self.photos[id_], float(score), tuple(self.photos[twin] for twin in twins)))
                 shown |= {id_, *twins}
                 if len(hits) == k:
@@ -235,15 +235,6 @@ class Album:
             if count >= len(index):
                 return hits
             hits, shown, count = [], {leave_out}, 4 * count
-
-    def _with_copies(self, ids: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-        """Each photo with its copies, itself among them; some photos at a time, since seldom all are asked for."""
-        every = list(self.photos)
-        for start in range(0, len(ids), 64):
-            part = ids[start : start + 64]
-            alike = self._thumbnails[[self._rows[id_] for id_ in part]] @ self._thumbnails.T >= ALIKE  # (64, N)
-            for id_, line in zip(part, alike, strict=True):
-                yield id_, [every[row] for row in np.flatnonzero(line)]
 
     def caption(self, photo: Image.Image) -> str:
         """What the album's captioner says of any photo.

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import openvino as ov
 from PIL import Image
+from torch import Tensor
 
 from helpers.captioning.blip import load_blip
 from helpers.captioning.captioner import LOOKS_AT, Captioner
@@ -20,6 +21,7 @@ from helpers.captioning.captioner import WEIGHTS as CAPTIONER_WEIGHTS
 from helpers.data.images import resize_photo
 from helpers.deploy.clip import openvino_clip
 from helpers.encoders.clip import ClipPair
+from helpers.encoders.pretrained import PretrainedPair
 from helpers.files import InputError, fingerprint_files
 from helpers.graphs import PRECISIONS, compile_graph, graph_path, read_graph, request_queue
 from helpers.search.engine import CAPTIONERS, Pair, PhotoSearch
@@ -127,11 +129,16 @@ class Eye:
 Eyes = Callable[[str], Eye]  # by the name of a backbone; the same one whoever asks, so that it looks once
 
 
-class RunEncoder:
-    """A search model of a finished run, as an `Encoder`.
+class OneLook(PretrainedPair):
+    """Pretrained towers that see each photo, not its mirror image as well, which would take twice as long."""
 
-    The backbone sees each photo, not its mirror image as well, which would take twice as long.
-    """
+    def encode_photo(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, S, S, 3) -> unit vectors (B, E)."""
+        return self.model.encode_image(self.backbone(pixels)[0][:, None])  # (B, 1, D)
+
+
+class RunEncoder:
+    """A search model of a finished run, as an `Encoder`."""
 
     def __init__(self, run: PhotoSearch, model: str, precision: str, eyes: Eyes) -> None:
         self._run, self._precision = run, precision
@@ -170,8 +177,9 @@ class RunEncoder:
         return self.reader(self._precision).embed_texts(texts)
 
     def reader(self, precision: str) -> Pair:
-        """The model itself."""
-        return self._run.pair(self.name, precision)
+        """The model itself; it looks at a photo that asks as the album looked at its own."""
+        pair = self._run.pair(self.name, precision)
+        return OneLook(*pair) if isinstance(pair, PretrainedPair) else pair
 
 
 class RunCaptioner:

@@ -1,7 +1,8 @@
 """What an album keeps: one SQLite file of vectors, captions and corrections, by what the photos hold.
 
     files         every photo's path, with the size and time by which a change is noticed, and the digest of its content
-    looks         what was seen in a content: vector, how crowded it is around it, thumbnail, caption
+    looks         what was seen in a content: vector, how crowded it is around it, thumbnail, caption, and the content
+                  that it is a copy of, which may be itself
     corrections   captions by a person's hand, also by content; nothing but their author changes or removes them
 
 As content is the key, a photo that was moved or copied keeps all that is known of it. SQLite writes whole transactions
@@ -20,11 +21,13 @@ from filelock import FileLock, Timeout
 from helpers.files import InputError
 
 DATABASE = "album.db"
+_VERSION = 2  # of what is below; files and looks of another one are made again
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, time INTEGER, digest TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS looks (
-    digest TEXT PRIMARY KEY, vector BLOB NOT NULL, crowding REAL NOT NULL, thumbnail BLOB NOT NULL, caption TEXT
+    digest TEXT PRIMARY KEY, vector BLOB NOT NULL, crowding REAL NOT NULL, thumbnail BLOB NOT NULL,
+    copy_of TEXT NOT NULL, caption TEXT
 );
 CREATE TABLE IF NOT EXISTS corrections (digest TEXT PRIMARY KEY, caption TEXT NOT NULL);
 """
@@ -55,6 +58,7 @@ class Look:
     vector: np.ndarray  # float32 (D,)
     crowding: float
     thumbnail: np.ndarray  # uint8 (256,), see `copies.py`
+    copy_of: str  # the digest of the first content of its group of copies
     caption: str | None = None
 
 
@@ -70,7 +74,11 @@ class AlbumStore:
         try:
             home.mkdir(parents=True, exist_ok=True)
             with self._open() as database:
-                database.executescript(_SCHEMA)
+                if database.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+                    database.executescript(
+                        f"DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS looks; {_SCHEMA} "
+                        f"PRAGMA user_version = {_VERSION};"
+                    )
         except OSError as error:
             raise InputError(
                 f"The album cannot be kept in {home} ({error.strerror}); name another folder with --album."
@@ -153,10 +161,10 @@ class AlbumStore:
         """Keep `files` and `looks`, all of them or, if the process ends meanwhile, none."""
         with self._open() as database:
             database.executemany(
-                "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?)",
                 (
-                    (look.digest, look.vector.tobytes(), look.crowding, look.thumbnail.tobytes(), look.caption)
-                    for look in looks
+                    (one.digest, one.vector.tobytes(), one.crowding, one.thumbnail.tobytes(), one.copy_of, one.caption)
+                    for one in looks
                 ),
             )
             database.executemany(
@@ -176,6 +184,12 @@ class AlbumStore:
             (thumbnail,) = database.execute("SELECT thumbnail FROM looks WHERE digest = ?", (digest,)).fetchone()
             return np.frombuffer(thumbnail, np.uint8)
 
+    def originals(self) -> dict[str, np.ndarray]:
+        """A thumbnail (256,) of every group of copies, by the group's name; the first photo itself may be gone."""
+        with self._open() as database:
+            rows = database.execute("SELECT copy_of, thumbnail, min(digest) FROM looks GROUP BY copy_of")
+            return {group: np.frombuffer(thumbnail, np.uint8) for group, thumbnail, _ in rows}
+
     def remove(self, paths: Iterable[str]) -> None:
         """Forget the files at `paths`, and what was made of contents that no file has any more."""
         with self._open() as database:
@@ -186,12 +200,12 @@ class AlbumStore:
         """(path, look, correction) of every file, in the order of the paths."""
         with self._open() as database:
             rows = database.execute(
-                "SELECT path, digest, vector, crowding, thumbnail, looks.caption, corrections.caption FROM files "
-                "JOIN looks USING (digest) LEFT JOIN corrections USING (digest) ORDER BY path"
+                "SELECT path, digest, vector, crowding, thumbnail, copy_of, looks.caption, corrections.caption "
+                "FROM files JOIN looks USING (digest) LEFT JOIN corrections USING (digest) ORDER BY path"
             )
-            for path, digest, vector, crowding, thumbnail, caption, correction in rows:
+            for path, digest, vector, crowding, thumbnail, copy_of, caption, correction in rows:
                 arrays = np.frombuffer(vector, np.float32), np.frombuffer(thumbnail, np.uint8)
-                yield path, Look(digest, arrays[0], crowding, arrays[1], caption), correction
+                yield path, Look(digest, arrays[0], crowding, arrays[1], copy_of, caption), correction
 
     # --- Corrections ---
 

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from helpers.environment import cores, keep_freed_memory, progress
 from helpers.files import InputError
 from helpers.search.album_models import Describer, Encoder
 from helpers.search.album_store import AlbumStore, File, Look
-from helpers.search.copies import ALIKE, normalised, thumbnail
+from helpers.search.copies import ALIKE, Originals, normalised, thumbnail
 from helpers.search.reranking import crowding
 
 _CHUNK = 64  # photos that are looked at together, and kept together
@@ -144,8 +145,15 @@ class Update:
         vectors = self._encoder.embed_photos(pixels[0])  # (N, D)
         crowds = crowding(vectors, self._encoder.known) if len(self._encoder.known) else np.zeros(len(vectors))
         captions = self._captioner.caption_photos(pixels[-1]) if self._captioner else [None] * len(vectors)
-        rows = zip(squares, vectors, crowds, pixels[0], captions, strict=True)
-        return [Look(digest, vector, float(crowd), thumbnail(one), said) for digest, vector, crowd, one, said in rows]
+        looks = []
+        for digest, vector, crowd, one, said in zip(squares, vectors, crowds, pixels[0], captions, strict=True):
+            small = thumbnail(one)
+            looks.append(Look(digest, vector, float(crowd), small, self._originals.group(digest, small), said))
+        return looks
+
+    @cached_property
+    def _originals(self) -> Originals:
+        return Originals(self._store.originals())
 
     def _caption_others(self) -> int:
         """Caption what was taken while the album had no captioner, and say how many that were."""

@@ -9,6 +9,8 @@ drawn ones none; and above it are all of 150 photos saved again at a third of th
 a tenth of it cut off counts as another.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 ALIKE = 0.98
@@ -37,3 +39,31 @@ def normalised(thumbnails: np.ndarray) -> np.ndarray:
     levels = thumbnails.astype(np.float32)
     levels -= levels.mean(axis=1, keepdims=True)
     return levels / np.maximum(np.linalg.norm(levels, axis=1, keepdims=True), 1e-6)
+
+
+class Originals:
+    """The first photo of each group of copies, as later ones are compared with it.
+
+    A photo is compared once, when it comes in, instead of with all others whenever it is found.
+
+    Args:
+        thumbnails: uint8 (256,) of each group's original, by the name of the group.
+    """
+
+    def __init__(self, thumbnails: Mapping[str, np.ndarray]) -> None:
+        self._names = list(thumbnails)
+        self._rows = np.empty((max(1024, len(thumbnails)), SIDE * SIDE), np.float32)  # room to grow
+        if thumbnails:
+            self._rows[: len(thumbnails)] = normalised(np.stack(list(thumbnails.values())))
+
+    def group(self, name: str, thumbnail: np.ndarray) -> str:
+        """The name of the group that a photo, uint8 (256,), is a copy in; of none, it begins the group `name`."""
+        row = normalised(thumbnail[None])[0]  # (256,)
+        likeness = self._rows[: len(self._names)] @ row  # (M,)
+        if len(likeness) and likeness.max() >= ALIKE:
+            return self._names[likeness.argmax()]
+        if len(self._names) == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        self._rows[len(self._names)] = row
+        self._names.append(name)
+        return name
