@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed-requirements.txt
 LOCKED := requirements.lock
 
-.PHONY: run test lint lab app album captions bench torture lock audit clean
+.PHONY: run test lint lab app album captions bench torture lock address audit clean
 
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
@@ -54,6 +54,10 @@ torture: $(INSTALLED)
 lock: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet uv==0.13.9
 	$(BIN)/python .ci/lock.py
+
+# After a change of [tool.course] in pyproject.toml: the repository's address, or the version that notebooks fetch.
+address:
+	$(PYTHON) .ci/address.py
 
 # Known faults of what is locked; asks PyPI about each package.
 audit: $(INSTALLED)

@@ -71,6 +71,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="A,B", help="these stages and no others, such as 03a,05")
     parser.add_argument("--from", dest="first", metavar="A", help="begin with this stage")
     parser.add_argument("--to", dest="last", metavar="B", help="end with this stage")
+    parser.add_argument("--before", metavar="A", help="only the stages that this one needs, and not itself")
     parser.add_argument("--force", action="store_true", help="run stages that are up to date, too")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; repeatable")
     parser.add_argument("--list", action="store_true", help="say what would run, and why, and run nothing")
@@ -103,9 +104,12 @@ def choose_stages(arguments: argparse.Namespace, stages: Sequence[Stage]) -> lis
     first = position(arguments.first) if arguments.first else 0
     last = position(arguments.last) if arguments.last else len(stages) - 1
     only = {position(text) for text in arguments.only.split(",")} if arguments.only else set(range(len(stages)))
+    if arguments.before:
+        needs = all_needs(stages[position(arguments.before)], stages)
+        only = {index for index in only if names[index] in needs}
     chosen = [stage for index, stage in enumerate(stages) if first <= index <= last and index in only]
     if not chosen:
-        raise InputError("No stage is left to run; --from, --to and --only exclude each other.")
+        raise InputError("No stage is left to run; --from, --to, --only and --before exclude each other.")
     for stage in chosen:
         if not stage.notebook.is_file():
             raise InputError(f"The notebook of stage {stage.short} does not exist: {stage.notebook}.")
@@ -149,6 +153,7 @@ def list_stages(
 ) -> None:
     """Print what would run. `new` stages will have another result for sure, `again` ones perhaps the same."""
     new, again = set(), set()
+    seconds = stage_seconds(chosen, records)
     for stage in chosen:
         record = records.get(stage.short, {})
         why = changed_fact(stage_facts(stage, profile, given, records), record)
@@ -161,6 +166,8 @@ def list_stages(
                 again.add(stage.short)
         sure = next((f", if {need} gives the same result" for need in stage.needs if need in again), "")
         print(f"{stage.name:22}  {f'would run  ({why})' if why else f'up to date{sure}'}")
+    if (new or again) and (records or profile.name == "sample"):  # of other data nothing is known beforehand
+        print(f"About {duration(sum(seconds[name] for name in new | again))}, one at a time.")
 
 
 def stage_result(stage: Stage, status: str, record: Record, **more: Any) -> StageResult:

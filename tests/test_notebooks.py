@@ -1,12 +1,25 @@
 """A notebook run by itself, as a reader would: a fresh kernel in the notebook's own folder, cell by cell."""
 
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
+from runpy import run_path
 
 import nbformat
+import pytest
 from course_copy import copy_course, errors_and_unrun
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from helpers.data.manifest import load_manifest
+from helpers.environment import project_root
+
+NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
+ADDRESS = run_path(str(project_root() / ".ci" / "address.py"))
+COURSE = tomllib.loads((project_root() / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["course"]
 
 
 def test_a_notebook_runs_in_a_fresh_kernel_from_its_own_folder(
@@ -20,3 +33,73 @@ def test_a_notebook_runs_in_a_fresh_kernel_from_its_own_folder(
     assert errors_and_unrun(notebook) == ([], 0)
     # The copy works with the copy: its outputs lie beside its own helpers.
     assert len(load_manifest(tmp_path / "course" / "outputs" / "sample").photos) == 12
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The course as a repository that can be cloned, on the branch that notebooks fetch."""
+    folder = tmp_path_factory.mktemp("published")
+    for name in ("helpers", "notebooks"):
+        shutil.copytree(project_root() / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    for name in ("requirements.txt", "run_all.py"):
+        shutil.copy(project_root() / name, folder)
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for command in (("init", "-q", "-b", COURSE["version"]), ("add", "."), (*author, "commit", "-q", "-m", "all")):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+def run_alone(notebook: str, folder: Path, cells: int, monkeypatch: pytest.MonkeyPatch, address: str) -> list[str]:
+    """Run the first code cells of a notebook in a folder with nothing but it, as Colab does; what they printed."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(project_root() / "notebooks" / f"{notebook}.ipynb", folder)
+    monkeypatch.setenv("COURSE_ADDRESS", address)
+    monkeypatch.setenv("PYTHONPATH", "")
+    content = nbformat.read(folder / f"{notebook}.ipynb", as_version=4)
+    code = [cell for cell in content.cells if cell.cell_type == "code"][:cells]
+    content.cells = [*code, nbformat.v4.new_code_cell("import helpers; print(helpers.__file__, Path.cwd())")]
+    NotebookClient(content, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    return ["".join(output.get("text", "") for output in cell.outputs) for cell in content.cells]
+
+
+def test_outside_a_checkout_the_first_cell_fetches_the_course_and_works_there(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course = tmp_path / "alone" / "image-captioning-and-search"
+    for _ in range(2):  # the second time it is there
+        *_, place = run_alone("02_features", tmp_path / "alone", 1, monkeypatch, published.as_uri())
+        assert place.split() == [str(course / "helpers" / "__init__.py"), str(course)]
+    # Headless nobody can be asked: one sentence, with what to do.
+    with pytest.raises(CellExecutionError, match=r"run 01_download first, .* Or set run_missing = True"):
+        run_alone("02_features", tmp_path / "alone", 3, monkeypatch, published.as_uri())
+
+
+def test_where_the_course_cannot_be_fetched_the_first_cell_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CellExecutionError, match=rf"{COURSE['version']} of file:///nowhere could not be fetched"):
+        run_alone("02_features", tmp_path / "alone", 1, monkeypatch, "file:///nowhere")
+
+
+def test_inside_a_checkout_the_first_cell_only_finds_it(tmp_path: Path) -> None:
+    source = next(
+        cell for cell in json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"
+    )
+    code = "".join(source["source"]) + "\nprint(course, Path.cwd())"
+    for folder in (project_root(), project_root() / "notebooks"):
+        run = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+        assert run.stdout.split() == [str(project_root()), str(folder)]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_has_the_same_first_cell_and_badges_with_the_address_of_the_course(notebook: Path) -> None:
+    assert notebook.read_text(encoding="utf-8") == ADDRESS["with_address"](notebook, COURSE), "make address"
+
+
+def test_another_address_changes_the_two_cells_and_nothing_else() -> None:
+    fork = {"repository": "https://github.com/somebody/their-course", "version": "v2.0"}
+    text = ADDRESS["with_address"](NOTEBOOKS[1], fork)
+    assert "colab.research.google.com/github/somebody/their-course/blob/v2.0/notebooks/02_features.ipynb" in text
+    assert '\\"https://github.com/somebody/their-course\\"), \\"v2.0\\"' in text and "OWNER" not in text
+    before, after = json.loads(NOTEBOOKS[1].read_text(encoding="utf-8"))["cells"], json.loads(text)["cells"]
+    assert [cell["id"] for cell in before if cell not in after] == ["open-badges", "open-checkout"]

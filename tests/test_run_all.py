@@ -5,6 +5,7 @@ Most tests replace papermill by an `exec` of the cells, so that they take millis
 
 import _thread
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -261,7 +262,9 @@ def test_list_says_what_would_run_and_runs_nothing(chain, capsys):
     def listed(*arguments: str) -> list[str]:
         capsys.readouterr()
         assert chain.run("--list", *arguments) == 0
-        return [line.split("  ", 1)[1].strip() for line in capsys.readouterr().out.splitlines()]
+        *lines, last = capsys.readouterr().out.splitlines()
+        assert re.fullmatch(r"About \d+:\d\d, one at a time\.", last)
+        return [line.split("  ", 1)[1].strip() for line in lines]
 
     assert listed() == ["would run  (has not finished before)"] * 5
     assert not chain.outputs.exists()
@@ -281,6 +284,13 @@ def test_list_says_what_would_run_and_runs_nothing(chain, capsys):
         "up to date, if 02 gives the same result",
     ]
     assert chain.ran == []
+
+
+def test_before_runs_what_a_stage_needs_and_not_the_stage(chain, capsys):
+    assert chain.run("--before", "05") == 0 and chain.ran == ["01", "02"]
+    assert chain.run("--before", "03_sum") == 0 and chain.ran == []
+    assert chain.run("--before", "01") == 2
+    assert "No stage is left to run" in capsys.readouterr().err
 
 
 def test_a_run_made_before_the_helpers_moved_is_explained(chain, capsys):

@@ -1,0 +1,82 @@
+"""Installing what is missing: in a Python of its own, with packages made for it, and no index but a folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from helpers.environment import project_root
+from helpers.packages import missing
+
+
+def make_wheel(folder: Path, name: str, version: str, needs: str = "") -> None:
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + (
+        f"Requires-Dist: {needs}\n" if needs else ""
+    )
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}.py", f"version = {version!r}\n")
+        wheel.writestr(f"{name}-{version}.dist-info/METADATA", about)
+        wheel.writestr(
+            f"{name}-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{name}-{version}.dist-info/RECORD", "")
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that brings `platform_tensor` 1.0 and pip, beside a folder of wheels, for `packages.py` to be run in."""
+    folder = tmp_path_factory.mktemp("platform")
+    wheels = folder / "wheels"
+    wheels.mkdir()
+    make_wheel(wheels, "platform_tensor", "1.0")
+    make_wheel(wheels, "platform_tensor", "2.0")
+    make_wheel(wheels, "lesson", "1.0", "platform_tensor")
+    make_wheel(wheels, "lesson", "1.5", "platform_tensor<2")
+    make_wheel(wheels, "lesson", "2.0", "platform_tensor>=2")
+    subprocess.run([sys.executable, "-m", "venv", folder / "python"], check=True)
+    (folder / "project" / "helpers").mkdir(parents=True)
+    for name in ("__init__.py", "packages.py"):
+        shutil.copy(project_root() / "helpers" / name, folder / "project" / "helpers")
+    return folder
+
+
+def python(platform: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    run = {"capture_output": True, "text": True, "cwd": platform / "project"}
+    only = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(platform / "wheels"), "PIP_CONFIG_FILE": os.devnull}
+    folder = "Scripts" if os.name == "nt" else "bin"
+    return subprocess.run([platform / "python" / folder / "python", *arguments], env=os.environ | only, **run)
+
+
+def versions(platform: Path) -> str:
+    code = "import lesson, platform_tensor; print(lesson.version, platform_tensor.version)"
+    return python(platform, "-c", code).stdout.strip()
+
+
+@pytest.mark.parametrize(("pinned", "found"), [("1.0", "1.0 1.0"), ("2.0", "1.5 1.0")])
+def test_what_is_missing_is_installed_and_what_is_there_stays_as_it_is(platform: Path, pinned: str, found: str) -> None:
+    python(platform, "-m", "pip", "uninstall", "--yes", "--quiet", "lesson")
+    assert python(platform, "-m", "pip", "install", "--quiet", "platform_tensor==1.0").returncode == 0
+    wanted = f"platform_tensor==2.0\nlesson=={pinned}\njupyter==1.1.1\n\n# Tests and style.\nneverheard==1.0\n"
+    (platform / "project" / "requirements.txt").write_text(wanted)
+    run = python(platform, "-m", "helpers.packages")
+    assert run.returncode == 0, run.stderr
+    assert "Installing lesson;" in run.stdout and "neverheard" not in run.stdout
+    assert ("looking for others" in run.stdout) == (pinned == "2.0")
+    assert versions(platform) == found
+    again = python(platform, "-m", "helpers.packages")
+    assert (again.returncode, again.stdout) == (0, "")
+
+
+def test_a_package_that_cannot_be_had_is_said_with_the_reasons_of_pip(platform: Path) -> None:
+    (platform / "project" / "requirements.txt").write_text("unheard-of==1.0\n")
+    run = python(platform, "-m", "helpers.packages")
+    assert run.returncode == 1 and "its reasons stand above" in run.stdout
+    assert "unheard-of" in run.stderr
+
+
+def test_here_nothing_is_missing() -> None:
+    assert missing((project_root() / "requirements.txt").read_text(encoding="utf-8")) == {}
