@@ -39,7 +39,7 @@ from helpers.chain.freshness import (
 )
 from helpers.chain.lock import run_lock
 from helpers.chain.notebook_runner import Progress, execute, explain, lack
-from helpers.chain.report import StageResult, duration, render_notebook, results_table, write_report
+from helpers.chain.report import StageResult, duration, results_table, write_report
 from helpers.chain.stop import stop_signals
 from helpers.environment import available_cores, can_pin, cores, pin_thread, project_root
 from helpers.files import FINISHED, InputError, sweep_temporary, write_json
@@ -283,6 +283,8 @@ def run_stages(
 
     `records`, and run_state.json with them, are kept up to date from stage to stage. Kernels inherit `descriptors`.
     """
+    from helpers.chain.pages import render_notebook  # here, since nbconvert takes long to load
+
     outputs, state = profile.outputs, profile.outputs / "run_state.json"
     results: dict[str, StageResult] = {}
     held: set[str] = set()  # failed, or in need of one that is held
