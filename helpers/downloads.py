@@ -1,11 +1,13 @@
 """Downloads: begun again where waiting helps, and one sentence with the way out where it does not."""
 
 import re
+import tarfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, TypeVar
 
 from helpers.files import NO_ROOM, InputError, digest
 
@@ -17,6 +19,38 @@ Result = TypeVar("Result")
 
 class Damaged(Exception):
     """What came is not what was sent."""
+
+
+class ClimbsOut(Exception):
+    """An archive names a file that would lie outside of the folder that it is unpacked into."""
+
+
+@contextmanager
+def members_inside() -> Iterator[None]:
+    """Unpack nothing of an archive that has a member which climbs out of its folder, by whichever library.
+
+    `tarfile` refuses it; `zipfile` would put it somewhere inside, under another name. Nobody makes such an archive by
+    mistake, so that the rest of it is not to be trusted either.
+
+    Raises:
+        ClimbsOut: there is such a member.
+    """
+    extract_all = zipfile.ZipFile.extractall
+
+    def extract(archive: zipfile.ZipFile, *arguments: Any, **options: Any) -> None:
+        for name in archive.namelist():
+            paths = PurePosixPath(name), PureWindowsPath(name)
+            if any(path.anchor or ".." in path.parts for path in paths):
+                raise ClimbsOut(name)
+        extract_all(archive, *arguments, **options)
+
+    zipfile.ZipFile.extractall = extract
+    try:
+        yield
+    except tarfile.FilterError as error:
+        raise ClimbsOut(error.tarinfo.name) from error
+    finally:
+        zipfile.ZipFile.extractall = extract_all
 
 
 def patiently(fetch: Callable[[], Result], what: str, otherwise: str, done: str = "downloaded") -> Result:
@@ -95,6 +129,8 @@ def _why(error: Exception, attempt: int) -> tuple[str, bool]:
             return f"the disk is full ({cause.filename or 'where the data is kept'})", False
         if isinstance(cause, Damaged) or type(cause).__name__ == "DataCorruptionError" or "invalid hash" in str(cause):
             return "what came was damaged on the way", True
+        if isinstance(cause, ClimbsOut):
+            return f"its archive would write outside of its own folder ({cause})", False
         status = getattr(getattr(cause, "response", None), "status_code", None) or getattr(cause, "code", None)
         if status in (401, 403):
             return f"the server wants an account, or consent to its terms (status {status})", False

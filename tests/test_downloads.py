@@ -1,6 +1,7 @@
 """Downloads from a server that misbehaves; all of its cases are in tests/torture/downloads.py."""
 
 import errno
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,8 +28,27 @@ def test_a_kaggle_download_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     assert play("Kaggle", "cut off", tmp_path / "cache", *SENT["Kaggle"]) == ""
 
 
-def test_an_archive_whose_members_climb_out_is_refused(tmp_path: Path) -> None:
-    assert climb("tar", tmp_path) == ""
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_whose_members_climb_out_is_refused(tmp_path: Path, kind: str) -> None:
+    assert climb(kind, tmp_path) == ""
+
+
+@pytest.mark.parametrize("name", ["../up.txt", "a/../../up.txt", "/root.txt", "C:\\windows.txt", "..\\up.txt"])
+def test_no_member_of_a_zip_may_name_a_place_outside(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as file:
+        file.writestr("inside/a..b.txt", "fine")
+    with downloads.members_inside(), zipfile.ZipFile(tmp_path / "archive.zip") as file:
+        file.extractall(tmp_path / "good")
+    assert (tmp_path / "good" / "inside" / "a..b.txt").read_text() == "fine"
+    with zipfile.ZipFile(tmp_path / "archive.zip", "a") as file:
+        file.writestr(zipfile.ZipInfo(name), "out")
+    with (
+        pytest.raises(downloads.ClimbsOut),
+        downloads.members_inside(),
+        zipfile.ZipFile(tmp_path / "archive.zip") as file,
+    ):
+        file.extractall(tmp_path / "bad")
+    assert not (tmp_path / "bad").exists()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from helpers.data.layouts import read_captioned
 from helpers.data.manifest import SPLITS, Manifest, Photo
 from helpers.data.readers.class_folders import check_counts, read_class_folder
 from helpers.data.readers.karpathy import read_karpathy_split
-from helpers.downloads import Damaged, patiently
+from helpers.downloads import ClimbsOut, Damaged, members_inside, patiently
 from helpers.environment import project_root
 from helpers.files import InputError, fingerprint_files, fingerprint_folder, there
 from helpers.profiles import Profile
@@ -117,7 +117,11 @@ def download(handle: str, setting: str) -> Path:
 
     def fetch() -> Path:
         try:
-            return Path(kagglehub.dataset_download(handle))
+            with members_inside():
+                return Path(kagglehub.dataset_download(handle))
+        except ClimbsOut:
+            Path(get_cached_archive_path(parse_dataset_handle(handle))).unlink(missing_ok=True)
+            raise
         except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError) as error:
             archive = Path(get_cached_archive_path(parse_dataset_handle(handle)))
             if isinstance(error, requests.RequestException) or not archive.exists():

@@ -242,9 +242,9 @@ def climb(kind: str, folder: Path) -> str:
     outside = [path for path in folder.rglob("climbed.txt") if not path.is_relative_to(cache / "kaggle" / "datasets")]
     if outside:
         return f"wrote {outside[0]}"
-    if kind == "tar" and "damaged" not in sentence(run):  # zipfile itself keeps such a member inside
+    if "would write outside of its own folder (../../../../../climbed.txt)" not in sentence(run):
         return f"said {sentence(run)!r}"
-    return ""
+    return "kept the archive" if list(cache.rglob("*.archive")) else ""
 
 
 def rows(folder: Path, hubs: tuple[str, ...] = ("Kaggle", "Hugging Face"), only: tuple[str, ...] = ()) -> list[Row]:
@@ -263,6 +263,6 @@ def rows(folder: Path, hubs: tuple[str, ...] = ("Kaggle", "Hugging Face"), only:
         found.append(Row(f"downloads from a server that plays {hub}", len(modes), told, "downloads", not wrong))
     if not only:
         wrong = [what for kind in ("zip", "tar") if (what := climb(kind, folder / kind))]
-        told = "; ".join(wrong) or "nothing lies outside of the data set's folder"
+        told = "; ".join(wrong) or "each refused in one sentence, and nothing lies outside of the data set's folder"
         found.append(Row("archives with a member that climbs out", 2, told, "downloads", not wrong))
     return found
