@@ -45,12 +45,12 @@ from helpers.training.checkpoints import (
     CONFIG,
     fingerprint_run,
     finished_history,
-    load_checkpoint,
     mark_finished,
+    resume,
     save_checkpoint,
     seed_epoch,
 )
-from helpers.training.optimizer import adamw, descend, set_learning_rate, warmup_cosine
+from helpers.training.optimizer import adamw, descend, load_moments, set_learning_rate, warmup_cosine
 
 History = list[dict[str, Any]]  # an entry an epoch
 _POOL = 16  # batches' worth of photos that are sorted by length together
@@ -225,12 +225,18 @@ def train_captioner(
     history: History = []
     best: dict[str, Any] = {}
     likelihood: dict[str, Any] | None = None  # the best weights of the first stage, once the second has begun
-    state = load_checkpoint(folder / CHECKPOINT, run)
-    if state is not None:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+
+    def restore(state: dict[str, Any]) -> None:
+        nonlocal history, best, likelihood
+        for weights in (state["likelihood"], state["best"], state["model"]):  # all three have to fit, and one stays
+            if weights is not None:
+                model.load_state_dict(weights)
+        load_moments(optimizer, state["optimizer"])
         history, best, likelihood = state["history"], state["best"], state["likelihood"]
-        print(f"continuing after epoch {len(history)}")
+        told = [_in_words(figures) for figures in history]  # which takes what an epoch has
+        print(f"continuing after epoch {len(told)}")
+
+    resume(folder / CHECKPOINT, run, restore)
 
     reward: CiderReward | None = None
     while (stage := _next_stage(history, settings)) is not None:

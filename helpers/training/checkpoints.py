@@ -6,7 +6,7 @@ A checkpoint belongs to one run: its fingerprint covers settings and data, and a
 sets the file aside instead of continuing from it.
 
     run = fingerprint_run(settings={"epochs": 12}, ids=ids, captions=captions)
-    state = load_checkpoint(folder / CHECKPOINT, run)         # None: start from the beginning
+    begun = resume(folder / CHECKPOINT, run, restore)         # False: start from the beginning
     save_checkpoint(folder / CHECKPOINT, run, {"epoch": 3, "model": model.state_dict(), "history": history})
 
 A training that has ended is not repeated either: `mark_finished` notes which run made the weights, and with which code,
@@ -94,10 +94,34 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
         reason = "comes from other settings or data"
     except Exception as error:  # a torn file can make the reader stumble in any way
         reason = f"cannot be read ({type(error).__name__})"
+    print(f"The checkpoint {path} {reason}: set aside as {_aside(path)}; training starts from the beginning.")
+    return None
+
+
+def _aside(path: Path) -> str:
+    """Rename a checkpoint, so that it is in nobody's way; its name from then on."""
     aside = path.with_name(f"{path.name}.old")
     path.replace(aside)
-    print(f"The checkpoint {path} {reason}: set aside as {aside.name}; training starts from the beginning.")
-    return None
+    return aside.name
+
+
+def resume(path: Path, fingerprint: str, restore: Callable[[dict[str, Any]], None]) -> bool:
+    """Hand `restore` the state saved by the run with this fingerprint; whether there was one, see `load_checkpoint`.
+
+    Raises:
+        InputError: `restore` stumbled over it: it is whole and says that it is of this run, and does not fit it.
+    """
+    state = load_checkpoint(path, fingerprint)
+    if state is None:
+        return False
+    try:
+        restore(state)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The checkpoint {path} does not fit this training ({type(error).__name__}) and is set aside as "
+            f"{_aside(path)}; run this again to train from the beginning."
+        ) from None
+    return True
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:

@@ -12,12 +12,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from helpers.environment import keep_freed_memory, progress
 from helpers.files import InputError
-from helpers.training.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint, seed_epoch
-from helpers.training.optimizer import descend, set_learning_rate, warmup_cosine
+from helpers.training.checkpoints import CHECKPOINT, resume, save_checkpoint, seed_epoch
+from helpers.training.optimizer import descend, load_moments, set_learning_rate, warmup_cosine
 
 
 class LoopSettings(Protocol):
@@ -60,7 +61,7 @@ class Training(ABC):
         self.clip = clip
         self.epochs: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"score": -1.0}
-        self._parts = {"model": model, **others, "optimizer": optimizer}
+        self._modules = {"model": model, **others}
 
     @abstractmethod
     def loss_of(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
@@ -110,15 +111,13 @@ class Training(ABC):
             photos_per_second, parameters.
         """
         keep_freed_memory()
-        if (state := load_checkpoint(folder / CHECKPOINT, fingerprint)) is not None:
-            for name, part in self._parts.items():
-                part.load_state_dict(state[name])
-            self.epochs, self.best = state["epochs"], state["best"]
+        if resume(folder / CHECKPOINT, fingerprint, self._restore):
             print(f"Continuing after epoch {len(self.epochs)} of {self.settings.epochs}.")
         for epoch in progress(range(len(self.epochs), self.settings.epochs), "training", unit="epoch"):
             self.run_epoch(epoch)
-            parts = {name: part.state_dict() for name, part in self._parts.items()}
-            save_checkpoint(folder / CHECKPOINT, fingerprint, parts | {"epochs": self.epochs, "best": self.best})
+            parts = self._modules | {"optimizer": self.optimizer}
+            state = {name: part.state_dict() for name, part in parts.items()}
+            save_checkpoint(folder / CHECKPOINT, fingerprint, state | {"epochs": self.epochs, "best": self.best})
         self.model.load_state_dict(self.best["model"])
         self.model.eval()
         seconds = sum(row["seconds"] for row in self.epochs)
@@ -129,3 +128,15 @@ class Training(ABC):
             "photos_per_second": round(len(self.epochs) * self.count / seconds, 1),
             "parameters": sum(weight.numel() for weight in self.model.parameters()),
         }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Take over what a checkpoint holds; any exception says that it is not of this training."""
+        self.model.load_state_dict(state["best"]["model"])  # which `run` ends with
+        for name, module in self._modules.items():
+            module.load_state_dict(state[name])
+        load_moments(self.optimizer, state["optimizer"])
+        self.epochs = TypeAdapter(list[dict[str, int | float]]).validate_python(state["epochs"], strict=True)
+        self.best = state["best"]
+        if min(row["seconds"] for row in self.epochs) <= 0 or not 1 <= self.best["epoch"] <= len(self.epochs):
+            raise ValueError("no epochs as this training counts them")
+        float(self.best["score"])

@@ -5,6 +5,7 @@ Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019) and "SGDR"
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,3 +55,23 @@ def descend(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, cl
     if clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()
+
+
+def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Give an optimizer of `adamw` the moments that `state_dict` of another one held; its settings stay its own.
+
+    The fused step goes through the memory of weights and moments side by side, as many numbers as a weight has, and
+    PyTorch does not look whether the moments have as many: those of a file that somebody else wrote could be less.
+
+    Raises:
+        ValueError: they do not fit the weights.
+    """
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": optimizer.state_dict()["param_groups"]})
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            state = optimizer.state[weight]
+            moments = [state[name] for name in ("exp_avg", "exp_avg_sq")]
+            if not all(like.shape == weight.shape and like.stride() == weight.stride() for like in moments):
+                raise ValueError("moments of another size than the weights")
+            if state["step"].shape != () or len(state) != 3:
+                raise ValueError("a state that AdamW does not have")

@@ -1,12 +1,20 @@
-"""Files of weights: the same bytes for the same weights."""
+"""Files of weights: the same bytes for the same weights; checkpoints that others may have written."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from helpers.training.checkpoints import load_checkpoint, save_checkpoint
+from helpers.encoders.training import EncoderSettings
+from helpers.files import InputError
+from helpers.training.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
+from helpers.training.loop import Training
+from helpers.training.optimizer import adamw
 
 
 def test_the_same_weights_are_the_same_bytes_whoever_saves_them(
@@ -17,3 +25,77 @@ def test_the_same_weights_are_the_same_bytes_whoever_saves_them(
     monkeypatch.setattr(os, "getpid", lambda: 1)
     save_checkpoint(tmp_path / "other.pth", "abc", load_checkpoint(tmp_path / "one.pt", "abc"))
     assert (tmp_path / "other.pth").read_bytes() == (tmp_path / "one.pt").read_bytes()
+
+
+class Line(Training):
+    """A straight line through noise."""
+
+    def loss_of(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        return (self.model(torch.ones(len(rows), 2)) - torch.from_numpy(rng.random((len(rows), 3), np.float32))).sum()
+
+    def judge(self) -> tuple[dict[str, float], float]:
+        return {"accuracy": 1}, float(len(self.epochs))
+
+
+def train(folder: Path, epochs: int) -> Line:
+    torch.manual_seed(0)
+    model = nn.Linear(2, 3)
+    line = Line(model, adamw(model.parameters(), 1e-3, 1e-4), EncoderSettings(epochs=epochs, batch=2), 6)
+    line.run(folder, "run")
+    return line
+
+
+def short_moments(state: dict[str, Any]) -> None:
+    """As many numbers as the weights seem to have, and memory for one: the fused step would write beyond it."""
+    moments = state["optimizer"]["state"][0]
+    moments["exp_avg"] = torch.zeros(1).expand(moments["exp_avg"].shape)
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "moments of another shape": lambda state: state["optimizer"]["state"][0].update(exp_avg=torch.zeros(1)),
+    "moments in less memory": short_moments,
+    "moments that are missing": lambda state: state["optimizer"]["state"].clear(),
+    "weights of another shape": lambda state: state["model"].update(weight=torch.zeros(7, 7)),
+    "best weights of another shape": lambda state: state["best"]["model"].update(weight=torch.zeros(7, 7)),
+    "no best epoch": lambda state: state["best"].pop("epoch"),
+    "figures that are none": lambda state: state["epochs"].append({"seconds": "soon"}),
+    "no epochs": lambda state: state.pop("epochs"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_moments_and_all_else_of_a_checkpoint_that_do_not_fit_are_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    train(tmp_path, 2)
+    state = load_checkpoint(tmp_path / CHECKPOINT, "run")
+    change(state)
+    save_checkpoint(tmp_path / CHECKPOINT, "run", state)
+    with pytest.raises(InputError, match=r"does not fit this training .* set aside as checkpoint.pt.old"):
+        train(tmp_path, 3)
+    again = train(tmp_path, 3)  # as the sentence says
+    expected = train(tmp_path / "undisturbed", 3)
+    assert [row["train_loss"] for row in again.epochs] == [row["train_loss"] for row in expected.epochs]
+
+
+def test_a_checkpoint_that_fits_is_gone_on_from(tmp_path: Path) -> None:
+    train(tmp_path, 2)
+    state = load_checkpoint(tmp_path / CHECKPOINT, "run")
+    line = train(tmp_path, 3)
+    assert [row["train_loss"] for row in line.epochs[:2]] == [row["train_loss"] for row in state["epochs"]]
+    assert type(line.epochs[0]["accuracy"]) is int  # figures come back as they were
+
+
+class Command:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    train(tmp_path, 2)
+    torch.save({"fingerprint": "run", "state": Command(tmp_path / "ran")}, tmp_path / CHECKPOINT)
+    assert len(train(tmp_path, 3).epochs) == 3 and not (tmp_path / "ran").exists()
+    assert (tmp_path / f"{CHECKPOINT}.old").exists()
