@@ -248,15 +248,15 @@ def _adapter(kind: type[Kind]) -> TypeAdapter[Kind]:
     return TypeAdapter(kind)
 
 
-def load_array(path: Path, made_by: str) -> np.ndarray:
-    """A .npy file, memory-mapped.
+def load_array(path: Path, made_by: str, mode: str = "r") -> np.ndarray:
+    """A .npy file, memory-mapped; with `mode` "r+", to be written to.
 
     Raises:
         InputError: the file is missing, torn, or holds no plain numbers.
     """
     try:
         with reading(path, made_by):
-            return open_memmap(path, mode="r")
+            return open_memmap(path, mode=mode)
     except InputError:
         raise
     except Exception as error:  # a damaged header is parsed as Python, and can stumble in any way

@@ -18,7 +18,6 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from pydantic import Field
 
 from helpers.artefacts import intact, seal
@@ -119,13 +118,17 @@ def saved_sentences(texts: Sequence[str], path: Path, encoder: str = USE) -> np.
     known = read_as(_Note, note, "this notebook") if note.exists() and path.exists() else _Note("", 0)
     done = min(known.done, len(texts)) if known.texts == digest else 0
     if done == len(texts) and intact(note, path):
-        return load_array(path, "this notebook")
-    if done in (0, len(texts)):
-        note.unlink(missing_ok=True)
-        width = embed_sentences(texts[:1], encoder).shape[1]
-        reserved_memmap(path, np.float32, (len(texts), width)).flush()
+        vectors = load_array(path, "this notebook")
+        if vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == len(texts):
+            return vectors
         done = 0
-    vectors = open_memmap(path, "r+")
+    shape = (len(texts), embed_sentences(texts[:1], encoder).shape[1])
+    begun = load_array(path, "this notebook") if 0 < done < len(texts) else None
+    if begun is None or (begun.dtype, begun.shape) != (np.float32, shape):
+        note.unlink(missing_ok=True)
+        reserved_memmap(path, np.float32, shape).flush()
+        done = 0
+    vectors = load_array(path, "this notebook", "r+")
     for start in progress(range(done, len(texts), _CHUNK), "reading sentences", unit="batch"):
         part = texts[start : start + _CHUNK]
         vectors[start : start + len(part)] = embed_sentences(part, encoder)

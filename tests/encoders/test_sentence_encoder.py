@@ -118,9 +118,9 @@ def test_saved_sentences_are_read_once_and_an_interrupted_reading_goes_on(
     read.clear()
     monkeypatch.setattr(sentence_encoder, "embed_sentences", counting)
     np.testing.assert_allclose(saved_sentences(TEXTS, path), expected, atol=1e-6)
-    assert read == [1]
+    assert read == [1, 1]
     saved_sentences(TEXTS, path)
-    assert read == [1]
+    assert read == [1, 1]
     read.clear()
     np.testing.assert_allclose(saved_sentences(TEXTS[::-1][:3], path), expected[::-1][:3], atol=1e-6)
     assert read == [1, 2, 1]
@@ -134,3 +134,13 @@ def test_saved_sentences_that_are_damaged_are_read_again(tmp_path: Path, capsys:
         (tmp_path / name).write_bytes(content.replace(content[-3:], b" } " if name.endswith("json") else b"abc"))
         np.testing.assert_array_equal(saved_sentences(TEXTS, path), whole)
         assert "made again now" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((5, 3), np.float32), np.zeros((4, 512), np.float32), np.zeros((5, 512))])
+def test_vectors_of_another_shape_are_not_gone_on_with(tmp_path: Path, wrong: np.ndarray) -> None:
+    path = tmp_path / "sentences.npy"
+    whole = saved_sentences(TEXTS, path).copy()
+    note = tmp_path / "sentences.json"
+    note.write_text(note.read_text().replace('"done": 5', '"done": 2'))
+    np.save(path, wrong)
+    np.testing.assert_allclose(saved_sentences(TEXTS, path), whole, atol=1e-6)
