@@ -72,6 +72,18 @@ def resident_memory(process_id: int) -> int:
     return total
 
 
+def peak_memory() -> int:
+    """Bytes of memory that this process had in use when it had the most."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
 def start(seed: int, threads: int | None = None) -> None:
     """Begin a notebook: fix seeds and threads, and print the versions a result depends on."""
     import torch

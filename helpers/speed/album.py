@@ -4,7 +4,6 @@ Both make the same of a photo: the vector that finds it, and the caption. The al
 request a core, opens others meanwhile, looks once for both, and decodes the captions of many photos together.
 """
 
-import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from helpers.data.images import load_photo, resize_photo
 from helpers.data.manifest import load_manifest
 from helpers.encoders.metrics import retrieval_metrics
 from helpers.encoders.pretrained import load_pretrained_pair
+from helpers.environment import peak_memory
 from helpers.search.album import Album
 from helpers.search.album_models import NO_CAPTIONS
 from helpers.search.engine import CAPTIONERS, PhotoSearch
@@ -49,7 +49,7 @@ def album_update(outputs: Path, folder: Path, home: Path, kind: str, precision: 
     album = Album(folder, outputs, home, captioner=kind, precision=precision)
     tally = album.update()
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory() / 2**20
     return {"photos_per_second": tally.taken / seconds, "seconds": seconds, "peak_megabytes": peak}
 
 
