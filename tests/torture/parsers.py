@@ -18,7 +18,9 @@ from random import Random
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor, nn
 from torture.mutations import damage, odd_archive, odd_json, odd_pickle, odd_text
 
 from helpers.captioning.captioner import load_captioner
@@ -33,13 +35,18 @@ from helpers.data.text import load_tokenizer
 from helpers.encoders.dual_encoder import WEIGHTS, load_dual_encoder
 from helpers.encoders.fusion import load_fusion
 from helpers.encoders.pretrained import load_pretrained_pair
+from helpers.encoders.sentence_encoder import saved_sentences
+from helpers.encoders.training import EncoderSettings
 from helpers.features.store import load_features
-from helpers.files import InputError, load_pickle, save_pickle, write_json
+from helpers.files import InputError, load_pickle, read_json, save_pickle, write_json
 from helpers.graphs import read_graph
 from helpers.profiles import SETTING_NAMES, chosen_profile, get_profile
 from helpers.search.engine import CAPTIONER, MODELS, PhotoSearch
 from helpers.search.index import SearchIndex
 from helpers.search.page import answer_html
+from helpers.training.checkpoints import CHECKPOINT
+from helpers.training.loop import Training
+from helpers.training.optimizer import adamw
 from run_all import STAGES, parse_settings
 
 Make = Callable[[Random], bytes]
@@ -270,6 +277,62 @@ def weights(folder: Path, run: Path, name: str) -> tuple[Make, Parse]:
     return partial(odd_archive, content), _in_file(file, partial(LOADERS[name], home))
 
 
+class _Line(Training):
+    """A training that takes a millisecond: a straight line through three points."""
+
+    def loss_of(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        return (
+            (self.model(torch.ones(len(rows), 2)) - torch.from_numpy(rng.random((len(rows), 3), np.float32)))
+            .square()
+            .mean()
+        )
+
+    def judge(self) -> tuple[dict[str, float], float]:
+        return {"accuracy": 1.0}, float(len(self.epochs))
+
+
+def checkpoint(folder: Path, run: Path) -> tuple[Make, Parse]:
+    file = folder / CHECKPOINT
+
+    def train(epochs: int) -> dict:
+        torch.manual_seed(0)
+        model = nn.Linear(2, 3)
+        settings = EncoderSettings(epochs=epochs, batch=2)
+        return _Line(model, adamw(model.parameters(), 1e-3, 1e-4), settings, 6).run(folder, "this run")
+
+    train(2)
+    content = file.read_bytes()
+
+    def parse() -> None:
+        history = train(3)
+        assert len(history["epochs"]) == 3 and 1 <= history["best_epoch"] <= 3
+        assert all(epoch["seconds"] > 0 for epoch in history["epochs"])
+
+    return partial(odd_archive, content), _in_file(file, parse)
+
+
+def sentences(folder: Path, run: Path, name: str, done: int) -> tuple[Make, Parse]:
+    """Vectors of sentences that are `done`: all of them, not sealed, or so many, as a killed run leaves them."""
+    texts = [f"a dog in the snow , {number}" for number in range(3)]
+    saved = np.array(saved_sentences(texts, folder / "texts.npy"))
+    (folder / "checksums.json").unlink()
+    note = read_json(folder / "texts.json") | {"done": done}
+    write_json(folder / "texts.json", note)
+    whole = {file: (folder / file).read_bytes() for file in ("texts.npy", "texts.json")}
+
+    def parse(content: bytes) -> None:
+        for file, was in whole.items():
+            (folder / file).write_bytes(content if file == name else was)
+        (folder / "checksums.json").unlink(missing_ok=True)
+        vectors = saved_sentences(texts, folder / "texts.npy")
+        assert vectors.dtype == np.float32 and len(vectors) == 3
+        if done < 3 and name.endswith(".json"):  # what had been done is as it was
+            assert np.allclose(vectors, saved, atol=1e-6)
+
+    seed = whole[name]
+    return partial(odd_json, seed) if name.endswith(".json") else _damaged(seed), parse
+
+
 def tokenizer(folder: Path, run: Path) -> tuple[Make, Parse]:
     home = _model_folder(run, CAPTIONER, folder)
 
@@ -404,6 +467,11 @@ PARSERS: dict[str, Parser] = {
     "weights of captioners": Parser(600, 5, 1024, partial(weights, name=CAPTIONER)),
     "weights of pairs": Parser(600, 5, 1024, partial(weights, name=MODELS["scratch"])),
     "weights of fusion": Parser(600, 5, 1024, partial(weights, name=MODELS["fusion"])),
+    "weights of towers": Parser(300, 5, 1024, partial(weights, name=MODELS["pretrained"])),
+    "checkpoint.pt": Parser(3_000, 1, 512, checkpoint),
+    "vectors of sentences": Parser(2_000, 1, 512, partial(sentences, name="texts.npy", done=3)),
+    "vectors of sentences, some": Parser(2_000, 1, 512, partial(sentences, name="texts.npy", done=1)),
+    "vectors of sentences, their note": Parser(2_000, 1, 512, partial(sentences, name="texts.json", done=1)),
     "tokenizer.json": Parser(4_000, 1, 512, tokenizer),
     "index, its metadata": Parser(3_000, 1, 256, partial(index, name="metadata.json")),
     "index, its vectors": Parser(3_000, 1, 256, partial(index, name="faiss_index.bin")),
