@@ -759,6 +759,7 @@ def test_a_phone_needs_no_scrolling_sideways(page: Page) -> None:
         for step in range(2):
             if step:
                 page.locator(".shown").first.click()
+                page.wait_for_selector(".known")
             else:
                 ask(page, "a dog")
             assert page.evaluate("document.documentElement.scrollWidth") <= 360
