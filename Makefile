@@ -5,15 +5,20 @@ PYTHON ?= python3
 PROFILE ?= sample
 BIN := .venv/bin
 INSTALLED := .venv/installed-requirements.txt
+INSTALLED_SCALE := .venv/installed-requirements-scale.txt
 LOCKED := requirements.lock
 
-.PHONY: run test lint lab app album captions bench torture lock address audit clean
+.PHONY: run test test-scale lint lab app album captions bench torture lock address audit clean
 
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# Notebook 08 and its wing, with the real engines; installs another 400 MB.
+test-scale: $(INSTALLED_SCALE)
+	$(BIN)/python -m pytest tests/scale
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -72,3 +77,7 @@ $(INSTALLED): requirements.txt $(LOCKED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCKED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	cp requirements.txt $@
+
+$(INSTALLED_SCALE): requirements-scale.txt $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-scale.txt
+	cp requirements-scale.txt $@

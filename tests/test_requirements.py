@@ -44,3 +44,10 @@ def test_every_line_of_the_lock_has_a_hash():
     packages = "\n".join(line for line in lines if not line.startswith("#"))
     blocks = re.split(r"(?m)^(?=[a-zA-Z])", packages)
     assert all("--hash=sha256:" in block for block in blocks if block.strip())
+
+
+def test_what_scaling_out_needs_is_pinned_and_is_asked_for_there_alone():
+    lines = (project_root() / "requirements-scale.txt").read_text(encoding="utf-8").splitlines()
+    asked = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"==[\w.]+", str(one.specifier)) for one in asked)
+    assert not {canonicalize_name(one.name) for one in asked} & pins("requirements.lock").keys()

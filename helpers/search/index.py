@@ -14,6 +14,7 @@ is not wanted is taken off the query in the same way.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, Self
 
 import faiss
 import numpy as np
@@ -41,8 +42,33 @@ class _Metadata:
     ids: list[str]
 
 
+class Index(Protocol):
+    """What every index does, whatever it runs on; `scale/` has two more.
+
+    Attributes:
+        fingerprint: names the model that makes the vectors; vectors of another are not compared with them.
+    """
+
+    fingerprint: str
+
+    def __len__(self) -> int: ...
+
+    def add(self, ids: Sequence[str], vectors: np.ndarray) -> None:
+        """Add `vectors` (N, width), of any length but 0, under `ids` (N)."""
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, list[list[str]]]:
+        """The `k` nearest of each query (Q, width), nearest first: cosines (Q, k) and ids."""
+
+    def save(self, place: Any) -> None:
+        """Keep everything at `place`."""
+
+    @classmethod
+    def load(cls, place: Any, fingerprint: str) -> Self:
+        """What was saved at `place`, for queries from the model named by `fingerprint`; another model's is refused."""
+
+
 class SearchIndex:
-    """Ids and unit vectors, searched by cosine.
+    """Ids and unit vectors, searched by cosine, as an `Index`.
 
     Args:
         width: numbers in a vector.
@@ -77,9 +103,7 @@ class SearchIndex:
         Raises:
             InputError: wrong shape, numbers that are not finite, a vector of zeros, or an id that is already there.
         """
-        unit = self._unit(vectors)
-        if len(ids) != len(unit):
-            raise InputError(f"{len(ids):,} ids came with {len(unit):,} vectors; give one id for each vector.")
+        unit = named_vectors(ids, vectors, self.width)
         rows = {id_: row for row, id_ in enumerate(ids, start=len(self))}
         if len(rows) < len(ids) or not self._rows.keys().isdisjoint(rows):
             known = set(self._rows)
@@ -106,13 +130,11 @@ class SearchIndex:
         Raises:
             InputError: the index is empty, `k` is below 1, or the queries are not finite vectors of this width.
         """
-        if not len(self):
-            raise InputError("The index is empty; add vectors before searching.")
-        if k < 1:
-            raise InputError(f"k is {k}, but at least 1 result must be asked for.")
-        asked = self._with(self._unit(queries), fair)  # (Q, width + 1)
+        asked = self._with(asked_vectors(queries, k, self), fair)  # (Q, width + 1)
         if without is not None:
-            asked -= UNWANTED * self._with(self._unit(without), True)  # of words, hence with hubs in their place
+            asked -= UNWANTED * self._with(
+                unit_vectors(without, self.width), True
+            )  # of words, hence with hubs in their place
         scores, rows = self._flat.search(asked, min(k, len(self)))  # (Q, k) each
         return scores, [[self.ids[row] for row in line] for line in rows]
 
@@ -193,19 +215,49 @@ class SearchIndex:
         wider[:, :-1], wider[:, -1] = unit, last
         return wider
 
-    def _unit(self, vectors: np.ndarray) -> np.ndarray:
-        """`vectors` as float32 (N, width) of length 1."""
-        vectors = np.atleast_2d(np.asarray(vectors, np.float32))
-        if vectors.ndim != 2 or vectors.shape[1] != self.width:
-            raise InputError(f"Vectors of shape {vectors.shape} do not fit an index of width {self.width}.")
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # (N, 1)
-        bad = ~(np.isfinite(lengths) & (lengths > 0))[:, 0]
-        if bad.any():
-            raise InputError(
-                f"{bad.sum():,} of {len(vectors):,} vectors have no direction (NaN, infinite or all zeros), the first "
-                f"in row {bad.argmax()}; check the model that made them."
-            )
-        return vectors / lengths
+
+def unit_vectors(vectors: np.ndarray, width: int) -> np.ndarray:
+    """`vectors`, one or several of any length but 0, as float32 (N, width) of length 1.
+
+    Raises:
+        InputError: they are not finite vectors of this width.
+    """
+    vectors = np.atleast_2d(np.asarray(vectors, np.float32))
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        raise InputError(f"Vectors of shape {vectors.shape} do not fit an index of width {width}.")
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # (N, 1)
+    bad = ~(np.isfinite(lengths) & (lengths > 0))[:, 0]
+    if bad.any():
+        raise InputError(
+            f"{bad.sum():,} of {len(vectors):,} vectors have no direction (NaN, infinite or all zeros), the first "
+            f"in row {bad.argmax()}; check the model that made them."
+        )
+    return vectors / lengths
+
+
+def named_vectors(ids: Sequence[str], vectors: np.ndarray, width: int) -> np.ndarray:
+    """What is to be added to an index: `vectors` of length 1, (N, width), as many as there are `ids`.
+
+    Raises:
+        InputError: they are not, or are no finite vectors of this width.
+    """
+    unit = unit_vectors(vectors, width)
+    if len(ids) != len(unit):
+        raise InputError(f"{len(ids):,} ids came with {len(unit):,} vectors; give one id for each vector.")
+    return unit
+
+
+def asked_vectors(queries: np.ndarray, k: int, index: Any) -> np.ndarray:
+    """What an index is searched with: `queries` of length 1, (Q, width).
+
+    Raises:
+        InputError: the index is empty, `k` is below 1, or the queries are not finite vectors of its width.
+    """
+    if not len(index):
+        raise InputError("The index is empty; add vectors before searching.")
+    if k < 1:
+        raise InputError(f"k is {k}, but at least 1 result must be asked for.")
+    return unit_vectors(queries, index.width)
 
 
 def query_vector(

@@ -1,0 +1,126 @@
+"""Photos beyond one machine, from a shell.
+
+python -m helpers.scale embed photos/ embedded/                 # in this process
+python -m helpers.scale embed photos/ embedded/ --ray local     # on all cores; --ray host:6379: on a cluster
+python -m helpers.scale index embedded/ index.db                # Milvus; a folder: FAISS
+python -m helpers.scale search index.db "two dogs in the snow" --label dog
+"""
+
+import argparse
+import sys
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+
+from helpers.environment import cores, set_threads
+from helpers.files import InputError
+from helpers.graphs import PRECISIONS
+from helpers.profiles import get_profile
+from helpers.scale.packages import require_packages
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the three commands."""
+    top = argparse.ArgumentParser(
+        prog="python -m helpers.scale", description="Embed, index and search more photos than fit one machine."
+    )
+    commands = top.add_subparsers(dest="command", required=True)
+    embed = commands.add_parser("embed", help="make vectors of photos, shard by shard; killed, it goes on")
+    embed.add_argument("source", type=Path, help="a folder of photos, of .tar (WebDataset) or of .parquet files")
+    embed.add_argument("out", type=Path, help="where the Parquet shards go")
+    embed.add_argument("--ray", metavar="WHERE", help='"local", "auto" or an address (default: this process alone)')
+    embed.add_argument("--threads", type=int, metavar="N", help="of an embedder (default: all cores; on Ray 4 at most)")
+    embed.add_argument("--captioner", default="none", help="lstm, attention, transformer or of the hub (default: none)")
+    embed.add_argument("--numbers", default="float16", choices=("float16", "float32"), help="of a vector")
+    embed.add_argument("--shard-size", type=int, default=1000, metavar="N", help="photos of a folder in a shard")
+    index = commands.add_parser("index", help="index what was embedded")
+    index.add_argument("out", type=Path, help="what `embed` wrote")
+    index.add_argument("index", help="a folder (FAISS), a path ending in .db (Milvus Lite) or an address (Milvus)")
+    index.add_argument("--kind", choices=("flat", "hnsw", "ivf_pq"), help="of a FAISS index (default: by size)")
+    search = commands.add_parser("search", help="find photos by words")
+    search.add_argument("index", help="what `index` made")
+    search.add_argument("words", help="what should be on the photos")
+    search.add_argument("--top", type=int, default=10, metavar="N", help="photos to print (default: 10)")
+    search.add_argument("--split", help="only photos of this split")
+    search.add_argument("--label", help="only photos of this class")
+    search.add_argument("--word", help="only photos with this word in their caption")
+    for command in (embed, search):
+        command.add_argument("--profile", default="sample", help="whose run to look with (default: sample)")
+        command.add_argument("--run", type=Path, metavar="OUTPUTS", help="another outputs folder than the profile's")
+        command.add_argument("--model", default="pretrained", help="scratch, pretrained, fusion or of the hub")
+        command.add_argument("--precision", default="fp32", choices=PRECISIONS, help="of the graphs")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do what the options ask; 2 if something that was given is wrong."""
+    options = parser().parse_args(argv)
+    set_threads(cores())
+    try:
+        require_packages()
+        {"embed": _embed, "index": _index, "search": _search}[options.command](options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace) -> Path:
+    return (options.run or get_profile(options.profile).outputs).expanduser().resolve()
+
+
+def _embed(options: argparse.Namespace) -> None:
+    from helpers.scale.embedder import Recipe  # these here, since they import what may not be installed
+    from helpers.scale.embedding import embed
+
+    for name in ("threads", "shard_size"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} is {value}, and has to be 1 or more.")
+    recipe = Recipe(_run(options), options.model, options.captioner, options.precision, options.numbers)
+    threads, size = options.threads, options.shard_size
+    print(embed(options.source, options.out, recipe, ray=options.ray, threads=threads, shard_size=size))
+
+
+def _index(options: argparse.Namespace) -> None:
+    from helpers.scale.embedded import Embedded
+    from helpers.scale.faiss_index import FaissIndex
+    from helpers.scale.indexes import build_index
+
+    photos = Embedded(options.out.expanduser())
+    start = perf_counter()
+    index = build_index(photos, options.index, options.kind)
+    print(f"{len(photos):,} photos indexed in {perf_counter() - start:.1f} s.")
+    if isinstance(index, FaissIndex):
+        found = "not measured on so few" if index.recall is None else f"{index.recall:.3f}"
+        print(f"Kind: {index.kind}; recall of the ten nearest, against exact search: {found}.")
+        return
+    if (more := len(index) - len(photos)) > 0:
+        print(f"{more:,} more photos are in {options.index}, from earlier times or other folders.")
+    index.close()
+
+
+def _search(options: argparse.Namespace) -> None:
+    from helpers.scale.filters import Filter
+    from helpers.scale.indexes import open_index
+    from helpers.search.album_models import Eye, encoder_of
+    from helpers.search.engine import PhotoSearch
+    from helpers.search.index import query_vector
+
+    where = Filter(options.split, options.label, options.word)
+    run = PhotoSearch(_run(options))
+    eyes = cache(lambda name: Eye(run.outputs, name, options.precision))
+    encoder = encoder_of(run, options.model, options.precision, eyes)
+    index = open_index(options.index, encoder.fingerprint)
+    query = query_vector(encoder.reader(options.precision), options.words)
+    scores, ids = index.search(query, options.top, where)
+    for score, id_, caption in zip(scores[0], ids[0], index.captions(ids[0]), strict=True):
+        print(f"{score:.3f} {id_}" + (f"  {caption}" if caption else ""))
+    if not ids[0]:
+        print("No photo is left by the filter.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Shards on Ray: a pool of embedders, each with its own cores, on this machine or on a cluster.
+
+Ray Data hands out shards, and hands them out again when a worker or a machine dies. Nothing but their names travels,
+and a shard's file has its name only when it is whole, so that it is there once, however often it was begun.
+
+Ray, as it is started here, listens on this machine alone, wants a token from whoever connects (kept in memory and
+nowhere else), reports nothing to its makers, keeps its files in a temporary folder, and is stopped at the end. A
+cluster that is given by address belongs to somebody: this connects to it, sends it this course's helpers, and leaves
+it running.
+"""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from helpers.environment import cores, project_root
+from helpers.files import InputError
+from helpers.scale.embedder import Done, Embedder, Recipe
+from helpers.scale.sources import Shard
+
+ACTOR_CORES = 4  # of an embedder, at most: each holds its own copy of the models, 0.5 GB or so
+_STORE = 100 * 2**20  # bytes of shared memory for what travels, which is next to nothing
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # else it reports to its makers
+    # On busy cores its processes take longer to come up than it waits by itself.
+    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_gcs_server_start_wait_time_s": "120",
+}
+
+
+class Worker:
+    """An actor: an embedder that answers with what became of a shard."""
+
+    def __init__(self, recipe: Recipe, out: Path, threads: int) -> None:
+        self._embedder, self._out = Embedder(recipe, threads), out
+
+    def __call__(self, row: dict) -> dict:
+        return self._embedder(row["shard"], self._out)._asdict()
+
+
+def on_ray(
+    shards: Sequence[Shard], out: Path, recipe: Recipe, address: str | None, threads: int | None
+) -> Iterator[Done]:
+    """Make `shards` into `out` on the cluster at `address`; None: on this machine, started and stopped here.
+
+    Raises:
+        InputError: there is no cluster at the address, or what an embedder raises.
+    """
+    if not shards:
+        return
+    with _cluster(address) as ray:
+        total = int(ray.cluster_resources().get("CPU", 1))
+        threads = min(threads or ACTOR_CORES, total)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False  # there is one already
+        rows = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
+        done = rows.map(
+            Worker,
+            fn_constructor_args=(recipe, out, threads),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, total // threads)),
+            num_cpus=threads,
+        )
+        try:
+            for row in done.iter_rows():
+                yield Done(**row)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            raise (cause if isinstance(cause, InputError) else error) from None
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[ModuleType]:
+    """Ray, connected."""
+    os.environ.update(_SETTINGS)
+    import ray
+    import ray.data
+    import ray.exceptions
+
+    with _own_ray() if address is None else _given_ray(address):
+        yield ray
+
+
+@contextmanager
+def _given_ray(address: str) -> Iterator[None]:
+    import ray
+
+    try:
+        # What the workers need of this course is sent to them; the packages have to be there.
+        ray.init(address, runtime_env={"py_modules": [str(project_root() / "helpers")]}, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"There is no Ray cluster at {address} ({reason}); start it, or correct it.") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _own_ray() -> Iterator[None]:
+    import ray
+
+    home = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it, whose paths may have 107 characters
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # else it keeps one at home
+    try:
+        ray.init(
+            num_cpus=cores(),
+            include_dashboard=False,
+            object_store_memory=_STORE,
+            log_to_driver=False,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=home,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(home, ignore_errors=True)
+        del os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]

@@ -1,0 +1,175 @@
+"""Embedding in one process, against the model asked directly, killed in the middle, and after every kind of change."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from scale.many_photos import COUNT, caption, photos_of, write_folder, write_parquet, write_tars
+from tiny_run import draw_photo
+
+from helpers.data.images import load_photo, resize_photo
+from helpers.environment import project_root
+from helpers.files import InputError
+from helpers.scale.embedded import Embedded
+from helpers.scale.embedder import Recipe
+from helpers.scale.embedding import embed
+from helpers.search.engine import PhotoSearch
+
+HALF = 3e-4  # how far a number below 1 may be off in 16 bits
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("many") / "photos")
+
+
+def rows_of(out: Path) -> dict[str, dict]:
+    """Every row by its id, read by Parquet's reader; no id may come twice."""
+    rows = [row for path in sorted((out / "vectors").rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    assert not [id_ for id_, count in Counter(row["id"] for row in rows).items() if count > 1]
+    return {row["id"]: row for row in rows}
+
+
+def expected_vectors(run: Path, paths: list[Path], side: int = 32) -> np.ndarray:
+    """What the model makes of photos, asked directly; JPEGs are decoded no smaller than `side`."""
+    pair = PhotoSearch(run).pair("scratch")
+    return pair.embed_photos(np.stack([resize_photo(load_photo(path, side), pair.photo_size) for path in paths]))
+
+
+def test_vectors_sizes_and_captions_are_those_of_the_models_asked_directly(
+    folder: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    recipe = Recipe(tiny_run, "scratch", captioner="attention", numbers="float32")
+    tally = embed(folder, tmp_path / "out", recipe, shard_size=10)
+    rows, paths = rows_of(tmp_path / "out"), photos_of(folder)
+    assert list(rows) == [path.relative_to(folder).as_posix() for path in paths] and len(rows) == COUNT
+    np.testing.assert_allclose(
+        [row["vector"] for row in rows.values()], expected_vectors(tiny_run, paths, side=320), atol=1e-6
+    )
+    for path, row in zip(paths, rows.values(), strict=True):
+        image = Image.open(path)
+        turned = image.getexif().get(0x0112) == 6
+        assert (row["width"], row["height"]) == (image.size[::-1] if turned else image.size)
+        assert row["label"] == path.parent.name and row["split"] == path.parent.parent.name
+    assert sum(row["height"] > row["width"] for row in rows.values()) == 1
+    engine = PhotoSearch(tiny_run)
+    assert [row["caption"] for row in rows.values()][:3] == [engine.caption(load_photo(path)) for path in paths[:3]]
+    photos = Embedded(tmp_path / "out")
+    assert (len(photos), photos.width) == (COUNT, 20) and photos.fingerprint == f"{engine.fingerprint('scratch')}-fp32"
+    rejects = {row["id"]: row["reason"] for row in photos.rejects().to_pylist()}
+    assert rejects.keys() == {"notes.txt", "test/cat/torn.jpg"} and rejects["notes.txt"] == "not an image"
+    assert rejects["test/cat/torn.jpg"].startswith("cannot be read as a photo")
+    assert (tally.photos, tally.made, tally.there, tally.reasons.total()) == (COUNT, 3, 0, 2)
+
+
+def test_folder_tars_and_parquet_give_the_same_vectors_and_16_bits_nearly_so(
+    folder: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    paths = photos_of(folder)
+    sources = {
+        "folder": folder,
+        "tars": write_tars(paths, tmp_path / "tars"),
+        "parquet": write_parquet(paths, tmp_path / "parquet"),
+    }
+    expected = {int(path.stem): vector for path, vector in zip(paths, expected_vectors(tiny_run, paths), strict=True)}
+    for kind, source in sources.items():
+        embed(source, tmp_path / f"out-{kind}", Recipe(tiny_run, "scratch"))
+        rows = rows_of(tmp_path / f"out-{kind}")
+        assert len(rows) == COUNT
+        for id_, row in rows.items():
+            number = int(Path(id_).stem)
+            np.testing.assert_allclose(row["vector"], expected[number], atol=HALF)
+            assert row["caption"] == (None if kind == "folder" else caption(number))
+
+
+def test_a_second_time_nothing_is_made_and_what_changed_is_made_again(tiny_run: Path, tmp_path: Path) -> None:
+    folder, out, recipe = write_folder(tmp_path / "photos"), tmp_path / "out", Recipe(tiny_run, "scratch")
+
+    def again(recipe: Recipe = recipe) -> list[str]:
+        times = {path: path.stat().st_mtime_ns for path in (out / "vectors").iterdir()} if out.exists() else {}
+        embed(folder, out, recipe, shard_size=10)
+        now = {path: path.stat().st_mtime_ns for path in (out / "vectors").iterdir()}
+        assert not list(out.rglob(".*writing*"))
+        return sorted(path.stem for path in now if now[path] != times.get(path))
+
+    every = ["part-00000", "part-00001", "part-00002"]
+    assert again() == every
+    before = rows_of(out)
+    assert again() == []
+    draw_photo(folder / "train/dog/21.jpg", 99)
+    assert again() == ["part-00002"]
+    vectors = expected_vectors(tiny_run, [folder / "train/dog/21.jpg"])
+    np.testing.assert_allclose(rows_of(out)["train/dog/21.jpg"]["vector"], vectors[0], atol=HALF)
+    (out / "vectors" / "part-00001.parquet").write_bytes(b"damaged")
+    assert again() == ["part-00001"]
+    for path in photos_of(folder)[-6:]:
+        path.unlink()
+    assert again() == ["part-00001", "part-00002"] or len(rows_of(out)) == COUNT - 6
+    assert rows_of(out).keys() < before.keys() and len(rows_of(out)) == COUNT - 6
+    assert again(Recipe(tiny_run, "scratch", numbers="float32")) == sorted(
+        path.stem for path in (out / "vectors").iterdir()
+    )
+    Image.new("RGB", (9, 9)).save(folder / "test/cat/torn.jpg")  # what was rejected is a photo now
+    embed(folder, out, recipe, shard_size=10)
+    assert [row["id"] for row in Embedded(out).rejects().to_pylist()] == ["notes.txt"]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "helpers.scale", *map(str, arguments)]
+
+
+def test_killed_at_any_moment_it_goes_on_and_every_photo_is_there_once(tiny_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    for number in range(300):
+        draw_photo(folder / f"{number:03d}.jpg", number)
+    out = tmp_path / "out"
+    asked = command("embed", folder, out, "--run", tiny_run, "--model", "scratch", "--shard-size", 10)
+    process = subprocess.Popen(asked, cwd=project_root(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(list((out / "vectors").glob("*.parquet"))) < 4:
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    there = {path.name: path.stat().st_mtime_ns for path in (out / "vectors").glob("*.parquet")}
+    assert 4 <= len(there) < 30
+    with pytest.raises(InputError, match=r"of 30 shards are not in .* yet"):
+        Embedded(out)
+    tally = embed(folder, out, Recipe(tiny_run, "scratch"), shard_size=10)
+    assert (tally.photos, tally.there, tally.made) == (300, len(there), 30 - len(there))
+    assert all((out / "vectors" / name).stat().st_mtime_ns == time_ for name, time_ in there.items())
+    rows = rows_of(out)
+    assert sorted(rows) == [f"{number:03d}.jpg" for number in range(300)] and not list(out.rglob(".*writing*"))
+    expected = expected_vectors(tiny_run, [folder / id_ for id_ in rows])
+    np.testing.assert_allclose([row["vector"] for row in rows.values()], expected, atol=HALF)
+
+
+def test_what_is_wrong_is_one_sentence(folder: Path, tiny_run: Path, tmp_path: Path) -> None:
+    recipe, out = Recipe(tiny_run, "scratch"), tmp_path / "out"
+    embed(folder, out, recipe)
+    other = write_tars(photos_of(folder), tmp_path / "tars")
+    for source, place, with_, said in (
+        (other, out, recipe, "holds photos of .*, and not of"),
+        (folder, folder / "out", recipe, "where its files would be taken for photos"),
+        (folder, out, Recipe(tiny_run, "nothing"), "no model 'nothing'"),
+        (folder, out, Recipe(tiny_run, "scratch", precision="int8"), "There is no precision 'int8'"),
+        (folder, out, Recipe(tiny_run, "scratch", captioner="poet"), "no captioner 'poet'"),
+        (folder, out, Recipe(tmp_path, "scratch"), "run notebook 01_download first"),
+    ):
+        with pytest.raises(InputError, match=said):
+            embed(source, place, with_)
+    with pytest.raises(InputError, match="does not exist"):
+        Embedded(tmp_path)
+    torn = tmp_path / "torn"
+    torn.mkdir()
+    (torn / "a.jpg").write_bytes(b"no photo")
+    embed(torn, tmp_path / "none", recipe)
+    with pytest.raises(InputError, match=r"No photo of .* could be read"):
+        Embedded(tmp_path / "none")

@@ -1,0 +1,113 @@
+"""Folders, tar files and Parquet hold the same photos; what is damaged in them is told, and never a gap."""
+
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scale.many_photos import COUNT, add_member, caption, photos_of, write_folder, write_parquet, write_tars
+
+from helpers.files import InputError
+from helpers.scale.sources import Item, shards_of
+
+
+def items(source: Path, size: int = 1000) -> list[Item]:
+    return [item for shard in shards_of(source, size) for item in shard.items()]
+
+
+def content(item: Item) -> bytes:
+    return item.content if isinstance(item.content, bytes) else item.content.read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "photos")
+
+
+def test_the_three_kinds_hold_the_same_photos_with_what_is_known_of_them(folder: Path, tmp_path: Path) -> None:
+    photos = photos_of(folder)
+    expected = {path.read_bytes(): (path.parent.name, path.parent.parent.name) for path in photos}
+    in_folder = [item for item in items(folder, size=7) if item.id.endswith(".jpg") and "torn" not in item.id]
+    assert {content(item): (item.label, item.split) for item in in_folder} == expected
+    for write, split in ((write_tars, "train"), (write_parquet, "val")):
+        packed = items(write(photos, tmp_path / write.__name__))
+        assert len({item.id for item in packed}) == len({item.key for item in packed}) == COUNT
+        assert {content(item): item.label for item in packed} == {one: label for one, (label, _) in expected.items()}
+        assert {item.split for item in packed} == {split}
+        by_content = {path.read_bytes(): int(path.stem) for path in photos}
+        assert all(item.caption == caption(by_content[content(item)]) for item in packed)
+
+
+def test_a_folder_is_cut_into_shards_that_hold_every_file_once(folder: Path) -> None:
+    shards = shards_of(folder, 7)
+    found = [item for shard in shards for item in shard.items()]
+    assert [len(shard.files) for shard in shards] == [7, 7, 7, 5] and len({shard.name for shard in shards}) == 4
+    assert sorted(item.id for item in found) == sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+    assert {item.id: item.problem for item in found if item.problem} == {"notes.txt": "not an image"}
+
+
+def test_the_stamp_of_a_shard_changes_with_its_files_alone(folder: Path) -> None:
+    before = shards_of(folder, 7)
+    (folder / "train" / "dog" / "03.jpg").write_bytes(b"another photo")
+    after = shards_of(folder, 7)
+    changed = [one.name for one, other in zip(before, after, strict=True) if one.stamp != other.stamp]
+    assert changed == [one.name for one in after if ("train/dog/03.jpg", "") in one.files]
+
+
+def test_a_torn_tar_gives_what_is_whole_and_says_that_it_ended(folder: Path, tmp_path: Path) -> None:
+    tars = write_tars(photos_of(folder), tmp_path / "tars", shards=1)
+    (path,) = tars.iterdir()
+    whole = items(tars)
+    path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
+    *found, last = items(tars)
+    assert 5 < len(found) < COUNT and [item.id for item in found] == [item.id for item in whole[: len(found)]]
+    assert last.id == path.name and last.problem.startswith(f"the rest of the file cannot be read after {len(found)} p")
+    path.write_bytes(b"no archive at all")
+    (only,) = items(tars)
+    assert only.problem.startswith("the rest of the file cannot be read after 0 photos")
+
+
+def test_members_that_make_no_photo_are_named(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "odd.tar", "w") as archive:
+        for name in ("a.txt", "b.seg.png", "plain"):
+            add_member(archive, name, b"x")
+    found = {item.id: item.problem for item in items(tmp_path)}
+    assert found["odd.tar/a"] == "no photo among its files" and found["odd.tar/b"] == ""
+    assert found["odd.tar/plain"].startswith("a file without a suffix")
+
+
+def test_a_parquet_file_that_holds_no_photos_or_is_none_is_told(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"caption": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="has 0 columns of bytes"):
+        items(tmp_path)
+    pq.write_table(pa.table({"one": [b"a"], "two": [b"b"]}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="has 2 columns of bytes"):
+        items(tmp_path)
+    pq.write_table(pa.table({"jpg": [b"a", None], "mask": [b"b", b"c"]}), tmp_path / "a.parquet")
+    assert [(item.id, item.content, item.problem) for item in items(tmp_path)] == [
+        ("a.parquet:0", b"a", ""),
+        ("a.parquet:1", b"", "no bytes"),
+    ]
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
+    (only,) = items(tmp_path)
+    assert only.problem.startswith("the rest of the file cannot be read after 0 photos")
+
+
+def test_what_cannot_be_a_source_is_one_sentence(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for source, said in (
+        (tmp_path / "nowhere", "does not exist"),
+        (tmp_path / "empty", "There is no photo"),
+        (folder / "notes.txt", r"is neither \.tar nor \.parquet"),
+    ):
+        with pytest.raises(InputError, match=said):
+            shards_of(source)
+    (folder / "one.tar").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds photos, such as .*\.jpg, beside \.tar files"):
+        shards_of(folder)
+    (folder / "one.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds both \.parquet and \.tar"):
+        shards_of(folder)
