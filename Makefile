@@ -67,7 +67,7 @@ address:
 # Known faults of what is locked; asks PyPI about each package.
 audit: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet pip-audit
-	$(BIN)/pip-audit --requirement $(LOCKED) --disable-pip --no-deps
+	$(BIN)/pip-audit --requirement $(LOCKED) --disable-pip --no-deps --strict
 
 # The copy is written last: an install that was cut short is repeated. What the second install adds to the first is
 # PyTorch, in whichever build there is.
