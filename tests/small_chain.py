@@ -52,7 +52,7 @@ class Chain:
     def start(self, *arguments: str, wrap: Sequence[str] = (), **settings: object) -> subprocess.Popen[str]:
         """`run_all.py` with these arguments and settings, at work; what it prints comes through pipes.
 
-        `wrap` is a command that runs another one, such as `prlimit`.
+        `wrap` is a command that runs another one, such as `prlimit` or `env`.
         """
         pairs = [f"--set={name}={value}" for name, value in (SMALL | settings).items()]
         environment = os.environ | {

@@ -271,10 +271,10 @@ def test_nothing_half_written_is_left(chain):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_stages_that_were_killed_come_to_the_same_files(chain, tmp_path):
-    """The short form of tests/torture/chains.py, which kills all ten stages a hundred times."""
+    """The short form of tests/torture/chains.py, which kills all stages a hundred times."""
     records = json.loads((chain.outputs / "run_state.json").read_text())
     seconds = {short: records[short]["seconds"] for short in ("01", "02")}
-    disturbance = Disturbance(tmp_path, seconds, ["tree", "run", "kernel", "SIGTERM"], 1, "test", "--to", "02")
+    disturbance = Disturbance(Chain(tmp_path), seconds, ["tree", "run", "kernel", "SIGTERM"], 1, "test", "--to", "02")
     disturbance.run()
     names = {name for short in seconds for name in records[short]["outputs"]}
     expected = {name: content for name, content in artefacts(chain.outputs).items() if name in names}

@@ -3,19 +3,22 @@
     python tests/torture kills --seed 3           one of the tortures below
     python tests/torture all                      all of them, and the table in docs/reliability.md: `make torture`
 
-What is done is kept in outputs/torture/ and not done again by `--resume`.
+What is done is kept in outputs/torture/ and not done again by `--resume`: a torture of an hour can be had in parts of
+`--minutes 10`.
 """
 
 import argparse
+import math
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[number]) for number in (2, 1)]
 
-from torture import chains, downloads, fuzz, limits, page, report  # noqa: E402 - the line above makes them findable
+from torture import attacks, chains, downloads, fuzz, guided, limits, page, report  # noqa: E402 - the line above makes them findable
 from torture.rows import folder, save  # noqa: E402
 
 from helpers.environment import project_root  # noqa: E402
@@ -29,13 +32,15 @@ def in_a_new_folder() -> list:
 
 
 TORTURES = {
+    "attacks": lambda _: attacks.rows(),
     "downloads": lambda _: in_a_new_folder(),
     "page": lambda _: page.rows_of_a_run(),
     "repetition": lambda _: chains.repetition(WORK),
     "limits": lambda _: limits.rows(WORK),
-    "signals": lambda seed: chains.signals(WORK, seed),
-    "kills": lambda seed: chains.kills(WORK, seed),
-    "fuzz": lambda seed: fuzz.rows(seed),
+    "signals": lambda options: chains.signals(WORK, options.seed, options.end),
+    "kills": lambda options: chains.kills(WORK, options.seed, options.end),
+    "fuzz": lambda options: fuzz.rows(options.seed),
+    "guided": lambda options: guided.rows(options.seed),
 }
 
 
@@ -44,14 +49,22 @@ def main() -> int:
     parser.add_argument("name", choices=[*TORTURES, "all"])
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn at random")
     parser.add_argument("--resume", action="store_true", help="keep what an earlier call has done")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin nothing new after so many")
     arguments = parser.parse_args()
+    arguments.end = time.monotonic() + 60 * arguments.minutes
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background switches it off, for children too
     if not arguments.resume and arguments.name == "all":
         shutil.rmtree(folder(), ignore_errors=True)
     good = True
     for name in TORTURES if arguments.name == "all" else [arguments.name]:
         if not (arguments.resume and (folder() / f"{name}.json").exists()):
-            rows = TORTURES[name](arguments.seed)
+            try:
+                if time.monotonic() > arguments.end:
+                    raise chains.Paused
+                rows = TORTURES[name](arguments)
+            except chains.Paused:
+                print(f"{name} is not at its end; the same command with --resume goes on from here.")
+                return 75  # "try again", in sysexits.h
             save(name, rows)
             good &= all(row.ok for row in rows)
     if arguments.name == "all":
