@@ -39,7 +39,7 @@ from helpers.chain.freshness import (
 )
 from helpers.chain.lock import run_lock
 from helpers.chain.notebook_runner import Progress, execute, explain, lack
-from helpers.chain.report import StageResult, duration, results_table, write_report
+from helpers.chain.report import StageResult, duration, results_table, stage_notices, write_report
 from helpers.chain.stop import stop_signals
 from helpers.environment import available_cores, can_pin, cores, pin_thread, project_root
 from helpers.files import FINISHED, InputError, sweep_temporary, write_json
@@ -249,6 +249,9 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
             sweep_temporary(folder)
         results = run_stages(arguments, chosen, stages, profile, given, records, descriptors)
         print(f"\n{results_table(results)}\n")
+        for result in results:
+            if notices := stage_notices(profile.outputs / result.folder):
+                print("\n  ".join([f"{result.name} has noticed:", *notices]), "\n")
         report = profile.outputs / "report.html"
         if any(result.status in ("ran", "failed") for result in results) or not report.exists():
             others = {stage.name: stage_result(stage, "not chosen", records.get(stage.short, {})) for stage in stages}

@@ -49,8 +49,10 @@ class Profile:
     split_handle: Text | None = None  # Kaggle data set with the Karpathy split files
     split_file: Text | None = None  # the file of that data set that belongs to these photos
     classes_handle: Text | None = None  # Kaggle data set with one folder of photos a class
-    captions_folder: Text | None = None  # own photos: a folder with Images/ and captions.txt
+    captions_folder: Text | None = None  # own photos with captions, in any layout of docs/layouts.md; several: a+b
+    captions_encoding: Text | None = None  # of caption files that are not UTF-8, such as cp1252
     classes_folder: Text | None = None  # own photos: a folder with one folder a class
+    limit: Drawn | None = None  # a slice: so many captioned photos, and so many class photos, by chance
     scenes: Drawn = 1600  # the sample only: captioned scenes to draw
     pictures_per_class: Drawn = 80  # the sample only: pictures of single animals to draw a class
 

@@ -99,6 +99,14 @@ def results_table(results: list[StageResult]) -> str:
     return "\n".join("  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
+def stage_notices(folder: Path) -> list[str]:
+    """What the stage of this folder has to say to everybody: the `notices` of its metrics.json."""
+    try:
+        return list(map(str, read_json(folder / "metrics.json").get("notices", ())))
+    except InputError:  # it has not run, or its file was torn
+        return []
+
+
 def title_of(name: str) -> str:
     """
     >>> title_of("03a_caption_lstm"), title_of("training_history")
@@ -224,6 +232,7 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
                 "title": title_of(stage.name),
                 "pictures": load_pictures(files, f"picture-{short}"),
                 "metrics": stage_metrics(folder),
+                "notices": stage_notices(folder),
                 "notebook": copy if page else None,
                 "page": page,
             }

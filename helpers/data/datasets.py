@@ -1,106 +1,243 @@
 """Data sets: fetch or draw them, read their captions and splits, check every photo, and make the manifest.
 
-Rows and photos that cannot be used are left out and named in `Manifest.notices`.
+What cannot be used is left out and named, in sentences in `Manifest.notices` and one by one in `dataset/left_out.csv`.
 """
 
+import codecs
 import random
+import re
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 from unicodedata import normalize
 
 from helpers.data.descriptions import ENGLISH
 from helpers.data.images import check_photos
+from helpers.data.known_sets import announce, check_counts
 from helpers.data.layouts import read_captioned
-from helpers.data.manifest import SPLITS, Manifest, Photo
-from helpers.data.readers.class_folders import check_counts, read_class_folder
-from helpers.data.readers.karpathy import read_karpathy_split
+from helpers.data.left_out import Findings
+from helpers.data.manifest import SPLITS, ClassPhoto, Manifest, Photo, Split
+from helpers.data.readers.class_folders import LEAST, read_class_folder, usable_classes
+from helpers.data.readers.karpathy import name_in_split_file, read_karpathy_split
 from helpers.downloads import ClimbsOut, Damaged, members_inside, patiently
 from helpers.environment import project_root
 from helpers.files import InputError, fingerprint_files, fingerprint_folder, there
 from helpers.profiles import Profile
 from helpers.sample.draw import draw_sample
 
+_ON_FLICKR = re.compile(r"(\d{5,})(?:_[0-9a-f]{6,})?(?:_[a-z])?\.jpe?g", re.IGNORECASE)
 
-def prepare(profile: Profile) -> tuple[Manifest, dict[str, str]]:
+
+class Source(NamedTuple):
+    """A data set of captioned photos."""
+
+    name: str
+    root: Path
+    split_file: Path | None  # of Karpathy; None: the split that its layout tells, else one by chance
+    handle: str | None = None  # on Kaggle
+
+
+def prepare(profile: Profile) -> tuple[Manifest, dict[str, str], Findings]:
     """Fetch or draw the profile's data, read it and check every photo.
 
     Returns:
-        The manifest, and the fingerprint of each folder or file that it was read from, by path.
+        The manifest, the fingerprint of each folder or file that it was read from, by path, and what was left out.
 
     Raises:
         InputError: a download fails, a folder is missing or incomplete, or nothing usable is left.
     """
-    notices: list[str] = []
-    captions_root, split_file, classes_root = _roots(profile)
-    captioned = read_captioned(captions_root, notices)
-    splits = read_karpathy_split(split_file) if split_file else random_split(captioned, profile.seed)
-    ids = {path: normalize("NFC", path.name) for path in captioned}  # é is one character there, whoever named the file
-    photos = [
-        Photo(ids[path], path, captions, splits[ids[path]])
-        for path, captions in captioned.items()
-        if ids[path] in splits
-    ]
-    if len(photos) < len(captioned):
-        notices.append(f"{len(captioned) - len(photos):,} photos are not in the split file and are left out.")
-    if len(photos) < len(splits):
-        notices.append(f"{len(splits) - len(photos):,} photos of the split file are not in {captions_root}.")
-    class_photos = read_class_folder(classes_root, profile.seed, notices) if classes_root else []
+    findings = Findings()
+    _check_encoding(profile.captions_encoding)
+    sources, classes_root = _sources(profile)
+    photos: list[Photo] = []
+    for source in sources:
+        photos += _not_seen_yet(photos, _captioned(source, len(sources) > 1, profile, findings), findings)
+    class_photos = read_class_folder(classes_root, profile.seed, findings) if classes_root else []
+    if profile.classes_handle and not profile.classes_folder:
+        check_counts(profile.classes_handle, len(class_photos), 0, findings)
+    if profile.limit is not None:
+        photos, class_photos = _slice(photos, profile), _slice_of_classes(class_photos, profile)
 
     bad, repaired = check_photos([photo.path for photo in [*photos, *class_photos]])
-    notices += [f"skipped: {reason}" for reason in bad.values()]
-    notices += [f"{path}: {notice}." for path, notice in repaired.items()]
+    for path, problem in bad.items():
+        findings.leave_out("photo", path, "not usable as a photo", problem)
+    for path, notice in repaired.items():
+        findings.say(f"{path}: {notice}.")
     photos = [photo for photo in photos if photo.path not in bad]
-    class_photos = [photo for photo in class_photos if photo.path not in bad]
     if classes_root:
-        check_counts(classes_root, class_photos)
+        class_photos = usable_classes(classes_root, class_photos, bad, findings)
     for split in SPLITS:
         if not any(photo.split == split for photo in photos):
-            raise InputError(
-                f"No usable photo is left in the {split} split of {captions_root}; add photos or captions."
-            )
+            roots = " and ".join(str(source.root) for source in sources)
+            raise InputError(f"No usable photo is left in the {split} split of {roots}; add photos or captions.")
 
-    sources = {str(root): fingerprint_folder(root) for root in (captions_root, classes_root) if root is not None}
-    if split_file:
-        sources[str(split_file)] = fingerprint_files([split_file])
-    return Manifest(profile.name, photos, class_photos, notices), sources
+    read = [*(source.root for source in sources), *filter(None, [classes_root])]
+    fingerprints = {str(root): fingerprint_folder(root) for root in read}
+    fingerprints |= {
+        str(source.split_file): fingerprint_files([source.split_file]) for source in sources if source.split_file
+    }
+    return Manifest(profile.name, photos, class_photos, findings.sentences), fingerprints, findings
 
 
-def _roots(profile: Profile) -> tuple[Path, Path | None, Path | None]:
-    """Folder of the captioned photos, their split file, folder of the class photos; own folders come first."""
-    captions_root = _own_folder(profile.captions_folder, "captions_folder")
-    classes_root = _own_folder(profile.classes_folder, "classes_folder")
-    split_file = None
-    if captions_root is None and profile.captions_handle:
-        captions_root = download(profile.captions_handle, "captions_folder")
-        split_file = _find_split_file(profile) if profile.split_handle else None  # None: split by chance
+def _captioned(source: Source, of_several: bool, profile: Profile, findings: Findings) -> list[Photo]:
+    """The captioned photos of a data set, with their splits."""
+    captions, splits, _ = read_captioned(source.root, findings, profile.captions_encoding, profile.data / "unpacked")
+    if source.handle:
+        check_counts(source.handle, len(captions), sum(map(len, captions.values())), findings)
+    ids = _ids(captions, source, of_several)
+    if source.split_file:
+        known = read_karpathy_split(source.split_file)
+        splits = {path: known[name] for path in captions if (name := name_in_split_file(path)) in known}
+        if len(splits) < len(known):
+            findings.say(f"{len(known) - len(splits):,} photos of {source.split_file} are not in {source.root}.")
+    if splits:
+        for path in captions:
+            if path not in splits:
+                findings.leave_out("photo", ids[path], "in none of the splits")
+        splits = complete_splits(
+            {ids[path]: split for path, split in splits.items() if path in ids}, profile.seed, findings
+        )
+    else:
+        splits = random_split(ids.values(), profile.seed)
+    return [
+        Photo(ids[path], path, texts, splits[ids[path]], source.name)
+        for path, texts in captions.items()
+        if ids[path] in splits
+    ]
+
+
+def _ids(paths: Iterable[Path], source: Source, of_several: bool) -> dict[Path, str]:
+    """What to call each photo: its file's name, with its folders where two are called alike, and its set of several."""
+    names = {path: normalize("NFC", path.name) for path in paths}  # é is one character, whoever named the file
+    counts = Counter(names.values())
+    ids = {
+        path: name if counts[name] == 1 else normalize("NFC", _below(path, source.root)) for path, name in names.items()
+    }
+    return {path: f"{source.name}/{name}" for path, name in ids.items()} if of_several else ids
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else "/".join(path.parts[-3:])
+
+
+def _not_seen_yet(photos: list[Photo], others: list[Photo], findings: Findings) -> list[Photo]:
+    """`others` without those that are in `photos`, too: a test photo of one set must not train in another.
+
+    Flickr30k holds Flickr8k's photos under shorter names, and both begin with the photo's number on Flickr.
+    """
+    known = {_number(photo.path): photo for photo in photos}
+    new = []
+    for photo in others:
+        if (same := known.get(_number(photo.path))) is None:
+            new.append(photo)
+        else:
+            findings.leave_out("photo", photo.id, f"already in {same.origin}", same.id)
+    return new
+
+
+def _number(path: Path) -> str:
+    """What the same photo has in common in several data sets: its number on Flickr, else its name."""
+    flickr = _ON_FLICKR.fullmatch(path.name)
+    return flickr[1] if flickr else normalize("NFC", path.name).casefold()
+
+
+def _slice(photos: list[Photo], profile: Profile) -> list[Photo]:
+    """At most `limit` of the photos, by chance, with the same share in each split (at least one).
+
+    Of the same set and seed a smaller slice is a part of a larger one.
+    """
+    drawn = sorted(photos, key=lambda photo: photo.id)
+    random.Random(profile.seed).shuffle(drawn)
+    kept: set[str] = set()
+    for split in SPLITS:
+        ids = [photo.id for photo in drawn if photo.split == split]
+        kept.update(ids[: max(1, len(ids) * profile.limit // len(drawn))])
+    return [photo for photo in photos if photo.id in kept] if len(photos) > profile.limit else photos
+
+
+def _slice_of_classes(photos: list[ClassPhoto], profile: Profile) -> list[ClassPhoto]:
+    """As many of each class as make `limit` together, but no fewer than a class needs; see `_slice`."""
+    labels = {photo.label for photo in photos}
+    each = max(LEAST, profile.limit // max(1, len(labels)))
+    kept: set[str] = set()
+    for label in labels:
+        of_class = [photo for photo in photos if photo.label == label]
+        for split in SPLITS:
+            ids = sorted(photo.id for photo in of_class if photo.split == split)
+            random.Random(f"{profile.seed} {label} {split}").shuffle(ids)
+            kept.update(ids[: -(-len(ids) * each // len(of_class))])
+    return [photo for photo in photos if photo.id in kept]
+
+
+def _sources(profile: Profile) -> tuple[list[Source], Path | None]:
+    """The captioned data sets, and the folder of the class photos; own folders come first."""
+    own = _own_folders(profile.captions_folder, "captions_folder")
+    sources = [Source(name, root, None) for name, root in zip(_names(own), own, strict=True)]
+    classes_root = next(iter(_own_folders(profile.classes_folder, "classes_folder", several=False)), None)
+    if not sources and profile.captions_handle:
+        handles = profile.captions_handle.split("+")
+        files = profile.split_file.split("+") if profile.split_handle and profile.split_file else []
+        for handle, file in zip_longest(handles, files):
+            if handle is None:
+                raise InputError(
+                    f"split_file names {len(files)} files for {len(handles)} data sets; give one for each."
+                )
+            root = download(handle, "captions_folder")
+            split_file = _find_split_file(profile.split_handle, file) if file else None
+            sources.append(Source(handle.split("/")[1], root, split_file, handle))
     if classes_root is None and profile.classes_handle:
         classes_root = download(profile.classes_handle, "classes_folder")
-    if profile.captions_handle is None and not (captions_root and classes_root):
+    if profile.captions_handle is None and not (sources and classes_root):
         sample = profile.data / "sample"
         draw_sample(sample, profile.scenes, profile.pictures_per_class, profile.seed, ENGLISH)
-        if captions_root is None:
-            captions_root, split_file = sample / "captions", sample / "captions" / "dataset_sample.json"
+        if not sources:
+            sources = [Source("sample", sample / "captions", sample / "captions" / "dataset_sample.json")]
         classes_root = classes_root or sample / "animals"
-    return captions_root, split_file, classes_root
+    return sources, classes_root
 
 
-def _own_folder(folder: str | None, setting: str) -> Path | None:
-    if folder is None:
-        return None
-    root = project_root() / Path(folder).expanduser()
-    if not there(root.is_dir):
-        raise InputError(f"The folder {root} does not exist; correct the setting {setting}.")
-    return root
+def _own_folders(setting: str | None, name: str, several: bool = True) -> list[Path]:
+    """The folders that a setting names, joined by "+"."""
+    if setting is None:
+        return []
+    whole = project_root() / Path(setting).expanduser()
+    if there(whole.is_dir):
+        return [whole]
+    folders = [
+        project_root() / Path(part.strip()).expanduser() for part in (setting.split("+") if several else [setting])
+    ]
+    for folder in folders:
+        if not there(folder.is_dir):
+            raise InputError(f"The folder {folder} does not exist; correct the setting {name}.")
+    return folders
 
 
-def _find_split_file(profile: Profile) -> Path:
-    root = download(profile.split_handle, "captions_folder")
-    found = sorted(root.rglob(profile.split_file))
+def _check_encoding(encoding: str | None) -> None:
+    try:
+        codecs.lookup(encoding or "utf-8")
+    except LookupError:
+        raise InputError(
+            f"There is no encoding {encoding!r}; give one such as cp1252 or gb18030 with captions_encoding."
+        ) from None
+
+
+def _names(folders: list[Path]) -> list[str]:
+    """A name for each folder: its own, with the one above it where two are called alike."""
+    counts = Counter(folder.name for folder in folders)
+    return [folder.name if counts[folder.name] == 1 else "-".join(folder.resolve().parts[-2:]) for folder in folders]
+
+
+def _find_split_file(handle: str, name: str) -> Path:
+    root = download(handle, "captions_folder")
+    found = sorted(root.rglob(name))
     if not found:
-        raise InputError(f"{root} holds no {profile.split_file}; delete that folder so that it is downloaded again.")
+        raise InputError(f"{root} holds no {name}; delete that folder so that it is downloaded again.")
     return found[0]
 
 
@@ -112,7 +249,7 @@ def download(handle: str, setting: str) -> Path:
     """
     import kagglehub
     import requests
-    from kagglehub.cache import get_cached_archive_path
+    from kagglehub.cache import get_cached_archive_path, get_cached_path
     from kagglehub.handle import parse_dataset_handle
 
     def fetch() -> Path:
@@ -129,6 +266,10 @@ def download(handle: str, setting: str) -> Path:
             archive.unlink()  # else it would count as complete for ever
             raise Damaged from error
 
+    with suppress(ValueError):  # what is wrong with a handle, `fetch` will say
+        kept = Path(get_cached_path(parse_dataset_handle(handle)))
+        if not kept.exists():
+            announce(handle, kept.parent)
     return patiently(
         fetch,
         f"The Kaggle data set {handle}",
@@ -136,15 +277,37 @@ def download(handle: str, setting: str) -> Path:
     )
 
 
-def random_split(paths: Iterable[Path], seed: int) -> dict[str, str]:
+def random_split(ids: Iterable[str], seed: int) -> dict[str, Split]:
     """About 80 % train, 10 % val, 10 % test, by photo, the same for the same seed and names.
 
     Raises:
         InputError: fewer than ten photos.
     """
-    names = sorted(normalize("NFC", path.name) for path in paths)
-    if len(names) < 10:
-        raise InputError(f"{len(names)} captioned photos are too few to train, validate and test; give at least 10.")
-    random.Random(seed).shuffle(names)
-    tenth = len(names) // 10
-    return {name: "val" if i < tenth else "test" if i < 2 * tenth else "train" for i, name in enumerate(names)}
+    ids = sorted(ids)
+    if len(ids) < 10:
+        raise InputError(f"{len(ids)} captioned photos are too few to train, validate and test; give at least 10.")
+    random.Random(seed).shuffle(ids)
+    tenth = len(ids) // 10
+    return {id_: "val" if i < tenth else "test" if i < 2 * tenth else "train" for i, id_ in enumerate(ids)}
+
+
+def complete_splits(splits: dict[str, Split], seed: int, findings: Findings) -> dict[str, Split]:
+    """`splits` by photo, with a tenth of all taken from "train", by chance, for a split that has no photo.
+
+    Raises:
+        InputError: there are none to take.
+    """
+    missing = [split for split in SPLITS if split not in splits.values()]
+    train = sorted(id_ for id_, split in splits.items() if split == "train")
+    tenth = max(1, len(splits) // 10)
+    if missing and len(train) <= tenth * len(missing):
+        raise InputError(
+            f"The data set tells its splits: {len(train)} photos to train on, and none for {' and '.join(missing)}; "
+            "give at least ten to train on."
+        )
+    random.Random(seed).shuffle(train)
+    for split in missing:
+        findings.say(f"The data set has no photos for {split}; {tenth:,} of those to train on are taken.")
+        splits = splits | dict.fromkeys(train[:tenth], split)
+        train = train[tenth:]
+    return splits

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from helpers.data.left_out import Findings
 from helpers.data.readers.plain_text import read_text
 from helpers.files import InputError, read_json
 
@@ -89,9 +90,9 @@ def _key(label: str) -> str:
 
 def _read_own(file: Path) -> dict[str, list[str]]:
     how = 'give JSON {"leopard": ["a description", ...]} or text lines "leopard: a description"'
-    notices: list[str] = []
-    text = read_text(file, notices)
-    print(*notices, sep="\n", end="\n" * bool(notices))
+    findings = Findings()
+    text = read_text(file, findings)
+    print(*findings.sentences, sep="\n", end="\n" * bool(findings.sentences))
     own: dict[str, list[str]] = {}
     if file.suffix.lower() == ".json":
         try:

@@ -1,45 +1,93 @@
-"""Layouts: which of the known ways a folder of captioned photos is laid out in, and the reader for it.
+"""Layouts: which of the known ways a folder of captioned photos is laid out in, told by what it holds.
 
-A new layout is a module in `readers/` and a line in `CAPTIONED`.
+A new layout is a module in `readers/` and a line in `READERS`.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-from helpers.data.readers.captions_txt import has_captions_txt, read_captions
-from helpers.data.readers.coco import has_annotations, read_coco
+from helpers.data.left_out import Findings
+from helpers.data.manifest import Split
+from helpers.data.readers.coco import read_coco
+from helpers.data.readers.packed import unpacked
+from helpers.data.readers.place import Captioned, Place, split_of
+from helpers.data.readers.records import read_records
+from helpers.data.readers.sidecars import read_sidecars
+from helpers.data.readers.split_lists import read_split_lists
+from helpers.data.readers.tables import read_tables
+from helpers.data.readers.token_files import read_tokens
 from helpers.files import InputError
 
-
-class Layout(NamedTuple):
-    """A way to lay out captioned photos on disk."""
-
-    name: str  # for people
-    recognises: Callable[[Path], bool]
-    read: Callable[[Path, list[str]], dict[Path, tuple[str, ...]]]  # folder, notices -> photos with their captions
-
-
-CAPTIONED = (  # the first that recognises a folder reads it
-    Layout("COCO 2017, annotations/captions_*.json beside the photos", has_annotations, read_coco),
-    Layout("Images/ with captions.txt", has_captions_txt, read_captions),
+READERS: tuple[Callable[[Place, Findings], Captioned | None], ...] = (  # the first that recognises a folder reads it
+    read_coco,
+    read_sidecars,
+    read_tokens,
+    read_tables,
+    read_records,
 )
 
 
-def read_captioned(folder: Path, notices: list[str]) -> dict[Path, tuple[str, ...]]:
-    """Photos with their captions from `folder`, whichever layout it has; which one is printed.
+def read_captioned(
+    folder: Path, findings: Findings, encoding: str | None = None, scratch: Path | None = None
+) -> Captioned:
+    """Photos with their captions from `folder`, whichever layout it has; what was recognised is printed.
 
-    What is left out is added to `notices`.
+    Args:
+        findings: gets what is left out.
+        encoding: of text files that are neither UTF-8 nor UTF-16.
+        scratch: where photos go that are packed in a tar or a Parquet file; without it those are not read.
 
     Raises:
-        InputError: no layout is recognised, or the folder is not complete.
+        InputError: no layout is recognised, or what is recognised cannot be read.
     """
-    for layout in CAPTIONED:
-        if layout.recognises(folder):
-            print(f"{folder}: {layout.name}")
-            return layout.read(folder, notices)
-    known = "; or ".join(layout.name for layout in CAPTIONED)
-    raise InputError(
-        f"{folder} holds no captioned photos in a layout that is known here; it needs {known} (if it was downloaded, "
-        "delete the folder and run again)."
+    place = Place(folder, encoding, scratch)
+    place = unpacked(place, findings) or place
+    if not place.photos:
+        raise InputError(_nothing_found(place))
+    found = next((found for read in READERS if (found := read(place, findings)) is not None), None)
+    if found is None:
+        raise InputError(_nothing_found(place))
+    print(f"{folder}: {found.what}")
+    _name_photos_without_captions(place, found, findings)
+    splits = found.splits or read_split_lists(place, findings) or _splits_by_folder(place, found)
+    return found._replace(splits=splits)
+
+
+def _name_photos_without_captions(place: Place, found: Captioned, findings: Findings) -> None:
+    """Each one beside photos with captions, and how many there are in other folders."""
+    folders = {path.parent for path in found.captions}
+    elsewhere: Counter[Path] = Counter()
+    for path in place.photos:
+        if path.parent not in folders:
+            elsewhere[path.parent] += 1
+        elif path not in found.captions:
+            findings.leave_out("photo", place.name(path), "without a caption")
+    for other, count in elsewhere.items():
+        findings.say(f"None of the {count:,} photos in {other} has a caption, so this folder is not used.")
+
+
+def _splits_by_folder(place: Place, found: Captioned) -> dict[Path, Split]:
+    """The splits that the names of the photos' folders tell, if it is more than one and all of them do."""
+    folders = {path.parent for path in found.captions}
+    splits = {folder: split_of(folder / "photo", place.folder, by_folder=True) for folder in folders}
+    if None in splits.values() or len(set(splits.values())) < 2:
+        return {}
+    return {path: splits[path.parent] for path in found.captions}
+
+
+def _nothing_found(place: Place) -> str:
+    if not place.photos:
+        return (
+            f"{place.folder} holds no photos; give a folder with photos and a file of captions (if it was downloaded, "
+            "delete it and run again)."
+        )
+    where = f"{place.folder} holds {len(place.photos):,} photos and no captions that are recognised"
+    if len({path.relative_to(place.folder).parts[0] for path in place.photos}) > 1 and all(
+        len(path.relative_to(place.folder).parts) > 1 for path in place.photos
+    ):
+        where += " (if its folders are classes, set classes_folder instead)"
+    return (
+        f"{where}; to find and caption photos without any, run `make album PHOTOS={place.folder}` (notebook 07), and "
+        "to train on them add captions.csv with the header image,caption, or a .txt beside each photo."
     )

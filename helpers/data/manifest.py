@@ -14,6 +14,21 @@ from helpers.files import InputError, read_as, there, write_json
 
 MADE_BY = "notebook 01_download"
 SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+_CALLED: dict[str, Split] = {  # as data sets call them; "restval" is COCO's second part for training
+    **dict.fromkeys(("train", "training", "restval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+def split_called(word: str) -> Split | None:
+    """The split that `word` stands for.
+
+    >>> split_called("Validation"), split_called("restval"), split_called("photos")
+    ('val', 'train', None)
+    """
+    return _CALLED.get(word.strip().lower())
 
 
 @dataclass(frozen=True)
@@ -23,7 +38,8 @@ class Photo:
     id: str
     path: Path
     captions: tuple[str, ...]
-    split: Literal["train", "val", "test"]
+    split: Split
+    origin: str = ""  # the data set that it comes from, where there are several
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,7 @@ class ClassPhoto:
     id: str
     path: Path
     label: str
-    split: Literal["train", "val", "test"]
+    split: Split
 
 
 @dataclass(frozen=True)
@@ -43,7 +59,12 @@ class Manifest:
     name: str
     photos: list[Photo]
     class_photos: list[ClassPhoto]
-    notices: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)  # what was left out and why, in sentences
+
+    @property
+    def origins(self) -> list[str]:
+        """The data sets that the captioned photos come from."""
+        return sorted({photo.origin for photo in self.photos})
 
     def split(self, name: str) -> list[Photo]:
         """The captioned photos of "train", "val" or "test"."""

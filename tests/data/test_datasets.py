@@ -1,11 +1,14 @@
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_data import write_captions, write_photo
 
 from helpers.artefacts import CHECKSUMS
-from helpers.data.datasets import download, prepare, random_split
+from helpers.data.datasets import complete_splits, download, prepare, random_split
+from helpers.data.left_out import Findings
 from helpers.data.manifest import load_manifest
 from helpers.files import InputError, write_json
 from helpers.profiles import Profile, get_profile
@@ -19,7 +22,7 @@ def own_profile(tmp_path: Path, captions: Path, classes: Path) -> Profile:
 
 def test_manifest_of_own_folders_round_trips(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
     profile = own_profile(tmp_path, captioned_folder, class_folder)
-    manifest, sources = prepare(profile)
+    manifest, sources, _ = prepare(profile)
     manifest.save(profile.outputs)
     assert load_manifest(profile.outputs) == manifest
     assert [len(manifest.split(split)) for split in ("train", "val", "test")] == [10, 1, 1]
@@ -48,9 +51,11 @@ def test_unreadable_photos_are_left_out_and_named(tmp_path: Path, captioned_fold
     profile = own_profile(tmp_path, captioned_folder, class_folder)
     train = next(photo for photo in prepare(profile)[0].photos if photo.split == "train")
     train.path.write_bytes(b"")
-    manifest, _ = prepare(profile)
+    manifest, _, findings = prepare(profile)
     assert train.id not in {photo.id for photo in manifest.photos}
-    assert any(train.id in notice and "is empty" in notice for notice in manifest.notices)
+    (one,) = findings.left_out
+    assert one[:3] == ("photo", str(train.path), "not usable as a photo") and "is empty" in one.detail
+    assert manifest.notices == findings.sentences
 
 
 def test_a_split_without_photos_is_refused(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
@@ -64,16 +69,20 @@ def test_a_split_without_photos_is_refused(tmp_path: Path, captioned_folder: Pat
 def test_a_class_that_loses_its_photos_to_damage_is_named(
     tmp_path: Path, captioned_folder: Path, class_folder: Path
 ) -> None:
+    for number in range(12):
+        write_photo(class_folder / "raw-img" / "ragno" / f"{number}.jpg")
     for photo in sorted((class_folder / "raw-img" / "gatto").iterdir())[:4]:
         photo.write_bytes(b"torn")
-    with pytest.raises(InputError, match=r"too few photos in gatto \(8\)"):
-        prepare(own_profile(tmp_path, captioned_folder, class_folder))
+    manifest, _, findings = prepare(own_profile(tmp_path, captioned_folder, class_folder))
+    assert manifest.classes == ["cane", "ragno"]
+    assert findings.counts == {"photos": 4, "classes": 1}
+    assert findings.left_out[-1] == ("class", "gatto", "with fewer than 10 usable photos", "8 of 12")
 
 
 def test_a_repaired_photo_stays_and_is_named(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
     photo = captioned_folder / "Images" / "photo_03.jpg"
     photo.write_bytes(photo.read_bytes()[:-2])
-    manifest, _ = prepare(own_profile(tmp_path, captioned_folder, class_folder))
+    manifest = prepare(own_profile(tmp_path, captioned_folder, class_folder))[0]
     assert len(manifest.photos) == 12
     assert any(notice.startswith(f"{photo}: the end of its file is missing") for notice in manifest.notices)
 
@@ -98,13 +107,86 @@ def test_manifest_before_notebook_01_and_after_photos_moved(
 
 
 def test_random_split_repeats_and_never_shares_a_photo() -> None:
-    paths = [Path(f"{number}.jpg") for number in range(50)]
-    split = random_split(paths, 1)
-    assert split == random_split(reversed(paths), 1)
-    assert split != random_split(paths, 2)
+    ids = [f"{number}.jpg" for number in range(50)]
+    split = random_split(ids, 1)
+    assert split == random_split(reversed(ids), 1)
+    assert split != random_split(ids, 2)
     assert [list(split.values()).count(name) for name in ("train", "val", "test")] == [40, 5, 5]
     with pytest.raises(InputError, match="too few"):
-        random_split(paths[:9], 1)
+        random_split(ids[:9], 1)
+
+
+def test_a_split_that_is_missing_is_taken_from_training() -> None:
+    findings = Findings()
+    given = {f"{number}.jpg": "train" if number < 17 else "val" for number in range(20)}
+    splits = complete_splits(given, 3, findings)
+    assert splits == complete_splits(given, 3, Findings())
+    assert Counter(splits.values()) == {"train": 15, "val": 3, "test": 2}
+    assert all(given[name] == "train" for name, split in splits.items() if split == "test")
+    assert findings.notices == ["The data set has no photos for test; 2 of those to train on are taken."]
+    with pytest.raises(InputError, match="0 photos to train on, and none for train and test"):
+        complete_splits(dict.fromkeys("abc", "val"), 3, Findings())
+
+
+def test_a_slice_is_the_same_for_the_same_seed_and_a_part_of_a_larger_one(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path
+) -> None:
+    for number in range(12, 40):
+        write_photo(captioned_folder / "Images" / f"photo_{number:02d}.jpg")
+        write_photo(class_folder / "raw-img" / "cane" / f"{number}.jpg")
+    write_captions(captioned_folder, [(f"photo_{number:02d}.jpg", f"A dog {number} .") for number in range(40)])
+    profile = own_profile(tmp_path, captioned_folder, class_folder)
+    few, again, more = (prepare(replace(profile, limit=limit))[0] for limit in (20, 20, 30))
+    assert few == again
+    assert [len(few.split(split)) for split in ("train", "val", "test")] == [16, 2, 2]
+    ids = [{photo.id for photo in manifest.photos} for manifest in (few, more)]
+    assert ids[0] < ids[1] and len(ids[1]) <= 30
+    assert Counter(photo.label for photo in few.class_photos).keys() == {"cane", "gatto"}
+    assert 10 <= sum(photo.label == "cane" for photo in few.class_photos) <= 12
+    assert ids[0] != {photo.id for photo in prepare(replace(profile, limit=20, seed=7))[0].photos}
+
+
+def test_several_sets_are_one_with_the_origin_of_each_photo(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path
+) -> None:
+    """Flickr30k holds Flickr8k's photos under shorter names: none is in both, whatever its split."""
+    rows = [
+        ("photo_00.jpg", "Again ."),
+        ("1000268201.jpg", "A child ."),
+        *((f"{n}.png", f"A cat {n} .") for n in range(10)),
+    ]
+    for name, _ in rows:
+        write_photo(tmp_path / "other" / name)
+    (tmp_path / "other" / "captions.csv").write_text(
+        "".join(f"{name};{text}\n" for name, text in [("file", "text"), *rows])
+    )
+    write_photo(captioned_folder / "Images" / "1000268201_693b08cb0e.jpg")
+    with (captioned_folder / "captions.txt").open("a") as file:
+        file.write("1000268201_693b08cb0e.jpg,A girl .\n")
+    profile = own_profile(tmp_path, Path(f"{captioned_folder}+{tmp_path / 'other'}"), class_folder)
+    manifest, sources, findings = prepare(profile)
+    assert manifest.origins == ["captioned", "other"]
+    assert Counter(photo.origin for photo in manifest.photos) == {"captioned": 13, "other": 10}
+    assert {photo.id.split("/")[0] for photo in manifest.photos} == {"captioned", "other"}
+    assert [(one.name, one.reason) for one in findings.left_out] == [
+        ("other/photo_00.jpg", "already in captioned"),
+        ("other/1000268201.jpg", "already in captioned"),
+    ]
+    assert set(sources) == {str(captioned_folder), str(tmp_path / "other"), str(class_folder)}
+
+
+def test_photos_of_the_same_name_in_two_folders_are_two(tmp_path: Path, class_folder: Path) -> None:
+    for part, count in (("train", 10), ("val", 2), ("test", 2)):
+        for number in range(count):
+            write_photo(tmp_path / "own" / part / f"{number}.jpg").with_suffix(".txt").write_text(f"{part} {number}")
+    manifest = prepare(own_profile(tmp_path, tmp_path / "own", class_folder))[0]
+    assert len({photo.id for photo in manifest.photos}) == 14
+    assert {photo.captions[0].split()[0] for photo in manifest.split("val")} == {"val"}
+
+
+def test_an_encoding_that_there_is_not_is_refused(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
+    with pytest.raises(InputError, match="no encoding 'cp1253x'"):
+        prepare(replace(own_profile(tmp_path, captioned_folder, class_folder), captions_encoding="cp1253x"))
 
 
 def test_failed_download_names_the_data_set_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,9 +218,10 @@ def test_cached_kaggle_copy_needs_no_network(
     images = [{"filename": f"photo_{n:02d}.jpg", "split": name} for n, name in enumerate(splits)]
     write_json(split / "dataset_flickr8k.json", {"images": [*images, {"filename": "z.jpg", "split": "train"}]})
     profile = replace(get_profile("flickr8k", classes_folder=str(class_folder)))
-    manifest, sources = prepare(profile)
+    manifest, sources, _ = prepare(profile)
     assert [len(manifest.split(name)) for name in ("train", "val", "test")] == [8, 2, 2]
-    assert any("1 photos of the split file are not in" in notice for notice in manifest.notices)
+    assert any("Flickr8k has 8,091 photos and 40,455 captions, and 12 and 24 were read" in n for n in manifest.notices)
+    assert any("1 photos of" in notice and "dataset_flickr8k.json are not in" in notice for notice in manifest.notices)
     assert str(split / "dataset_flickr8k.json") in sources
 
 
@@ -150,7 +233,7 @@ def test_other_kaggle_sets_need_only_their_handles(
     cached = {"one/photos/versions/1": str(captioned_folder), "two/animals/versions/3": str(class_folder)}
     monkeypatch.setattr(kagglehub, "dataset_download", cached.__getitem__)
     handles = {"captions_handle": "one/photos/versions/1", "classes_handle": "two/animals/versions/3"}
-    manifest, sources = prepare(get_profile("sample", data_dir=str(tmp_path), **handles))
+    manifest, sources, _ = prepare(get_profile("sample", data_dir=str(tmp_path), **handles))
     assert len(manifest.photos) == 12 and manifest.split("test")
     assert manifest.classes == ["cane", "gatto"]
     assert set(sources) == {str(captioned_folder), str(class_folder)}

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import struct
+import tarfile
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -27,9 +28,9 @@ from helpers.captioning.captioner import load_captioner
 from helpers.chain.freshness import load_records
 from helpers.data.descriptions import class_descriptions
 from helpers.data.images import find_photos, load_photo
+from helpers.data.layouts import read_captioned
+from helpers.data.left_out import Findings
 from helpers.data.manifest import SPLITS, load_manifest
-from helpers.data.readers.captions_txt import read_captions
-from helpers.data.readers.coco import read_coco
 from helpers.data.readers.karpathy import read_karpathy_split
 from helpers.data.text import load_tokenizer
 from helpers.encoders.dual_encoder import WEIGHTS, load_dual_encoder
@@ -92,16 +93,56 @@ def captions(folder: Path, run: Path) -> tuple[Make, Parse]:
     rows = ('a.jpg,"A dog , brown , runs ."', "b.png,Two dogs .", 'é.jpg,"A ""big"" cat\nsleeps"', "a.jpg,A dog .")
     table = "\n".join(("image,caption", *rows))
 
-    def parse() -> None:
-        notices: list[str] = []
-        found = read_captions(folder, notices)
-        assert found and all(path.is_file() for path in found)
-        for texts in found.values():
-            assert texts and all(text == " ".join(text.split()) and len(text) <= 10_000 for text in texts)
-        assert all(isinstance(notice, str) for notice in notices)
-
     seeds = [table.encode(encoding) for encoding in ("utf-8", "utf-16", "cp1252", "utf-8-sig")]
-    return _damaged(*seeds), _in_file(folder / "captions.txt", parse)
+    return _damaged(*seeds), _in_file(folder / "captions.txt", lambda: _bring(folder))
+
+
+def _bring(folder: Path) -> None:
+    """Read a folder of captioned photos, and see that what comes is whole."""
+    findings = Findings()
+    found = read_captioned(folder, findings, scratch=folder / "scratch")
+    assert found.captions and all(path.is_file() for path in found.captions)
+    assert set(found.splits.values()) <= set(SPLITS)
+    for texts in found.captions.values():
+        assert texts and all(text == " ".join(text.split()) and len(text) <= 10_000 for text in texts)
+    assert all("\n" not in sentence for sentence in findings.sentences)
+
+
+def records(folder: Path, run: Path, lines: bool) -> tuple[Make, Parse]:
+    for name in ("a.jpg", "é.png"):
+        (folder / name).touch()
+    rows = [
+        {"file_name": name, "text": "A dog , brown .", "id": n} for n, name in enumerate(("a.jpg", "é.png", "a.jpg"))
+    ]
+    if lines:
+        text = "\n".join(json.dumps(row) for row in rows)
+        return _damaged(text.encode()), _in_file(folder / "metadata.jsonl", lambda: _bring(folder))
+    captions = {row["file_name"]: [row["text"], "Two ."] for row in rows}
+    return _json(rows, captions, {"data": rows}), _in_file(folder / "data.json", lambda: _bring(folder))
+
+
+def token_file(folder: Path, run: Path) -> tuple[Make, Parse]:
+    for name in ("a.jpg", "é.png"):
+        (folder / name).touch()
+    lines = "".join(f"{name}#{n}\tA dog , {n} .\n" for name in ("a.jpg", "é.png") for n in range(3))
+    return _damaged(lines.encode()), _in_file(folder / "Flickr8k.token.txt", lambda: _bring(folder))
+
+
+def shard(folder: Path, run: Path) -> tuple[Make, Parse]:
+    packed = BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, content in (("0.jpg", b"jpeg"), ("0.txt", b"A dog ."), ("1.jpg", b"jpeg"), ("1.txt", b"A cat .")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, BytesIO(content))
+
+    def parse() -> None:
+        try:
+            _bring(folder)
+        finally:
+            shutil.rmtree(folder / "scratch", ignore_errors=True)
+
+    return _damaged(packed.getvalue()), _in_file(folder / "0.tar", parse)
 
 
 def splits(folder: Path, run: Path) -> tuple[Make, Parse]:
@@ -124,11 +165,7 @@ def coco(folder: Path, run: Path) -> tuple[Make, Parse]:
         "annotations": [{"image_id": n, "id": n + 7, "caption": f"A dog, {n}."} for n in (1, 2)],
     }
 
-    def parse() -> None:
-        for path, texts in read_coco(folder, []).items():
-            assert path.parent == folder / "train2017" and path.is_file() and texts
-
-    return _json(content), _in_file(folder / "annotations" / "captions_train2017.json", parse)
+    return _json(content), _in_file(folder / "annotations" / "captions_train2017.json", lambda: _bring(folder))
 
 
 def descriptions(folder: Path, run: Path, suffix: str) -> tuple[Make, Parse]:
@@ -451,6 +488,10 @@ PARSERS: dict[str, Parser] = {
     "captions.txt": Parser(16_000, 1, 256, captions),
     "split files": Parser(12_000, 1, 256, splits),
     "COCO annotations": Parser(10_000, 1, 256, coco),
+    "records, JSON": Parser(4_000, 1, 256, partial(records, lines=False)),
+    "records, JSON Lines": Parser(4_000, 1, 256, partial(records, lines=True)),
+    "token file": Parser(4_000, 1, 256, token_file),
+    "tar of photos": Parser(4_000, 1, 256, shard),
     "descriptions (JSON)": Parser(5_000, 1, 256, partial(descriptions, suffix=".json")),
     "descriptions (text)": Parser(5_000, 1, 256, partial(descriptions, suffix=".txt")),
     "photos of ten formats": Parser(20_000, 5, 2048, photos),

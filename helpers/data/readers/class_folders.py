@@ -1,56 +1,104 @@
-"""`raw-img/<class>/` or `<class>/`: one folder of photos a class, as in Animals-10."""
+"""`raw-img/<class>/` or `<class>/`: one folder of photos a class, as in Animals-10; also `train/<class>/` and so on."""
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from helpers.data.images import find_photos, is_hidden
-from helpers.data.manifest import ClassPhoto
+from helpers.data.left_out import Findings
+from helpers.data.manifest import SPLITS, ClassPhoto, Split, split_called
 from helpers.files import InputError
 
 LEAST = 10  # photos a class: fewer leave a split without any
+_MOST_LOST = 0.5  # of the photos of a class; if more cannot be used, that is said by itself
 
 
-def read_class_folder(folder: Path, seed: int, notices: list[str]) -> list[ClassPhoto]:
+def read_class_folder(folder: Path, seed: int, findings: Findings) -> list[ClassPhoto]:
     """Photos by class from `raw-img/<class>/` (or `<class>/`), about 75 % train, 10 % val, 15 % test of each class.
 
-    Folders within a class belong to it. Files that are no photos, and folders without any, are counted in `notices`.
+    Folders `train/`, `val/` and `test/` with the classes in them keep their splits; a split that a class lacks is taken
+    from those to train on. Folders within a class belong to it. Files that are no photos, and folders without any, are
+    left out and named.
 
     Raises:
         InputError: there are not at least two classes with `LEAST` photos each.
     """
     root = folder / "raw-img" if (folder / "raw-img").is_dir() else folder
-    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
-    if {"train", "test"} <= set(names) or {"train", "val"} <= set(names):
-        raise InputError(
-            f"{root} is split already ({', '.join(names)}); give one folder a class, and it is split here."
-        )
-    photos: list[ClassPhoto] = []
-    for name in names:
-        paths, passed_over = find_photos(root / name)
-        if passed_over:
-            path, why = next(iter(passed_over.items()))
-            notices.append(f"{len(passed_over):,} files in {root / name} are left out, for example {path.name}: {why}.")
-        if not paths:
-            notices.append(f"{root / name} holds no photos, and is no class.")
-        random.Random(f"{seed} {name}").shuffle(paths)
-        tenth = len(paths) / 10
-        for place, path in enumerate(paths):
-            split = "val" if place < tenth else "test" if place < 2.5 * tenth else "train"
-            photos.append(ClassPhoto(path.relative_to(root).as_posix(), path, name, split))
-    check_counts(root, photos)
-    return photos
+    photos = [
+        photo
+        for label, of_class in sorted(_by_class(root, findings).items())
+        for photo in _split(root, label, of_class, seed)
+    ]
+    return usable_classes(root, photos, (), findings)
 
 
-def check_counts(root: Path, photos: Iterable[ClassPhoto]) -> None:
-    """See that there are enough of each class.
+def _by_class(root: Path, findings: Findings) -> dict[str, list[tuple[Path, Split | None]]]:
+    """The photos of each class, with the split that they are in already."""
+    top = _folders(root)
+    splits = {path: split for path in top if (split := split_called(path.name))}
+    if "train" in splits.values() and len(set(splits.values())) > 1:
+        for path in top:
+            if path not in splits:
+                findings.leave_out("class", path.name, "beside the folders of the splits")
+        parts = [(path, split, path.name) for folder, split in splits.items() for path in _folders(folder)]
+    else:
+        parts = [(path, None, path.name) for path in top]
+    classes: dict[str, list[tuple[Path, Split | None]]] = {}
+    for path, split, label in parts:
+        found, passed_over = find_photos(path)
+        for other, why in passed_over.items():
+            findings.leave_out("file", other, "not a photo", why)
+        classes.setdefault(label, []).extend((photo, split) for photo in found)
+    for label in [label for label, photos in classes.items() if not photos]:
+        findings.leave_out("class", root / label, "without photos")
+        del classes[label]
+    return classes
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
+
+
+def _split(root: Path, label: str, photos: Sequence[tuple[Path, Split | None]], seed: int) -> list[ClassPhoto]:
+    """The photos of a class in their splits."""
+    splits = {path: split for path, split in photos if split}
+    free = [path for path, split in photos if split in (None, "train")]
+    random.Random(f"{seed} {label}").shuffle(free)
+    tenth = len(free) / 10
+    # A photo each of the places 0 to 1 goes to val, 1 to 2.5 to test, where the folders have not said it.
+    taken: set[str] = {split for split in splits.values() if split != "train"}
+    for place, path in enumerate(free):
+        split: Split = "val" if place < tenth else "test" if place < 2.5 * tenth else "train"
+        splits[path] = "train" if split in taken else split
+    order = free if not taken else [path for path, _ in photos]
+    return [ClassPhoto(path.relative_to(root).as_posix(), path, label, splits[path]) for path in order]
+
+
+def usable_classes(
+    root: Path, photos: Sequence[ClassPhoto], bad: Container[Path], findings: Findings
+) -> list[ClassPhoto]:
+    """The photos that are not `bad`, of the classes that have enough of them; the other classes are named.
 
     Raises:
-        InputError: there are not at least two classes with `LEAST` photos each.
+        InputError: there are not at least two classes with `LEAST` photos each, some of them in every split.
     """
-    counts = Counter(photo.label for photo in photos)
-    few = [f"{label} ({count})" for label, count in counts.items() if count < LEAST]
-    if len(counts) < 2 or few:
-        problem = f"too few photos in {', '.join(few)}" if few else f"{len(counts)} class folders"
-        raise InputError(f"{root} has {problem}; give at least two folders, one a class, with ten usable photos each.")
+    before = Counter(photo.label for photo in photos)
+    photos = [photo for photo in photos if photo.path not in bad]
+    after = Counter(photo.label for photo in photos)
+    for label, count in before.items():
+        lacking = [split for split in SPLITS if not any(p.label == label and p.split == split for p in photos)]
+        if after[label] < LEAST or lacking:
+            where = f"without a usable photo in {' and '.join(lacking)}"
+            why = f"with fewer than {LEAST} usable photos" if after[label] < LEAST else where
+            findings.leave_out("class", label, why, f"{after[label]} of {count}")
+            photos = [photo for photo in photos if photo.label != label]
+        elif after[label] < (1 - _MOST_LOST) * count:
+            findings.say(f"Of class {label} only {after[label]:,} of {count:,} photos can be used.")
+    if len({photo.label for photo in photos}) < 2:
+        few = ", ".join(f"{label} ({after[label]})" for label in before) or "no folder with photos"
+        raise InputError(
+            f"{root} has too few photos in its classes ({few[:200]}); give at least two folders, one a class, with ten "
+            "usable photos each."
+        )
+    return photos

@@ -1,10 +1,14 @@
-"""COCO: `train2017/` and `val2017/` beside `annotations/captions_*.json` (Chen et al., arXiv:1504.00325)."""
+"""COCO: `train2017/` and `val2017/` (or 2014) beside `annotations/captions_*.json` (Chen et al., arXiv:1504.00325)."""
 
-from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.data.left_out import Findings
+from helpers.data.readers.place import Captioned, Place, Row, join
 from helpers.files import InputError, read_as
+
+_OTHER_KINDS = ("instances_", "person_keypoints_", "panoptic_", "stuff_", "image_info_")
 
 
 @dataclass
@@ -25,57 +29,35 @@ class _Annotations:
     annotations: list[_Caption]
 
 
-def _root(folder: Path) -> Path:
-    return folder / "coco2017" if (folder / "coco2017").is_dir() else folder
-
-
-def has_annotations(folder: Path) -> bool:
-    """Whether `folder`, or `coco2017/` in it, is laid out so."""
-    return (_root(folder) / "annotations").is_dir()
-
-
-def read_coco(folder: Path, notices: list[str]) -> dict[Path, tuple[str, ...]]:
-    """Photos with their captions from the annotation files: of training and validation, or of one of them.
-
-    Captions of a photo that its file does not list or that is not there, empty captions, and photos without any are
-    left out and counted in `notices`.
+def read_coco(place: Place, findings: Findings) -> Captioned | None:
+    """The captions of COCO's annotation files, of training and validation or of one of them; None: there are none.
 
     Raises:
-        InputError: there is no annotation file, one is not as expected, or no caption belongs to a photo.
+        InputError: a file is not as expected, or no caption belongs to a photo.
     """
-    root = _root(folder)
-    files = sorted((root / "annotations").glob("captions_*.json"))
-    if not files:
-        raise InputError(f"{root / 'annotations'} holds no captions_*.json; run the download of COCO again.")
-    if len(files) == 1:
-        notices.append(f"{files[0]} is the only file of captions; COCO has one for training and one for validation.")
-    captions: dict[Path, list[str]] = defaultdict(list)
-    for file in files:
-        photos = root / file.stem.removeprefix("captions_")  # train2017
-        present = {entry.name for entry in photos.iterdir()} if photos.is_dir() else set()
-        content = read_as(_Annotations, file, made_by="the download of the COCO data set")
-        names = {image.id: image.file_name for image in content.images}
-        unknown = missing = empty = 0
-        for row in content.annotations:
-            name, words = names.get(row.image_id), row.caption.split()
-            if name is None:
-                unknown += 1
-            elif name not in present:
-                missing += 1
-            elif not any(character.isalnum() for word in words for character in word):
-                empty += 1
-            else:
-                captions[photos / name].append(" ".join(words))
-        reasons = {
-            "name no photo of it": unknown,
-            f"are of photos that are not in {photos}": missing,
-            "are empty": empty,
-        }
-        notices += [f"{count:,} captions of {file} {why}, and are left out." for why, count in reasons.items() if count]
-        if bare := len(
-            present.intersection(names.values()) - {path.name for path in captions if path.parent == photos}
-        ):
-            notices.append(f"{bare:,} photos in {photos} have no caption, and are left out.")
-    if not captions:
-        raise InputError(f"No caption in {root / 'annotations'} belongs to a photo in {root}; check the folders.")
-    return {path: tuple(dict.fromkeys(texts)) for path, texts in captions.items()}
+    files = [path for path in place.files(".json") if path.parent.name == "annotations"]
+    chosen = sorted(path for path in files if path.name.startswith("captions_"))
+    if not chosen:
+        if others := [path.name for path in files if path.name.startswith(_OTHER_KINDS)]:
+            raise InputError(
+                f"{files[0].parent} holds {', '.join(others[:3])}, which have no captions; put captions_train2017.json "
+                "and captions_val2017.json of the same download beside them."
+            )
+        return None
+    if len(chosen) == 1:
+        findings.say(f"{chosen[0]} is the only file of captions; COCO has one for training and one for validation.")
+    rows = (row for file in chosen for row in _rows(file, place, findings))
+    what = f"COCO, {' and '.join(map(place.name, chosen))}"
+    return join(rows, place, chosen[0], findings, what)
+
+
+def _rows(file: Path, place: Place, findings: Findings) -> Iterator[Row]:
+    part = file.stem.removeprefix("captions_")  # train2017, or train2014
+    content = read_as(_Annotations, file, made_by="the download of COCO's captions")
+    names = {image.id: image.file_name for image in content.images}
+    for number, row in enumerate(content.annotations, start=1):
+        if (name := names.get(row.image_id)) is None:
+            where = f"image_id {row.image_id} ({file.name}, annotation {number})"
+            findings.leave_out("caption", where, "of a photo that their file does not list", row.caption[:200])
+        else:
+            yield Row(f"{part}/{name}", row.caption, f"annotation {number}")

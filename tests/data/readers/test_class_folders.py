@@ -1,24 +1,35 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from small_data import write_photo
 
-from helpers.data.readers.class_folders import read_class_folder
+from helpers.data.left_out import Findings
+from helpers.data.readers.class_folders import read_class_folder, usable_classes
 from helpers.files import InputError
 
 
+def named(findings: Findings) -> list[tuple[str, str, str]]:
+    return [(one.kind, Path(one.name).name, one.reason) for one in findings.left_out]
+
+
 def test_classes_are_split_one_by_one(class_folder: Path) -> None:
-    photos = read_class_folder(class_folder, 3, [])
-    assert photos == read_class_folder(class_folder / "raw-img", 3, [])
+    photos = read_class_folder(class_folder, 3, Findings())
+    assert photos == read_class_folder(class_folder / "raw-img", 3, Findings())
     for label in ("cane", "gatto"):
-        splits = [photo.split for photo in photos if photo.label == label]
-        assert {name: splits.count(name) for name in ("train", "val", "test")} == {"train": 9, "val": 2, "test": 1}
+        splits = Counter(photo.split for photo in photos if photo.label == label)
+        assert splits == {"train": 9, "val": 2, "test": 1}
 
 
-def test_small_class_is_named(class_folder: Path) -> None:
+def test_a_small_class_is_left_out_and_named_while_two_remain(class_folder: Path) -> None:
     write_photo(class_folder / "raw-img" / "ragno" / "1.jpg")
-    with pytest.raises(InputError, match=r"too few photos in ragno \(1\)"):
-        read_class_folder(class_folder, 1, [])
+    findings = Findings()
+    assert {photo.label for photo in read_class_folder(class_folder, 1, findings)} == {"cane", "gatto"}
+    assert named(findings) == [("class", "ragno", "with fewer than 10 usable photos")]
+    for photo in list((class_folder / "raw-img" / "gatto").iterdir())[:4]:
+        photo.unlink()
+    with pytest.raises(InputError, match=r"too few photos in its classes \(cane \(12\), gatto \(8\), ragno \(1\)\)"):
+        read_class_folder(class_folder, 1, Findings())
 
 
 def test_photos_in_folders_of_a_class_count_and_what_is_left_out_is_said(class_folder: Path) -> None:
@@ -26,18 +37,49 @@ def test_photos_in_folders_of_a_class_count_and_what_is_left_out_is_said(class_f
     for number in range(12):
         write_photo(root / "ragno" / "deeper" / f"{number}.png").rename(root / "ragno" / "deeper" / f"{number}")
     (root / "ragno" / "notes.txt").write_text("spiders")
+    (root / "ragno" / ".DS_Store").write_text("x")
     (root / "pecora").mkdir()
     (root / "@eaDir").mkdir()
-    notices: list[str] = []
-    photos = read_class_folder(class_folder, 3, notices)
+    findings = Findings()
+    photos = read_class_folder(class_folder, 3, findings)
     assert {photo.label for photo in photos} == {"cane", "gatto", "ragno"}
     assert "ragno/deeper/7" in {photo.id for photo in photos}
-    assert len(notices) == 2 and "pecora holds no photos" in notices[0]
-    assert "1 files in" in notices[1] and "notes.txt: not an image" in notices[1]
+    assert named(findings) == [("file", "notes.txt", "not a photo"), ("class", "pecora", "without photos")]
 
 
-def test_a_folder_that_is_split_already_is_no_folder_of_classes(tmp_path: Path) -> None:
-    for split in ("train", "test"):
-        write_photo(tmp_path / split / "cane" / "1.jpg")
-    with pytest.raises(InputError, match=r"is split already \(test, train\)"):
-        read_class_folder(tmp_path, 3, [])
+def test_folders_that_are_split_already_keep_their_splits(tmp_path: Path) -> None:
+    for split, count in (("train", 10), ("valid", 3), ("test", 4)):
+        for label in ("cane", "gatto"):
+            for number in range(count):
+                write_photo(tmp_path / split / label / f"{number}.jpg")
+    photos = read_class_folder(tmp_path, 3, Findings())
+    for label in ("cane", "gatto"):
+        of_class = [photo for photo in photos if photo.label == label]
+        assert {photo.split: photo.path.parts[-3] for photo in of_class} == {
+            "train": "train",
+            "val": "valid",
+            "test": "test",
+        }
+        assert Counter(photo.split for photo in of_class) == {"train": 10, "val": 3, "test": 4}
+
+
+def test_a_split_that_is_missing_is_taken_from_training(tmp_path: Path) -> None:
+    for split, count in (("train", 20), ("test", 4)):
+        for label in ("cane", "gatto"):
+            for number in range(count):
+                write_photo(tmp_path / split / label / f"{number}.jpg")
+    photos = read_class_folder(tmp_path, 3, Findings())
+    assert photos == read_class_folder(tmp_path, 3, Findings())
+    assert Counter(photo.split for photo in photos) == {"train": 36, "val": 4, "test": 8}
+    assert all(photo.path.parts[-3] == "test" for photo in photos if photo.split == "test")
+
+
+def test_a_class_that_loses_most_of_its_photos_is_named(class_folder: Path) -> None:
+    for number in range(40):
+        write_photo(class_folder / "raw-img" / "ragno" / f"{number}.jpg")
+    photos = read_class_folder(class_folder, 3, Findings())
+    train = [photo.path for photo in photos if photo.label == "ragno" and photo.split == "train"]
+    findings = Findings()
+    left = usable_classes(class_folder, photos, set(train[:25]), findings)
+    assert Counter(photo.label for photo in left)["ragno"] == 15
+    assert findings.sentences == ["Of class ragno only 15 of 40 photos can be used."]

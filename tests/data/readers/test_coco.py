@@ -1,10 +1,15 @@
+import json
+import tempfile
 from pathlib import Path
 
 import pytest
+from caption_tables import Table, expected, few, read_back, reads_or_refuses, tables, touch
+from hypothesis import given
+from hypothesis import strategies as st
 from small_data import write_photo
 
 from helpers.data.layouts import read_captioned
-from helpers.data.readers.coco import read_coco
+from helpers.data.left_out import Findings
 from helpers.files import InputError, write_json
 
 
@@ -21,42 +26,90 @@ def write_annotations(folder: Path, *rows: dict) -> None:
 
 def test_coco_annotations_are_joined_by_photo(tmp_path: Path) -> None:
     write_annotations(tmp_path)
-    notices: list[str] = []
-    assert read_coco(tmp_path, notices) == {
+    findings = Findings()
+    assert read_captioned(tmp_path, findings).captions == {
         tmp_path / "coco2017" / "train2017" / "000000000001.jpg": ("A dog, running.",),
         tmp_path / "coco2017" / "val2017" / "000000000002.jpg": ("A dog, running.",),
     }
-    assert notices == []
+    assert findings.sentences == []
 
 
-def test_captions_of_no_photo_and_without_words_are_counted(tmp_path: Path) -> None:
+@few
+@given(tables(), tables(), st.sampled_from(["2014", "2017"]))
+def test_any_table_reads_back_the_same(train: Table, val: Table, year: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for part, table in (("train", train), ("val", {f"v{name}": texts for name, texts in val.items()})):
+            touch(Path(folder) / f"{part}{year}", table)
+            content = {
+                "images": [{"id": number, "file_name": name} for number, name in enumerate(table)],
+                "annotations": [
+                    {"image_id": number, "id": 7, "caption": text}
+                    for number, texts in enumerate(table.values())
+                    for text in texts
+                ],
+            }
+            write_json(Path(folder) / "annotations" / f"captions_{part}{year}.json", content)
+        assert read_back(Path(folder)) == expected(train | {f"v{name}": texts for name, texts in val.items()})
+
+
+@few
+@given(st.binary(max_size=100), st.integers(0, 200))
+def test_any_bytes_are_read_or_refused(content: bytes, place: int) -> None:
+    whole = json.dumps(
+        {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "A dog"}]}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        touch(Path(folder) / "train2017", {"a.jpg": []})
+        (Path(folder) / "annotations").mkdir()
+        damaged = whole.encode()[:place] + content + whole.encode()[place + len(content) :]
+        (Path(folder) / "annotations" / "captions_train2017.json").write_bytes(damaged)
+        reads_or_refuses(Path(folder))
+
+
+def test_captions_of_no_photo_and_without_words_are_named(tmp_path: Path) -> None:
     write_annotations(tmp_path, {"image_id": 99, "caption": "A ghost."}, {"image_id": 1, "caption": " "})
-    notices: list[str] = []
-    assert list(read_captioned(tmp_path, notices).values()) == [("A dog, running.",)] * 2
-    unknown, empty = notices
-    assert unknown.startswith("1 captions of") and unknown.endswith("name no photo of it, and are left out.")
-    assert empty.startswith("1 captions of") and empty.endswith("captions_train2017.json are empty, and are left out.")
+    findings = Findings()
+    assert list(read_captioned(tmp_path, findings).captions.values()) == [("A dog, running.",)] * 2
+    assert [(one.reason, one.name) for one in findings.left_out] == [
+        ("of a photo that their file does not list", "image_id 99 (captions_train2017.json, annotation 2)"),
+        ("without words", "train2017/000000000001.jpg (captions_train2017.json, annotation 3)"),
+    ]
 
 
-def test_photos_that_are_not_there_or_outside_or_without_captions_are_counted(tmp_path: Path) -> None:
+def test_photos_that_are_not_there_or_without_captions_are_named(tmp_path: Path) -> None:
     write_annotations(tmp_path)
     root = tmp_path / "coco2017"
-    names = {1: "000000000001.jpg", 2: "gone.jpg", 3: "../val2017/000000000002.jpg", 4: "silent.jpg"}
+    names = {1: "000000000001.jpg", 2: "gone.jpg", 4: "silent.jpg"}
     write_photo(root / "train2017" / "silent.jpg")
+    write_photo(root / "test2017" / "000000000009.jpg")
     content = {
         "images": [{"id": id_, "file_name": name} for id_, name in names.items()],
-        "annotations": [{"image_id": id_, "caption": "A dog."} for id_ in (1, 2, 3)],
+        "annotations": [{"image_id": id_, "caption": "A dog."} for id_ in (1, 2)],
     }
     write_json(root / "annotations" / "captions_train2017.json", content)
     (root / "annotations" / "captions_val2017.json").unlink()
-    notices: list[str] = []
-    assert read_coco(tmp_path, notices) == {root / "train2017" / "000000000001.jpg": ("A dog.",)}
-    assert [notice.split()[0] for notice in notices] == [
-        str(root / "annotations" / "captions_train2017.json"),
-        "2",
-        "1",
+    findings = Findings()
+    found = read_captioned(tmp_path, findings)
+    assert found.captions == {root / "train2017" / "000000000001.jpg": ("A dog.",)}
+    assert [(one.kind, one.reason) for one in findings.left_out] == [
+        ("caption", "of a photo that is missing"),
+        ("photo", "without a caption"),
     ]
-    assert "is the only file of captions" in notices[0] and "have no caption" in notices[2]
+    only, *unused = findings.notices
+    assert "is the only file of captions" in only
+    assert [str(root / folder) in notice for folder, notice in zip(("test2017", "val2017"), unused, strict=True)] == [
+        True
+    ] * 2
+
+
+def test_annotations_of_another_kind_are_named(tmp_path: Path) -> None:
+    write_annotations(tmp_path)
+    for file in list((tmp_path / "coco2017" / "annotations").iterdir()):
+        file.rename(file.with_name(file.name.replace("captions", "instances")))
+    with pytest.raises(
+        InputError, match=r"instances_train2017\.json, which have no captions; put captions_train2017\.json"
+    ):
+        read_captioned(tmp_path, Findings())
 
 
 @pytest.mark.parametrize(
@@ -67,7 +120,7 @@ def test_photos_that_are_not_there_or_outside_or_without_captions_are_counted(tm
         ({"images": [], "annotations": [{"image_id": "1", "caption": "A dog."}]}, "annotations.0.image_id"),
         ({"images": [{"id": 1}], "annotations": []}, "images.0.file_name"),
         ({"images": [], "annotations": [{"image_id": 1, "segmentation": []}]}, "annotations.0.caption"),
-        ({"images": [], "annotations": []}, "No caption in"),
+        ({"images": [], "annotations": []}, "No row of"),
     ],
 )
 def test_other_annotations_are_refused(tmp_path: Path, content: object, reason: str) -> None:
@@ -75,11 +128,11 @@ def test_other_annotations_are_refused(tmp_path: Path, content: object, reason: 
     for part in ("train2017", "val2017"):
         write_json(tmp_path / "coco2017" / "annotations" / f"captions_{part}.json", content)
     with pytest.raises(InputError, match=reason):
-        read_coco(tmp_path, [])
+        read_captioned(tmp_path, Findings())
 
 
 def test_annotations_nested_without_end_are_refused(tmp_path: Path) -> None:
     write_annotations(tmp_path)
     (tmp_path / "coco2017" / "annotations" / "captions_train2017.json").write_text('{"images": ' + "[" * 100_000)
     with pytest.raises(InputError, match="cannot be used"):
-        read_coco(tmp_path, [])
+        read_captioned(tmp_path, Findings())

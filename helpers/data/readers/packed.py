@@ -1,0 +1,123 @@
+"""Photos packed in other files: WebDataset's tars (`000.jpg` beside `000.txt`), and Parquet with the photos in it.
+
+They are unpacked once, into a folder that is then read like any other.
+"""
+
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from helpers.data.left_out import Findings
+from helpers.data.readers.place import Place
+from helpers.environment import progress
+from helpers.files import InputError, atomic_path, check_space, fingerprint_folder
+
+_TARS = (".tar", ".gz", ".tgz")
+
+
+def unpacked(place: Place, findings: Findings) -> Place | None:
+    """The folder that the packed photos of a folder went to; None: it holds photos as they are, or nothing packed.
+
+    Raises:
+        InputError: a file is damaged, or there is no room for what is in it.
+    """
+    if place.photos or place.scratch is None:
+        return None
+    tars = [path for path in place.files(*_TARS) if tarfile.is_tarfile(path)]
+    tables = [path for path in place.files(".parquet") if holds_photos(path)]
+    if not (tars or tables):
+        return None
+    size = sum(path.stat().st_size for path in tars + tables)
+    target = place.scratch / f"{place.folder.name}-{fingerprint_folder(place.folder)}"
+    if not target.exists():
+        check_space(place.scratch, size, "the unpacked photos")
+        with atomic_path(target) as temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+            try:
+                for tar in tars:
+                    _unpack_tar(tar, temporary / _stem(tar), findings)
+                for table in tables:
+                    _unpack_parquet(table, temporary)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+    findings.say(f"{', '.join(place.name(path) for path in (tars or tables)[:3])}: unpacked into {target}.")
+    return Place(target, place.encoding)
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _unpack_tar(tar: Path, folder: Path, findings: Findings) -> None:
+    """The plain files of a tar, each below `folder` whatever its name says."""
+    try:
+        with tarfile.open(tar) as archive:
+            for member in progress(archive, f"unpacking {tar.name}", unit="file"):
+                name = PurePosixPath(member.name)
+                if member.isdir():
+                    continue
+                if not member.isfile() or name.is_absolute() or ".." in name.parts:
+                    findings.leave_out("file", f"{tar.name}: {member.name}", "not a plain file of their archive")
+                    continue
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with archive.extractfile(member) as source, path.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise InputError(f"{tar} is damaged ({error}); get it again.") from None
+
+
+# --- Parquet: pyarrow is large, and few have such files, so it is theirs to install ---
+
+
+def read_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The records of a Parquet file.
+
+    Raises:
+        InputError: the file is damaged, or pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise InputError(
+            f"{path} is a Parquet file, and the package that reads those is not installed; run `pip install pyarrow`."
+        ) from None
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=256):
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path} is damaged ({str(error).splitlines()[0]}); get it again.") from None
+
+
+def holds_photos(path: Path) -> bool:
+    """Whether a Parquet file has photos in it, as Hugging Face's data sets do."""
+    first = next(iter(read_parquet(path)), {})
+    return _photo_field(first) is not None
+
+
+def _photo_field(record: Mapping[str, Any]) -> str | None:
+    return next((name for name, value in record.items() if _photo_bytes(value)), None)
+
+
+def _photo_bytes(value: Any) -> bytes | None:
+    content = value.get("bytes") if isinstance(value, Mapping) else value
+    return content if isinstance(content, bytes) else None
+
+
+def _unpack_parquet(path: Path, folder: Path) -> None:
+    """Its photos as files, and the other fields as `metadata.jsonl` beside them."""
+    place = folder / _stem(path)
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "metadata.jsonl").open("w", encoding="utf-8") as table:
+        for number, record in enumerate(progress(read_parquet(path), f"unpacking {path.name}", unit="photo")):
+            field = _photo_field(record)
+            if field is None:
+                continue
+            (place / f"{number:08}.photo").write_bytes(_photo_bytes(record[field]))
+            rest = {name: value for name, value in record.items() if name != field and not isinstance(value, bytes)}
+            table.write(json.dumps({"file_name": f"{number:08}.photo", **rest}, ensure_ascii=False, default=str) + "\n")

@@ -1,0 +1,233 @@
+"""A folder of a captioned data set: its photos, found by what its caption files call them, and its other files."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from unicodedata import normalize
+
+from helpers.data.images import SUFFIXES, find_photos
+from helpers.data.left_out import Findings
+from helpers.data.manifest import Split, split_called
+from helpers.data.readers.plain_text import read_head, read_text
+from helpers.files import InputError, digest
+
+LONGEST = 10_000  # characters of a caption
+_LOST = re.compile("[\ufffd\ud800-\udfff]")  # what stands for a letter that could not be decoded
+_DEEPEST = 3  # folders below the first in which caption files are looked for
+
+
+class Row(NamedTuple):
+    """A caption as its file has it."""
+
+    photo: str  # its name there
+    caption: str
+    where: str  # the place in the file, for messages: "line 7"
+    split: Split | None = None
+
+
+class Captioned(NamedTuple):
+    """What a reader makes of a folder."""
+
+    captions: dict[Path, tuple[str, ...]]
+    splits: dict[Path, Split]  # of photos whose layout says so
+    what: str  # what was recognised, for people
+
+
+class Place:
+    """A folder, walked through once.
+
+    Attributes:
+        folder: where it is.
+        photos: all photos in it and in the folders in it.
+        others: the other files: why they are no photos.
+        encoding: of its text files, where they are not UTF-8 or UTF-16.
+        scratch: where photos go that are packed in another file, or None.
+    """
+
+    def __init__(self, folder: Path, encoding: str | None = None, scratch: Path | None = None) -> None:
+        self.folder, self.encoding, self.scratch = folder, encoding, scratch
+        self.photos, self.others = find_photos(folder)
+
+    def files(self, *suffixes: str) -> list[Path]:
+        """Files that are no photos and end in one of `suffixes`, those in the upper folders first."""
+        found = [path for path in self.others if path.suffix.lower() in suffixes]
+        found = [path for path in found if len(path.relative_to(self.folder).parts) <= _DEEPEST + 1 and path.is_file()]
+        return sorted(found, key=lambda path: (len(path.parts), len(path.name), path))
+
+    def text(self, path: Path, findings: Findings) -> str:
+        """The text of a file in the folder; see `read_text`."""
+        return read_text(path, findings, self.encoding)
+
+    def head(self, path: Path) -> str:
+        """How the text of a file begins; see `read_head`."""
+        return read_head(path, self.encoding)
+
+    def name(self, path: Path) -> str:
+        """`path` as seen from the folder, composed (NFC)."""
+        below = str(path)[len(str(self.folder)) :].replace(os.sep, "/").lstrip("/")
+        return normalize("NFC", below)  # which pathlib would do, too, in ten times as long
+
+    @cached_property
+    def _by_end(self) -> dict[str, list[Path]]:
+        """Photos by each end of their paths: a caption file knows more or fewer folders."""
+        known: dict[str, list[Path]] = defaultdict(list)
+        for end, path in self._exactly.items():
+            while end:
+                known[end].append(path)
+                _, _, end = end.partition("/")
+        return known
+
+    @cached_property
+    def _loosely(self) -> dict[str, list[Path]]:
+        """The same in small letters, with the suffix and without."""
+        known: dict[str, list[Path]] = defaultdict(list)
+        for end, paths in self._by_end.items():
+            for key in {end.casefold(), end.removesuffix(paths[0].suffix).casefold()}:
+                known[key] += paths
+        return known
+
+    @cached_property
+    def _exactly(self) -> dict[str, Path]:
+        return {self.name(path): path for path in self.photos}
+
+    def seen_from(self, file: Path) -> Callable[[str], str]:
+        """What makes a name in `file` one that `find` takes, where files name photos from their own folders on."""
+        if file.parent == self.folder:
+            return str
+        folder = PurePosixPath(self.name(file.parent))
+
+        def whole(name: str) -> str:
+            full = normalize("NFC", (folder / name.strip()).as_posix())
+            return full if full in self._exactly else name
+
+        return whole
+
+    def find(self, name: str) -> Path | None:
+        """The photo that is called `name`, whether composed or not, in a folder that has moved, or with no suffix."""
+        found = self._candidates(name)
+        return found[0] if found and _are_one(found) else None
+
+    def _candidates(self, name: str) -> list[Path]:
+        raw = normalize("NFC", name)
+        plain = raw.strip().replace("\\", "/").removeprefix("./")
+        for whole in dict.fromkeys((raw, raw.strip(), plain)):
+            if whole in self._exactly:
+                return [self._exactly[whole]]
+            if whole in self._by_end:
+                return self._by_end[whole]
+        while plain:
+            for known, key in ((self._by_end, plain), (self._loosely, plain.casefold())):
+                if key in known:
+                    return known[key]
+            _, _, plain = plain.partition("/")  # the file was written where the photos lay in other folders
+        return []
+
+    @cached_property
+    def _names(self) -> set[str]:
+        return {name.rpartition("/")[2] for name in self._exactly}
+
+    def names_a_photo(self, cell: str, whole: bool = False) -> bool:
+        """Whether `cell` is the name of a photo: one that is here, or one that ends as photos do.
+
+        With `whole`, its name with its suffix.
+        """
+        cell = normalize("NFC", cell.strip().strip('"'))
+        if len(cell) > 1000:
+            return False
+        if PurePosixPath(cell).suffix.lower() in SUFFIXES or cell in self._names:
+            return True
+        return not whole and bool(self._candidates(cell))
+
+    def why_missing(self, name: str) -> str:
+        """Why `find` found nothing, in the words of `Findings`."""
+        if self._candidates(name):
+            return "of a name that several photos have"
+        ending = normalize("NFC", PurePosixPath(name.replace("\\", "/")).name)
+        other = next((why for path, why in self.others.items() if normalize("NFC", path.name) == ending), None)
+        return f"of a file that is no photo ({other})" if ending and other else "of a photo that is missing"
+
+
+def _are_one(paths: list[Path]) -> bool:
+    """Whether all are copies of one photo."""
+    if len(paths) == 1:
+        return True
+    return len({path.stat().st_size for path in paths}) == 1 and len({digest(path) for path in paths}) == 1
+
+
+def _may_be_one(name: str, other: str) -> bool:
+    """Whether both can be names of one photo: the same, with more or fewer folders before it."""
+    if name == other:
+        return True
+    first, second = (
+        normalize("NFC", one.strip()).replace("\\", "/").casefold().rpartition(".") for one in (name, other)
+    )
+    first, second = (stem or suffix for stem, _, suffix in (first, second))
+    return first.endswith(second) or second.endswith(first)
+
+
+def join(rows: Iterable[Row], place: Place, file: Path, findings: Findings, what: str) -> Captioned:
+    """The captions of each photo, in the order of `rows`; what has no photo or no words is left out and named.
+
+    Args:
+        rows: of `file`.
+        what: what was recognised, for people.
+
+    Raises:
+        InputError: no row belongs to a photo.
+    """
+    captions: dict[Path, list[str]] = {}
+    splits: dict[Path, Split] = {}
+    called: dict[Path, str] = {}
+    named: dict[str, tuple[Path | None, list[str]]] = {}  # by the name in the file: its photo, and that one's captions
+    for row in rows:
+        if row.photo not in named:
+            path = place.find(row.photo)
+            named[row.photo] = path, [] if path is None else captions.setdefault(path, [])
+        path, texts = named[row.photo]
+        caption = " ".join(row.caption.split())
+        if path is None:
+            reason = place.why_missing(row.photo)
+        elif called.setdefault(path, row.photo) is not row.photo and not _may_be_one(called[path], row.photo):
+            reason = "under a second name of their photo"
+        elif not any(map(str.isalnum, caption)):
+            reason = "without words"
+        elif _LOST.search(caption):
+            reason = "with a lost letter (�)"
+        elif len(caption) > LONGEST:
+            reason = f"longer than {LONGEST:,} characters"
+        elif caption in texts:
+            reason = "said of the same photo before"
+        else:
+            texts.append(caption)
+            if row.split is not None and splits.setdefault(path, row.split) != row.split:
+                raise InputError(
+                    f"{file} has {row.photo} in {splits[path]} and in {row.split} ({row.where}); give it one split."
+                )
+            continue
+        findings.leave_out("caption", f"{row.photo} ({file.name}, {row.where})", reason, caption[:200])
+    found = {path: tuple(texts) for path, texts in captions.items() if texts}
+    if not found:
+        raise InputError(f"No row of {file} belongs to a photo in {place.folder}; check the names that it gives.")
+    return Captioned(found, splits, what)
+
+
+_SPLIT_WORD = re.compile(r"(?:^|[^a-z])(train|training|val|valid|validation|dev|test|testing)(?:[^a-z]|images|$)")
+
+
+def split_of(path: Path, folder: Path, by_folder: bool = False) -> Split | None:
+    """The split that the name of a file says (not with `by_folder`), or that of a folder between it and `folder`."""
+    for part in (*([] if by_folder else [path.stem]), *reversed(path.relative_to(folder).parts[:-1])):
+        if word := _SPLIT_WORD.search(part.lower()):
+            return split_called(word[1])
+    return None
+
+
+def lines_of(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that are not empty, with their numbers."""
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
+        if line.strip():
+            yield number, line
