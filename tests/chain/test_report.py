@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from helpers.chain.report import StageResult, load_picture, results_table, write_report
+from helpers.chain.report import StageResult, load_picture, results_table, stage_notices, write_report
 from helpers.files import write_json
 from helpers.profiles import get_profile
 
@@ -52,6 +52,7 @@ def run(tmp_path):
         "headline": {"BLEU-4": [55.1, 51.2, 58.9]},
         "test": {"<b>worst</b>": "<script>alert(1)</script>"},
         "inputs": {"/x": "y"},
+        "notices": ["1 photo left out, without a caption: a<b.jpg."],
     }
     write_json(profile.outputs / "captioners/lstm/metrics.json", metrics)
     write_json(profile.outputs / "captioners/lstm/classes/metrics.json", {"mAP": 0.5})
@@ -175,3 +176,11 @@ def test_a_picture_that_a_killed_stage_left_half_written_is_not_shown(run):
     whole.with_name(".found.123.writing.png").write_bytes(whole.read_bytes()[:200])
     page = Page(write_report(profile, stages).read_text(encoding="utf-8"))
     assert len(page.all("img")) == 3
+
+
+def test_what_a_stage_left_out_stands_with_it(run):
+    profile, _ = run
+    page = Page(write_report(*run).read_text(encoding="utf-8"))
+    assert "1 photo left out, without a caption: a<b.jpg." in page.text
+    assert stage_notices(profile.outputs / "captioners/lstm") == ["1 photo left out, without a caption: a<b.jpg."]
+    assert stage_notices(profile.outputs / "search") == []  # its metrics are torn

@@ -7,7 +7,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from helpers.data.left_out import Findings
@@ -60,8 +60,10 @@ def _unpack_tar(tar: Path, folder: Path, findings: Findings) -> None:
                 name = PurePosixPath(member.name)
                 if member.isdir():
                     continue
-                if not member.isfile() or name.is_absolute() or ".." in name.parts:
-                    findings.leave_out("file", f"{tar.name}: {member.name}", "not a plain file of their archive")
+                if any(path.anchor or ".." in path.parts for path in (name, PureWindowsPath(member.name))):
+                    raise InputError(f"{tar} would write outside of its own folder ({member.name}); do not use it.")
+                if not member.isfile():
+                    findings.leave_out("file", f"{tar.name}: {member.name}", "not a plain file of its archive")
                     continue
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -48,18 +48,25 @@ def test_any_bytes_are_read_or_refused(place: int, content: bytes) -> None:
         reads_or_refuses(Path(folder))
 
 
-def test_shards_with_the_same_names_are_kept_apart_and_nothing_leaves_the_folder(tmp_path: Path) -> None:
+def test_shards_with_the_same_names_are_kept_apart_and_unpacked_once(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "photo.jpg").read_bytes()
     for shard in ("a-000", "a-001"):
-        members = {"0.jpg": photo, "0.txt": shard.encode(), "../out.jpg": photo, "/out.jpg": photo}
-        write_tar(tmp_path / "set" / f"{shard}.tar", members)
+        write_tar(tmp_path / "set" / f"{shard}.tar", {"0.jpg": photo, "0.txt": shard.encode()})
     for _ in range(2):  # the second time it is there already
         findings = Findings()
         found = read_captioned(tmp_path / "set", findings, scratch=tmp_path / "scratch")
         assert list(found.captions.values()) == [("a-000",), ("a-001",)]
         assert all(path.is_relative_to(tmp_path / "scratch") for path in found.captions)
         assert "unpacked into" in findings.notices[0]
-    assert not list(tmp_path.rglob("out.jpg"))
+    assert len(list((tmp_path / "scratch").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["../out.jpg", "/out.jpg", "C:\\out.jpg", "a/../../out.jpg"])
+def test_a_tar_that_would_write_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    write_tar(tmp_path / "set" / "a.tar", {"0.jpg": b"jpeg", name: b"jpeg"})
+    with pytest.raises(InputError, match="would write outside of its own folder"):
+        read_captioned(tmp_path / "set", Findings(), scratch=tmp_path / "scratch")
+    assert not list(tmp_path.rglob("*out.jpg"))
 
 
 def test_a_tar_that_is_cut_off_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
