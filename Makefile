@@ -51,7 +51,8 @@ bench: $(INSTALLED)
 clean:
 	rm -rf .venv outputs data/sample
 
-# The worst that machines, networks and people can do; writes docs/reliability.md. Half an hour; TORTURE=--resume goes on.
+# The worst that machines, networks and people can do; writes docs/reliability.md. About two hours of two cores, to be had
+# in parts: make torture TORTURE='--resume --minutes 20'.
 torture: $(INSTALLED)
 	$(BIN)/python tests/torture all $(TORTURE)
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[number]) for number in (2, 1)]
 
-from torture import attacks, chains, downloads, fuzz, guided, limits, page, report  # noqa: E402 - the line above makes them findable
-from torture.rows import folder, save  # noqa: E402
+from torture import attacks, chains, cost, downloads, fuzz, guided, limits, page, report  # noqa: E402 - the line above makes them findable
+from torture.rows import Paused, folder, pieces, save  # noqa: E402
 
 from helpers.environment import project_root  # noqa: E402
 
@@ -33,14 +33,15 @@ def in_a_new_folder() -> list:
 
 TORTURES = {
     "attacks": lambda _: attacks.rows(),
+    "cost": lambda _: cost.rows(),
     "downloads": lambda _: in_a_new_folder(),
     "page": lambda _: page.rows_of_a_run(),
-    "repetition": lambda _: chains.repetition(WORK),
-    "limits": lambda _: limits.rows(WORK),
+    "repetition": lambda options: chains.repetition(WORK, options.end),
+    "limits": lambda options: limits.rows(WORK, options.end),
     "signals": lambda options: chains.signals(WORK, options.seed, options.end),
     "kills": lambda options: chains.kills(WORK, options.seed, options.end),
-    "fuzz": lambda options: fuzz.rows(options.seed),
-    "guided": lambda options: guided.rows(options.seed),
+    "fuzz": lambda options: fuzz.rows(options.seed, end=options.end),
+    "guided": lambda options: guided.rows(options.seed, end=options.end),
 }
 
 
@@ -58,11 +59,14 @@ def main() -> int:
     good = True
     for name in TORTURES if arguments.name == "all" else [arguments.name]:
         if not (arguments.resume and (folder() / f"{name}.json").exists()):
+            if not arguments.resume:
+                for place in (pieces(name), *WORK.glob(f"{name}_*")):
+                    shutil.rmtree(place, ignore_errors=True)
             try:
                 if time.monotonic() > arguments.end:
-                    raise chains.Paused
+                    raise Paused
                 rows = TORTURES[name](arguments)
-            except chains.Paused:
+            except Paused:
                 print(f"{name} is not at its end; the same command with --resume goes on from here.")
                 return 75  # "try again", in sysexits.h
             save(name, rows)

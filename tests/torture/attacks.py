@@ -36,7 +36,7 @@ KINDS: dict[str, dict[str, tuple[str, ...]]] = {
             "strangers_wrote",
             "too_many_are_sent_away",
         ),
-        "search/test_page.py": ("own_html",),
+        "search/test_engine.py": ("own_html",),
     },
     "the same weights as other bytes": {
         "training/test_checkpoints.py": ("same_bytes",),

@@ -18,12 +18,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 from small_chain import Chain
-from torture.rows import Row
+from torture.rows import Paused, Row, piece
 
 from helpers.files import fingerprint_files, read_json, write_json
 from run_all import STAGES
@@ -101,16 +102,19 @@ def finished(folder: Path, *arguments: str) -> QuickChain:
     return chain
 
 
-def repetition(folder: Path) -> list[Row]:
+def repetition(folder: Path, end: float = math.inf) -> list[Row]:
     """The same run again, and with two stages side by side."""
     reference = finished(folder / "reference")
-    expected, rows = artefacts(reference.outputs), []
-    for name, jobs in (("the same run again", "1"), ("the same run with two stages side by side", "2")):
-        chain = finished(folder / f"again_{jobs}", "--jobs", jobs)
+    expected = artefacts(reference.outputs)
+
+    def play(test: str, jobs: str) -> list[Row]:
+        chain = finished(folder / f"repetition_{jobs}", "--jobs", jobs)
         wrong = differences(chain.outputs, expected)
         told = "; ".join(wrong) or f"{len(expected)} artefacts the same (weights, graphs, INT8, indexes, figures)"
-        rows.append(Row(name, 1, told, "repetition", not wrong))
-    return rows
+        return [Row(test, 1, told, "repetition", not wrong)]
+
+    tests = {"1": "the same run again", "2": "the same run with two stages side by side"}
+    return [row for jobs, test in tests.items() for row in piece("repetition", jobs, partial(play, test, jobs), end)]
 
 
 # --- Disturbed ---
@@ -126,10 +130,6 @@ def tree(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def lines(process: subprocess.Popen[str]) -> Iterator[str]:
     yield from process.stdout or ()
-
-
-class Paused(Exception):
-    """The time that was given is over; the same command with --resume goes on."""
 
 
 class Disturbance:

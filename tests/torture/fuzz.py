@@ -8,7 +8,9 @@ one that watches it counts a crash of native code or a hang as an outcome, and g
 """
 
 import argparse
+import math
 import queue
+import re
 import resource
 import subprocess
 import sys
@@ -18,12 +20,13 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from random import Random
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[number]) for number in (2, 1)]
 
-from torture.rows import Row, save  # noqa: E402 - the line above makes it findable
+from torture.rows import Row, piece, save  # noqa: E402 - the line above makes it findable
 
 HANG, START = 60.0, 300.0  # seconds without a sign of life, and before the first
 
@@ -149,22 +152,39 @@ def watch(names: list[str], seed: int, run: Path, fraction: int, start: int, end
     return outcomes
 
 
-def rows(seed: int = 0, fraction: int = 1, run: Path | None = None) -> list[Row]:
-    """Feed every parser, one `fraction`th of its inputs."""
+def rows(seed: int = 0, fraction: int = 1, run: Path | None = None, end: float = math.inf) -> list[Row]:
+    """Feed every parser, one `fraction`th of its inputs, a few parsers at a time."""
     from torture.parsers import PARSERS
 
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = watch(list(PARSERS), seed, run or finished_run(Path(folder) / "run"), fraction, 0, None)
+        names = list(PARSERS)
+        if run is not None:
+            found = play(names, seed, fraction, run)
+        else:
+            run = finished_run(Path(folder) / "run")
+            some = [names[start : start + 6] for start in range(0, len(names), 6)]
+            parts = [
+                piece("fuzz", str(n), partial(play, part, seed, fraction, run), end) for n, part in enumerate(some)
+            ]
+            found = [row for part in parts for row in part]
+    bad = sum(int(re.search(r"([\d,]+) bad", row.outcome)[1].replace(",", "")) for row in found)
+    total = sum(row.count for row in found)
+    return [Row("fuzz: all parsers and loaders", total, f"{bad:,} bad", "fuzz", bad == 0), *found]
+
+
+def play(names: list[str], seed: int, fraction: int, run: Path) -> list[Row]:
+    """A row for each of these parsers."""
+    from torture.parsers import PARSERS
+
     found = []
-    for name, outcome in outcomes.items():
+    for name, outcome in watch(names, seed, run, fraction, 0, None).items():
         parser, bad = PARSERS[name], outcome.bad
         count = outcome.right + outcome.refused + len(bad)
         text = f"{outcome.right:,} right, {outcome.refused:,} refused in one sentence, {len(bad):,} bad"
         bound = f"slowest {outcome.slowest:.2f} s of {parser.seconds:g} s, memory at most {parser.mebibytes:,} MiB"
         first = "".join(f"; first: input {number}, {problem}" for number, problem in list(bad.items())[:1])
         found.append(Row(f"fuzz: {name}", count, f"{text} ({bound}){first}", "fuzz", not bad))
-    total, bad = sum(row.count for row in found), sum(len(outcome.bad) for outcome in outcomes.values())
-    return [Row("fuzz: all parsers and loaders", total, f"{bad:,} bad", "fuzz", bad == 0), *found]
+    return found
 
 
 def finished_run(folder: Path) -> Path:

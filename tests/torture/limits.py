@@ -5,6 +5,7 @@ what was finished before is untouched; and once the limit is lifted, the same co
 that had no limit. A case that this machine cannot play says why, and counts as not played.
 """
 
+import math
 import os
 import re
 import shutil
@@ -13,12 +14,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from small_chain import Chain
 from torture.chains import QuickChain, artefacts, differences, finished
-from torture.rows import Row
+from torture.rows import Row, piece
 
 from helpers.files import read_json, write_json
 
@@ -196,25 +198,25 @@ CASES: dict[str, tuple[str, Callable[[Chain, dict[str, Any]], str]]] = {
 }
 
 
-def rows(folder: Path, only: tuple[str, ...] = tuple(CASES)) -> list[Row]:
+def rows(folder: Path, end: float = math.inf) -> list[Row]:
     """Each case on a chain of its own, which starts with the sample drawn."""
     reference = finished(folder / "reference")
     written = read_json(reference.outputs / "run_state.json")
     names = {name for stage in ("01", "02", "03a") for name in written[stage]["outputs"]}
     expected = {name: content for name, content in artefacts(reference.outputs).items() if name in names}
-    found = []
-    for name in only:
-        test, play = CASES[name]
-        shutil.rmtree(folder / f"limit_{name}", ignore_errors=True)
-        chain = QuickChain(folder / f"limit_{name}")
+
+    def play(name: str) -> list[Row]:
+        test, case = CASES[name]
+        shutil.rmtree(folder / f"limits_{name}", ignore_errors=True)
+        chain = QuickChain(folder / f"limits_{name}")
         shutil.copytree(reference.project / "data", chain.project / "data")
         try:
-            wrong = play(chain, expected)
+            wrong = case(chain, expected)
         except NotHere as reason:
-            found.append(Row(test, 0, f"not played: {reason}", "limits", True))
-            continue
-        told = wrong or "one sentence, earlier work untouched, and on to the same artefacts without the limit"
-        found.append(Row(test, 1, told, "limits", not wrong))
+            return [Row(test, 0, f"not played: {reason}", "limits", True)]
         if not wrong:
-            shutil.rmtree(folder / f"limit_{name}")
-    return found
+            shutil.rmtree(folder / f"limits_{name}")
+        told = wrong or "one sentence, earlier work untouched, and on to the same artefacts without the limit"
+        return [Row(test, 1, told, "limits", not wrong)]
+
+    return [row for name in CASES for row in piece("limits", name, partial(play, name), end)]
