@@ -29,18 +29,28 @@ def caption_photos(captioner: Captioner, data: CaptionData) -> dict[str, str]:
 def judge(captioner: Captioner, data: CaptionData, texts: Mapping[str, str], blind: str) -> dict[str, Scores]:
     """Scores of three ways to caption the photos in `data`: blind, greedy, and `texts`, found by beam search.
 
+    Where the photos come from several data sets, `texts` are also scored set by set: "of flickr8k". CIDEr-D weighs
+    words by how rare they are in the photos it is given, so its figures compare within a set only.
+
     Args:
         texts: what `caption_photos` gave.
         blind: the one caption for all photos, see `blind_caption`.
     """
     references = dict(zip(data.ids, data.captions, strict=True))
+    parts = sorted(set(data.origins)) if len(set(data.origins)) > 1 else []
     features = torch.from_numpy(data.features(np.arange(len(data.ids))))
     top_words = captioner.texts(greedy(captioner.model, features, captioner.rules))
     return {
         "blind": score_captions(dict.fromkeys(data.ids, blind), references),
         "greedy": score_captions(dict(zip(data.ids, top_words, strict=True)), references),
         f"beam {captioner.beam}": score_captions(texts, references, meteor=True),
+        **{f"of {origin}": score_captions(_of_origin(texts, data, origin), references) for origin in parts},
     }
+
+
+def _of_origin(texts: Mapping[str, str], data: CaptionData, origin: str) -> dict[str, str]:
+    """The captions of the photos that come from one data set."""
+    return {id_: texts[id_] for id_, of in zip(data.ids, data.origins, strict=True) if of == origin}
 
 
 def print_scores(table: Mapping[str, Mapping[str, float | None]]) -> None:
@@ -83,6 +93,7 @@ def captioner_metrics(
         "validation": history[best_epoch(history) - 1],
         "greedy": scores["greedy"],
         "blind": scores["blind"] | {"caption": blind},
+        "by_origin": {name.removeprefix("of "): row for name, row in scores.items() if name.startswith("of ")},
         "intervals": {name: list(bounds) for name, bounds in intervals.items()},
         "facts": dict(facts or {}),
         "headline": {

@@ -21,14 +21,17 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pycocoevalcap
+import regex
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
+from helpers.data.text import UNSPACED, is_english
 from helpers.files import InputError
 from helpers.uncertainty import Interval, interval, mean_interval
 
@@ -37,6 +40,7 @@ METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d", "meteor
 # Dropped before scoring, as coco-caption does. Its list also names -LRB- and -LCB-, but its tokeniser has put
 # everything in lower case by then, so brackets stay in as -lrb-; published scores hold them, and so do ours.
 DROPPED = frozenset("'' ' `` ` -LRB- -RRB- -LCB- -RCB- . ? ! , : - -- ... ;".split())
+_DROPPED_ELSEWHERE = frozenset("。，、！？：；（）「」『』《》・،؛؟।॥¿¡«»„·")  # which coco-caption never met
 
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
 _QUOTES = str.maketrans({"’": "'", "‘": "`", '"': " '' ", "“": " `` ", "”": " '' ", "–": "--", "—": "--", "…": "..."})
@@ -45,8 +49,7 @@ _ONE_WORD = re.compile(
 )
 _CONTRACTION = re.compile(r"(?<=\w)(n't|'(?:s|m|d|re|ve|ll))(?!\w)")
 _ABBREVIATIONS = "mr|mrs|ms|dr|st|jr|sr|vs|etc|inc|co|corp|ltd|prof|rev|gen|sgt|capt|lt|col|gov|sen|rep|ave|blvd|mt|ft"
-_TOKEN = re.compile(
-    rf"""
+_PATTERN = rf"""
     [\w.+-]+@[\w-]+(?:\.[\w-]+)+                # me@site.com
   | n't(?!\w) | '(?:s|m|d|re|ve|ll|t)(?!\w)     # what was split off don't and dog's
   | 'n' | (?<!\w)'\d\ds? | y'(?=\sall) | ma'am\b | o'\w+  # rock 'n' roll, '80s, y'all, o'clock
@@ -56,25 +59,32 @@ _TOKEN = re.compile(
   | \d+(?:[.,:/]\d+)+                           # 3,000 and 10:30 and 1/2
   | \w+(?:[-./]\w+)*                            # words, with inner hyphens, dots and slashes
   | [!?]{{2,}} | --+ | '' | \S                  # punctuation
-    """,
-    re.VERBOSE,
-)
+    """
+_TOKEN = re.compile(_PATTERN, re.VERBOSE)
+_ANY_TOKEN = regex.compile(_PATTERN, regex.VERBOSE)  # whose letters bring their accents and vowel signs
+_UNSPACED = regex.compile(UNSPACED)
 
 
 def tokenize(caption: str) -> list[str]:
     """Split a caption as coco-caption's PTBTokenizer does: lower case, Penn Treebank style, punctuation dropped.
 
     Possessives and contractions are split (dog's: dog 's; don't: do n't; cannot: can not), hyphenated words and
-    abbreviations stay whole, and the tokens in `DROPPED` go.
+    abbreviations stay whole, and the tokens in `DROPPED` go. Where a script has no spaces, each character is a token,
+    and scores are of characters, as those of published Chinese captioners.
 
     >>> tokenize('The dog\'s owner, in a "T-shirt", can\'t run.')
     ['the', 'dog', "'s", 'owner', 'in', 'a', 't-shirt', 'ca', "n't", 'run']
     """
+    if not caption.isascii():
+        caption = _UNSPACED.sub(r" \g<0> ", normalize("NFC", caption))
     text = caption.lower().translate(_QUOTES)
     text = _ONE_WORD.sub(lambda match: " ".join(part for part in match.groups() if part), text)
     text = _CONTRACTION.sub(r" \1", text)
-    tokens = [_BRACKETS.get(token, token) for token in _TOKEN.findall(text)]
-    return [token for token in tokens if token not in DROPPED]
+    if text.isascii():
+        tokens = [_BRACKETS.get(token, token) for token in _TOKEN.findall(text)]
+        return [token for token in tokens if token not in DROPPED]
+    tokens = [_BRACKETS.get(token, token) for token in _ANY_TOKEN.findall(text)]
+    return [token for token in tokens if token not in DROPPED and token not in _DROPPED_ELSEWHERE]
 
 
 def score_captions(
@@ -171,6 +181,9 @@ def meteor_score(
 
     Runs the Java program once over two files; the process is ended when it takes longer than `seconds`.
     """
+    if not is_english(caption for captions in truths.values() for caption in captions):
+        print("METEOR not computed: it knows the stems and synonyms of English, and these captions are not English.")
+        return None
     if shutil.which("java") is None:
         print("METEOR not computed: Java is not installed.")
         return None

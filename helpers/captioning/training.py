@@ -85,6 +85,7 @@ class CaptionData:
         rows: (N,), where in each view these photos are.
         tokens: int64 (N, k, T), padded with 0. A photo with fewer than k captions has rows of `<SOS>` alone.
         captions: the captions as their authors wrote them, for scoring.
+        origins: the data set that each photo comes from.
     """
 
     ids: list[str]
@@ -92,6 +93,7 @@ class CaptionData:
     rows: np.ndarray
     tokens: np.ndarray
     captions: list[tuple[str, ...]]
+    origins: Sequence[str] = ()
 
     def batch(self, places: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Features float32 (P, ...) and tokens (P * k, T) of the photos at `places` (P,), T as short as it can be.
@@ -131,7 +133,8 @@ def caption_data(
         tokens[place, : len(photo.captions)] = encoded[end - len(photo.captions) : end]
     ids = [photo.id for photo in photos]
     arrays = [features_of(kind, features) for features in views]
-    return CaptionData(ids, arrays, views[0].rows(ids), tokens, [photo.captions for photo in photos])
+    captions, origins = [photo.captions for photo in photos], [photo.origin for photo in photos]
+    return CaptionData(ids, arrays, views[0].rows(ids), tokens, captions, origins)
 
 
 def split_data(
@@ -168,6 +171,13 @@ def batches(data: CaptionData, size: int, rng: np.random.Generator) -> list[np.n
     # Equal parts: a last batch of a single photo would have no spread for batch normalisation.
     parts = np.array_split(order, math.ceil(len(order) / size))
     return [parts[place] for place in rng.permutation(len(parts))]
+
+
+def padding_share(data: CaptionData, parts: Sequence[np.ndarray]) -> float:
+    """The share of the places in batches `parts` that hold padding, from 0 to 1."""
+    lengths = (data.tokens != 0).sum(2)  # (N, k)
+    places = sum(lengths[part].max() * lengths[part].size for part in parts)
+    return 1 - float(sum(lengths[part].sum() for part in parts) / places)
 
 
 @torch.inference_mode()

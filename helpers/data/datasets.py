@@ -25,6 +25,7 @@ from helpers.data.left_out import Findings
 from helpers.data.manifest import SPLITS, ClassPhoto, Manifest, Photo, Split
 from helpers.data.readers.class_folders import LEAST, read_class_folder, usable_classes
 from helpers.data.readers.karpathy import name_in_split_file, read_karpathy_split
+from helpers.data.text import is_english
 from helpers.downloads import ClimbsOut, Damaged, members_inside, patiently
 from helpers.environment import project_root
 from helpers.files import InputError, fingerprint_files, fingerprint_folder, there
@@ -78,6 +79,11 @@ def prepare(profile: Profile) -> tuple[Manifest, dict[str, str], Findings]:
             raise InputError(f"No usable photo is left in the {split} split of {roots}; add photos or captions.")
 
     read = [*(source.root for source in sources), *filter(None, [classes_root])]
+    if not is_english(caption for photo in photos for caption in photo.captions):
+        findings.say(
+            "The captions do not look English: METEOR is left out, keywords are all words, and the sentence encoder "
+            "that is installed knows English only (docs/layouts.md, Languages)."
+        )
     fingerprints = {str(root): fingerprint_folder(root) for root in read}
     fingerprints |= {
         str(source.split_file): fingerprint_files([source.split_file]) for source in sources if source.split_file

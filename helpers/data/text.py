@@ -12,9 +12,12 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
+import regex
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -28,14 +31,41 @@ _FILE = "tokenizer.json"
 # A word is letters or digits, with apostrophes and hyphens allowed inside: "man's", "tri-colored", and "a".
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 
+# The same for all the world: letters with their accents and vowel signs, and invisible joints inside. Scripts that put
+# no spaces between words have a word for each character.
+UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
+_LETTERS = rf"(?:(?!{UNSPACED})[\p{{L}}\p{{N}}][\p{{M}}\u200c\u200d]*)+"
+_ANY_WORD = regex.compile(rf"{UNSPACED}|{_LETTERS}(?:['-]{_LETTERS})*")
+_GAP = regex.compile(rf"(?<={UNSPACED}) (?={UNSPACED})")
+
+_ENGLISH = frozenset("a an the and of with on in is are".split())
+_NOT_ENGLISH = frozenset(  # words as small and as frequent: German, French, Spanish, Italian, Dutch, Swedish, Polish
+    "der die das den ein eine einen und mit auf im le la les un une des et avec dans sur el los las una con y il di "
+    "che het een van met op de och på ett jest na z w się".split()
+)
+
 
 def clean_caption(text: str) -> str:
     """Lower-case words separated by single spaces; punctuation goes, one-letter words like "a" stay.
 
+    Words of any language; see `UNSPACED` for those without spaces.
+
     >>> clean_caption("A man's tri-colored dog , on a hill .")
     "a man's tri-colored dog on a hill"
+    >>> clean_caption("一只狗 in Köln。")
+    '一 只 狗 in köln'
     """
-    return " ".join(_WORD.findall(text.lower().replace("’", "'")))
+    if text.isascii():
+        return " ".join(_WORD.findall(text.lower()))
+    return " ".join(_ANY_WORD.findall(normalize("NFC", text.lower()).replace("’", "'")))
+
+
+def is_english(captions: Iterable[str]) -> bool:
+    """Whether captions look English, by the smallest words in them; so do those that say nothing against it."""
+    words = [word for caption in islice(captions, 500) for word in clean_caption(caption).split()]
+    latin = sum(word[0] < "\u0250" for word in words)  # and digits
+    english, other = (sum(word in small for word in words) for small in (_ENGLISH, _NOT_ENGLISH))
+    return 2 * latin >= len(words) and english >= other
 
 
 class Tokenizer:
@@ -97,6 +127,8 @@ class Tokenizer:
                 kept.append(int(token))
         text = self._backend.decode(kept, skip_special_tokens=False)
         text = text.removeprefix("##")  # a piece from inside a word that came first
+        if not text.isascii():
+            text = _GAP.sub("", text)
         # BERT's vocabulary splits words at apostrophes and hyphens; put them back together.
         return re.sub(r" ?(['-]) ?", r"\1", text) if self.kind == "bert" else text
 
@@ -148,7 +180,7 @@ def build_tokenizer(kind: str, captions: Iterable[str], *, min_count: int = 1, v
         vocab_size: `wordpiece` only: the most pieces to learn.
 
     Raises:
-        InputError: unknown kind, no captions, or BERT's vocabulary cannot be loaded.
+        InputError: unknown kind, no captions, no word as often as `min_count`, or BERT's vocabulary cannot be loaded.
     """
     if kind not in KINDS:
         raise InputError(f"There is no tokenizer {kind!r}; choose one of: {', '.join(KINDS)}.")
@@ -164,6 +196,12 @@ def build_tokenizer(kind: str, captions: Iterable[str], *, min_count: int = 1, v
 def _word_tokenizer(captions: list[str], min_count: int) -> tokenizers.Tokenizer:
     counts = Counter(word for caption in captions for word in caption.split())
     frequent = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+    if not frequent:
+        word, count = counts.most_common(1)[0]
+        raise InputError(
+            f"caption_min_count={min_count} leaves no word of the training captions: the most frequent, {word!r}, "
+            f"is in them {count:,} times; set it lower."
+        )
     vocabulary = {token: index for index, token in enumerate([PAD, SOS, EOS, UNK, *frequent])}
     backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

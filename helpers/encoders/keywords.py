@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from helpers.data.manifest import Photo
-from helpers.data.text import clean_caption
+from helpers.data.text import clean_caption, is_english
 from helpers.environment import progress
 from helpers.files import InputError
 
@@ -56,13 +56,19 @@ def nouns(text: str) -> frozenset[str]:
 
 
 def photo_nouns(photos: Sequence[Photo]) -> list[frozenset[str]]:
-    """For each photo, the nouns that at least AGREED of its captions have (its only caption, where there is one)."""
+    """For each photo, the nouns that at least AGREED of its captions have (its only caption, where there is one).
+
+    In other languages than English, all words.
+    """
+    # The tagger knows English. Elsewhere all words count; those that are everywhere are no keywords anyway.
+    english = is_english(caption for photo in photos for caption in photo.captions)
+    words = nouns if english else lambda text: frozenset(clean_caption(text).split())
     of_caption: dict[str, frozenset[str]] = {}
     found = []
     for photo in progress(photos, "finding nouns", unit="photo"):
         for caption in photo.captions:
             if caption not in of_caption:
-                of_caption[caption] = nouns(caption)
+                of_caption[caption] = words(caption)
         counts = Counter(noun for caption in photo.captions for noun in of_caption[caption])
         agreed = min(AGREED, len(photo.captions))
         found.append(frozenset(noun for noun, count in counts.items() if count >= agreed))
@@ -101,7 +107,7 @@ def build_vocabulary(photos: Sequence[frozenset[str]]) -> Vocabulary:
     if not names:
         raise InputError(
             f"The captions of the {len(photos):,} training photos share no nouns, so there are no pairs to learn from; "
-            "give more photos, with captions in English."
+            "give more photos that have something in common."
         )
     return Vocabulary(names, np.log([len(photos) / counts[name] for name in names]).astype(np.float32))
 

@@ -1,6 +1,7 @@
 """Judging a captioner: which captions are scored, what the table shows, and what metrics.json promises."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,20 @@ def test_every_photo_gets_the_caption_that_it_gets_alone(trained: tuple[Captione
     for place, photo in enumerate(data.ids):
         assert texts[photo] == captioner.texts(captioner.decode(data.views[0][data.rows[[place]]]))[0]
     assert len(set(texts.values())) > 1
+
+
+def test_photos_of_several_sets_are_scored_set_by_set(trained: tuple[Captioner, CaptionData]) -> None:
+    captioner, data = trained
+    texts = caption_photos(captioner, data)
+    mixed = replace(data, origins=["flickr8k" if place % 3 else "coco" for place in range(len(data.ids))])
+    table = judge(captioner, mixed, texts, BLIND)
+    assert list(table) == ["blind", "greedy", "beam 5", "of coco", "of flickr8k"]
+    assert table["of coco"] == score_captions({id_: texts[id_] for id_ in data.ids[::3]}, references(data))
+    metrics = captioner_metrics(
+        captioner, mixed, table, BLIND, [{"epoch": 1, "cider_d": 4.0, "seconds": 1.0}], {}, INTERVALS
+    )
+    assert metrics["by_origin"] == {"coco": table["of coco"], "flickr8k": table["of flickr8k"]}
+    assert "of coco" not in judge(captioner, replace(data, origins=["coco"] * len(data.ids)), texts, BLIND)
 
 
 def test_three_ways_to_caption_are_scored_on_the_same_photos(trained: tuple[Captioner, CaptionData]) -> None:

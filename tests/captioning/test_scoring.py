@@ -58,6 +58,34 @@ def test_tokenize_splits_like_the_stanford_tokenizer(caption: str, expected: str
     assert " ".join(tokenize(caption)) == expected
 
 
+@pytest.mark.parametrize(
+    ("caption", "tokens"),
+    [
+        ("Das Schäfchen läuft , über die Straße .", "das schäfchen läuft über die straße"),
+        ("Cafe\u0301 !", "café"),
+        ("كَلْبٌ يَرْكُضُ ، في المنزل؟", "كَلْبٌ يَرْكُضُ في المنزل"),
+        ("一只狗，在草地上。", "一 只 狗 在 草 地 上"),
+        ("एक कुत्ता है।", "एक कुत्ता है"),
+    ],
+)
+def test_tokens_of_other_languages(caption: str, tokens: str) -> None:
+    assert tokenize(caption) == tokens.split()
+
+
+def test_chinese_is_scored_by_characters() -> None:
+    """As if somebody had put spaces between them; as one word each, two captions would have nothing in common."""
+    caption, reference = "一只狗在草地上奔跑。", "一只黑狗在草地上玩。"
+    bleu, _ = Bleu(4).compute_score({1: [" ".join(reference[:-1])]}, {1: [" ".join(caption[:-1])]}, verbose=0)
+    scores = score_captions({"a": caption}, {"a": [reference]})
+    assert [scores[f"bleu_{n}"] for n in range(1, 5)] == pytest.approx([100 * score for score in bleu])
+    assert scores["bleu_4"] > 20
+
+
+def test_meteor_is_for_english(capsys: pytest.CaptureFixture[str]) -> None:
+    assert scoring.meteor_score({"a": ["ein hund läuft durch den schnee"]}, {"a": ["ein hund"]}) is None
+    assert "METEOR not computed: it knows the stems and synonyms of English" in capsys.readouterr().out
+
+
 def test_bleu_matches_a_count_by_hand() -> None:
     references = {"a": ["the cat sat on the mat", "there is a cat on a mat"]}
     scores = score_captions({"a": "The cat on the the mat."}, references)

@@ -20,6 +20,7 @@ from helpers.captioning.training import (
     best_epoch,
     caption_data,
     caption_loss,
+    padding_share,
     train_captioner,
 )
 from helpers.data.text import Tokenizer, build_tokenizer
@@ -64,6 +65,19 @@ def test_captions_stay_with_their_photo() -> None:
         np.testing.assert_allclose(features[place], train.views[0][photo])
         texts = [captioner.tokenizer.decode(row.tolist()) for row in tokens[3 * place : 3 * place + 3]]
         assert [text for text in texts if text] == [text.replace(" .", "") for text in train.captions[photo]]
+
+
+def test_padding_is_counted_and_sorting_by_length_saves_some_of_it() -> None:
+    _, train, _ = prepared(200)
+    sorted_parts = batches(train, 8, np.random.default_rng(3))
+    by_chance = np.array_split(np.random.default_rng(3).permutation(200), len(sorted_parts))
+    shares = []
+    for parts in (sorted_parts, by_chance):
+        tokens = [train.batch(part)[1] for part in parts]  # what is really trained on
+        empty = sum(int((batch == 0).sum()) for batch in tokens) / sum(batch.numel() for batch in tokens)
+        assert padding_share(train, parts) == pytest.approx(empty)
+        shares.append(empty)
+    assert 0 < shares[0] < shares[1]
 
 
 def test_batches_hold_every_photo_once_and_similar_lengths_together() -> None:

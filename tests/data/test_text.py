@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.data.text import build_tokenizer, clean_caption, load_tokenizer
+from helpers.data.text import build_tokenizer, clean_caption, is_english, load_tokenizer
 from helpers.files import InputError
 
 CAPTIONS = [
@@ -25,6 +25,13 @@ CAPTIONS = [
         ("the boy’s hat", "the boy's hat"),
         (" . , ", ""),
         ("Ein Schäfchen", "ein schäfchen"),
+        ("Cafe\u0301 Ko\u0308ln", "café köln"),  # decomposed, as a Mac writes it
+        ("كَلْبٌ يَرْكُضُ عَلَى العُشْبِ .", "كَلْبٌ يَرْكُضُ عَلَى العُشْبِ"),  # vowel signs belong to their letters
+        ("एक कुत्ता घास पर दौड़ रहा है।", "एक कुत्ता घास पर दौड़ रहा है"),
+        ("می\u200cدود .", "می\u200cدود"),  # an invisible joint inside of a Persian word
+        ("一只狗，在草地上。", "一 只 狗 在 草 地 上"),
+        ("สุนัขวิ่ง", "สุ นั ข วิ่ ง"),
+        ("개가 달린다.", "개가 달린다"),
     ],
 )
 def test_cleaning(raw: str, clean: str) -> None:
@@ -55,6 +62,46 @@ def test_wordpiece_spells_unseen_words_and_word_does_not() -> None:
     unseen = wordpiece.encode("a quick zebra", 30)  # no caption has a q or a z
     assert wordpiece.unk_id not in unseen
     assert wordpiece.decode(unseen) == "a quick zebra"
+
+
+LANGUAGES = {
+    "German": ["Ein Schäfchen läuft über die Straße .", "Zwei Hunde spielen im Schnee , und ein Mann schaut zu ."],
+    "Arabic": ["كَلْبٌ يَرْكُضُ عَلَى العُشْبِ .", "رجل يركب حصانًا بنيًّا ."],
+    "Chinese": ["一只狗在草地上奔跑。", "两个孩子在沙滩上玩 T-shirt。"],
+}
+
+
+@pytest.mark.parametrize("kind", ["word", "wordpiece"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_captions_of_any_language_round_trip(kind: str, language: str) -> None:
+    """What a model would write cleans to what it was trained on, and is written as the language is."""
+    tokenizer = build_tokenizer(kind, LANGUAGES[language])
+    for caption in LANGUAGES[language]:
+        ids = tokenizer.encode(caption, 60)
+        assert tokenizer.unk_id not in ids
+        assert clean_caption(tokenizer.decode(ids)) == clean_caption(caption)
+    if language == "Chinese":
+        assert tokenizer.decode(tokenizer.encode(LANGUAGES[language][0], 60)) == "一只狗在草地上奔跑"
+        assert "狗" in tokenizer.vocabulary
+
+
+def test_ascii_is_cleaned_as_all_other_text() -> None:
+    """There are two ways through the cleaning, one of them for speed: an é at the end makes it take the other."""
+    for caption in [*CAPTIONS, "T-shirt #4 :  'hello' a_b 3,000 rock'n'roll --x-- o'clock's"]:
+        assert clean_caption(f"{caption} é") == f"{clean_caption(caption)} é"
+
+
+def test_english_is_told_from_other_languages() -> None:
+    assert is_english(CAPTIONS)
+    assert is_english(["red car", "two dogs", "12"])  # nothing speaks against it
+    assert not any(map(is_english, LANGUAGES.values()))
+    assert not is_english(["Un chien court sur la plage .", "Une femme et un enfant dans le parc ."])
+    assert not is_english(["Un perro corre en la playa .", "Una mujer con un niño ."])
+
+
+def test_a_count_that_leaves_no_word_is_refused() -> None:
+    with pytest.raises(InputError, match=r"caption_min_count=9 leaves no word .*'a', is in them 4 times"):
+        build_tokenizer("word", CAPTIONS, min_count=9)
 
 
 def test_rare_words_become_unknown() -> None:

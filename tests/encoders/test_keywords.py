@@ -50,6 +50,19 @@ def random_sets(count: int, seed: int) -> list[frozenset[str]]:
     return [frozenset(rng.choice(words, rng.integers(0, 6), replace=False)) for _ in range(count)]
 
 
+@pytest.mark.parametrize(
+    ("captions", "shared"),
+    [
+        (("Ein Hund läuft im Schnee .", "Der Hund und der Schnee ."), {"hund", "schnee"}),
+        (("一只狗在奔跑", "狗和球"), {"狗"}),
+        (("كَلْبٌ يَرْكُضُ", "كَلْبٌ كبير"), {"كَلْبٌ"}),
+    ],
+)
+def test_in_other_languages_all_words_count(captions: tuple[str, ...], shared: set[str]) -> None:
+    (found,) = photo_nouns([Photo("a", Path("a"), captions, "train")])
+    assert found >= shared and len(found) <= len(shared) + 1
+
+
 def test_keywords_are_neither_singular_nor_everywhere() -> None:
     train = [frozenset({"dog", "grass", "a"}), frozenset({"dog", "a"}), frozenset({"cat", "a"}), frozenset({"a"})]
     vocabulary = build_vocabulary(train)
