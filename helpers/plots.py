@@ -135,22 +135,55 @@ def plot_history(
     return figure
 
 
+def colours_for(values: np.ndarray) -> dict[str, Any]:
+    """How to colour numbers: dark for high; or, where some are below 0, orange for those and blue for the others."""
+    if values.min() >= 0:
+        return {"cmap": "cividis_r"}
+    largest = float(np.abs(values).max())
+    signed = LinearSegmentedColormap.from_list("signed", [ORANGE, PAPER, BLUE])
+    return {"cmap": signed, "vmin": -largest, "vmax": largest}
+
+
 def plot_heatmap(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str, label: str, annotate: bool = False
 ) -> Figure:
-    """A matrix (rows, columns) as colours, dark for high; `label` names what the colours measure."""
+    """A matrix (rows, columns) as colours, see `colours_for`; `label` names what the colours measure."""
     import seaborn as sns  # here, since it takes longer to import than the rest, and few notebooks draw one
 
     size = (max(5.0, 0.42 * len(columns) + 3), max(3.5, 0.38 * len(rows) + 1.5))
     figure, axes = plt.subplots(figsize=size, layout="constrained")
     sns.heatmap(
-        values, xticklabels=list(columns), yticklabels=list(rows), cmap="cividis_r", annot=annotate, fmt=".2f",
-        annot_kws={"fontsize": 7}, cbar_kws={"label": label}, ax=axes,
+        values, xticklabels=list(columns), yticklabels=list(rows), annot=annotate, fmt=".2f",
+        annot_kws={"fontsize": 7}, cbar_kws={"label": label}, ax=axes, **colours_for(values),
     )  # fmt: skip
-    axes.tick_params(axis="x", rotation=60)
+    if max(map(len, columns)) > 3:  # the end of a slanted name stands under its column
+        plt.setp(axes.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+    else:
+        axes.tick_params(axis="x", rotation=0)
     axes.tick_params(axis="y", rotation=0)
     put_title(figure, title)
     return figure
+
+
+def apart(places: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Centres (N, 2) of boxes of `sizes` (N, 2), moved as little as it takes until no box covers another.
+
+    >>> apart(np.array([[0.0, 0.0], [0.0, 0.4], [9.0, 0.0]]), np.ones((3, 2))).round(1).tolist()
+    [[0.0, -0.3], [0.0, 0.7], [9.0, 0.0]]
+    """
+    places = places.astype(float)
+    for _ in range(200):
+        gaps = places[:, None] - places  # (N, N, 2)
+        overlap = (sizes[:, None] + sizes) / 2 - np.abs(gaps)  # above 0 along both axes where two boxes meet
+        meet = np.argwhere(np.triu((overlap > 1e-9).all(axis=2), k=1))
+        if not len(meet):
+            break
+        for one, other in meet:
+            axis = int(overlap[one, other].argmin())  # the shorter way
+            push = (overlap[one, other, axis] / 2 + 1e-6) * (1 if gaps[one, other, axis] > 0 else -1)
+            places[one, axis] += push
+            places[other, axis] -= push
+    return places
 
 
 def plot_bars(values: Mapping[str, float], title: str, xlabel: str) -> Figure:
@@ -175,22 +208,20 @@ def plot_matrices(
         rows: R names, written once, at the left.
         columns: C names, under each panel.
         title: the finding.
-        label: what the colours measure. Where numbers are below 0, these are orange and those above it blue.
+        label: what the colours measure; see `colours_for`.
     """
     import seaborn as sns
 
     values = np.stack(list(panels.values()))  # (P, R, C)
-    largest = float(np.abs(values).max())
-    signed = values.min() < 0
-    colours = LinearSegmentedColormap.from_list("signed", [ORANGE, PAPER, BLUE]) if signed else "cividis_r"
+    colours = {"vmin": 0, "vmax": values.max()} | colours_for(values)
     figure, axes = plt.subplots(
         1, len(panels), figsize=(len(panels) * (0.75 * len(columns) + 1.3) + 1.4, 0.5 * len(rows) + 1.8),
         squeeze=False, sharey=True, layout="constrained",
     )  # fmt: skip
     for cell, (name, matrix) in zip(axes[0], panels.items(), strict=True):
         sns.heatmap(
-            matrix, xticklabels=list(columns), yticklabels=list(rows), cmap=colours, annot=True, fmt=".2f", ax=cell,
-            vmin=-largest if signed else 0, vmax=largest, cbar=False, linewidths=2, linecolor=PAPER,
+            matrix, xticklabels=list(columns), yticklabels=list(rows), annot=True, fmt=".2f", ax=cell, cbar=False,
+            linewidths=2, linecolor=PAPER, **colours,
         )  # fmt: skip
         cell.set_title(name, fontsize=11)
         cell.tick_params(axis="y", rotation=0)

@@ -72,6 +72,38 @@ def test_heatmap_names_rows_and_columns() -> None:
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["c1", "c2"]
 
 
+def test_a_slanted_name_ends_under_its_own_column() -> None:
+    names = [f"a caption of some length, number {number}" for number in range(6)]
+    figure = plots.plot_heatmap(np.eye(6), list("abcdef"), names, "T", "cosine")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    for place, label in enumerate(axes.get_xticklabels()):
+        left, right = axes.transData.transform([(place, 0), (place + 1, 0)])[:, 0]
+        assert left < label.get_window_extent().x1 < right
+
+
+def test_numbers_below_zero_have_a_colour_of_their_own() -> None:
+    signed = plots.plot_heatmap(np.array([[-0.2, 0.9]]), ["r"], ["x", "y"], "T", "cosine").axes[0].collections[0]
+    assert signed.get_clim() == (-0.9, 0.9)
+    low, zero, high = (np.array(signed.cmap(share)[:3]) for share in (0.0, 0.5, 1.0))
+    assert zero.min() > 0.9 and low[0] > low[2] and high[2] > high[0]  # orange, paper, blue
+    plain = plots.plot_heatmap(np.array([[0.2, 0.9]]), ["r"], ["x", "y"], "T", "cosine").axes[0].collections[0]
+    assert plain.cmap.name == "cividis_r"
+
+
+def test_boxes_make_room_for_each_other_and_move_no_farther_than_needed() -> None:
+    rng = np.random.default_rng(0)
+    places, sizes = rng.uniform(0, 6, (12, 2)), rng.uniform(0.3, 1.5, (12, 2))
+    places[1] = places[0]  # exactly over each other
+    moved = plots.apart(places, sizes)
+    for one in range(12):
+        for other in range(one):
+            apart = np.abs(moved[one] - moved[other]) >= (sizes[one] + sizes[other]) / 2 - 1e-6
+            assert apart.any(), (one, other)
+    alone = np.array([[0.0, 0.0], [5.0, 5.0]])
+    np.testing.assert_array_equal(plots.apart(alone, np.ones((2, 2))), alone)
+
+
 def test_matrices_share_one_scale_and_show_their_sign() -> None:
     signed = plots.plot_matrices({"a": np.array([[1.0, -2.0]]), "b": np.zeros((1, 2))}, ["r"], ["x", "y"], "T", "push")
     left, right = signed.axes[0].collections[0], signed.axes[1].collections[0]

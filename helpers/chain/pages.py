@@ -57,12 +57,13 @@ def bring_drawings(folder: Path) -> None:
 
 
 def render_notebook(copy: Path) -> Path | None:
-    """An executed copy as HTML beside it, made again when the copy is newer.
+    """An executed copy as HTML beside it, made again when the copy is newer; its drawings are brought to it.
 
     None where the copy is torn, as it is when the disk was full.
     """
     page = copy.with_suffix(".html")
     if not page.exists() or page.stat().st_mtime_ns < copy.stat().st_mtime_ns:
+        bring_drawings(copy.parent)
         try:
             html, _ = _Exporter().from_filename(str(copy))
         except NotJSONError:

@@ -10,6 +10,7 @@ import io
 import platform
 import subprocess
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +23,20 @@ from helpers.profiles import PROFILES, Profile
 
 PACKAGES = ("torch", "torchvision", "numpy", "transformers", "openvino", "nncf", "faiss-cpu", "scikit-learn")
 PICTURE = (1400, 4000)  # pixels of a picture at most, wide and high
-HERO = (1200, 560)  # the same at the top of the page: as large as it is shown there
+HERO = (1200, 900)  # the same at the top of the page: as large as it is shown there
+WIDE = 1000  # pixels; a picture that is wider, such as photos with captions, has a row of the page for itself
+# What shows best what a run can do; the first three that are there stand at the top.
+HEROES = (
+    "search/words.png",
+    "captioners/attention/attention_best.png",
+    "fusion/map.png",
+    "captioners/transformer/side_by_side.png",
+    "pretrained_encoder/hubs.png",
+    "dual_encoder/map.png",
+    "captioners/lstm/good_and_bad.png",
+    "features/neighbours.png",
+    "dataset/photos.png",
+)
 
 
 @dataclass
@@ -45,7 +59,7 @@ class Picture:
     anchor: str  # its place in the page
     title: str
     data: str  # data URI
-    colours: float  # different colours a pixel: high for photos, low for charts
+    wide: bool
 
 
 def duration(seconds: float) -> str:
@@ -126,16 +140,16 @@ def load_picture(path: Path, anchor: str, largest: tuple[int, int] = PICTURE) ->
     with Image.open(path) as image:
         title = image.info.get("Title") or title_of(path.stem)
         pixels = image.convert("RGB")
+    wide = pixels.width > WIDE
     pixels.thumbnail(largest, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     pixels.save(buffer, "WEBP", quality=85, method=2)  # a thirtieth larger than by default, in two thirds of the time
-    tiny = pixels.resize((128, 128))
     return Picture(
         path=path,
         anchor=anchor,
         title=title,
         data=f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}",
-        colours=len(tiny.getcolors(128 * 128)) / (128 * 128),
+        wide=wide,
     )
 
 
@@ -145,18 +159,10 @@ def load_pictures(paths: list[Path], prefix: str) -> list[Picture]:
         return list(pool.map(load_picture, paths, [f"{prefix}-{index}" for index in range(len(paths))]))
 
 
-def best_pictures(galleries: list[list[Picture]]) -> list[Picture]:
-    """For the top of the page: from each of the last three stages that show photos, the last picture that does.
-
-    The last stages come first, and their last pictures, because they have the most to show: search results, captions.
-    Photos are told from charts by their colours.
-    """
-    best: list[Picture] = []
-    for pictures in filter(None, reversed(galleries)):
-        most = max(picture.colours for picture in pictures)
-        best.append([picture for picture in pictures if picture.colours >= most / 2][-1])
-    most = max((picture.colours for picture in best), default=0)
-    return [picture for picture in best if picture.colours >= most / 3][:3]
+def best_pictures(pictures: Iterable[Picture], outputs: Path) -> list[Picture]:
+    """For the top of the page: the first three of `HEROES` that the run has."""
+    by_place = {picture.path.relative_to(outputs).as_posix(): picture for picture in pictures}
+    return [by_place[place] for place in HEROES if place in by_place][:3]
 
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
@@ -212,11 +218,9 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
     """Write outputs/<profile>/report.html from what the stages left in their folders; returns its path."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from helpers.chain.pages import bring_drawings, render_notebook
+    from helpers.chain.pages import render_notebook
 
     outputs = profile.outputs
-    if (outputs / "notebooks").is_dir():
-        bring_drawings(outputs / "notebooks")
     chapters: list[dict[str, Any]] = []
     for stage in stages:
         folder = outputs / stage.folder
@@ -237,7 +241,7 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
                 "page": page,
             }
         )
-    best = best_pictures([chapter["pictures"] for chapter in chapters])
+    best = best_pictures((picture for chapter in chapters for picture in chapter["pictures"]), outputs)
     usual = asdict(PROFILES[profile.name]) if profile.name in PROFILES else {}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from helpers.data.images import load_photo, resize_photo
-from helpers.plots import BLUE, GREEN, INK, RED, put_title
+from helpers.data.text import tidy
+from helpers.plots import BLUE, GREEN, INK, RED, apart, put_title
 
 _GAP = 0.14  # inches between photos
 _FRAMES: dict[bool | None, dict[str, Any]] = {  # right, wrong, neither; told apart by line style, too
@@ -89,7 +90,7 @@ def photo_grid(
     """
     columns = min(columns, len(pictures))
     wrapped = [
-        "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, int(width * 12)) or [""])
+        "\n".join(part for line in tidy(text).split("\n") for part in textwrap.wrap(line, int(width * 12)) or [""])
         for text in texts
     ]
     rows = [wrapped[start : start + columns] for start in range(0, len(wrapped), columns)]
@@ -113,7 +114,7 @@ def retrieval_grid(
     """One row a query: a text, a photo or a photo with a text at the left, its results in order of score beside it."""
 
     def wrap(text: str) -> str:
-        return "\n".join(textwrap.wrap(text, int(width * 12))[:3])
+        return "\n".join(textwrap.wrap(tidy(text), int(width * 12), max_lines=3, placeholder=" …"))
 
     notes = [[wrap(text) for text in row] for row in texts]
     asked = [query if isinstance(query, str | tuple) else (query, "query") for query in queries]
@@ -123,7 +124,7 @@ def retrieval_grid(
     side = width - _GAP
     for row, (query, label, found) in enumerate(zip(asked, labels, results, strict=True)):
         if isinstance(query, str):
-            words, middle = "\n".join(textwrap.wrap(query, 18)), (side / 2, tops[row] + side / 2)
+            words, middle = "\n".join(textwrap.wrap(tidy(query), 18)), (side / 2, tops[row] + side / 2)
             axes.text(*middle, words, ha="center", va="center", fontsize=10, style="italic", color=INK)
         else:
             _put(axes, query[0], 0, tops[row], side, {}, label, fontsize=9, fontweight="bold")
@@ -163,11 +164,15 @@ def photo_map(
     side, frame = size / figure.dpi, {"edgecolor": "white", "linewidth": 1}
     for (x, y), picture in zip(on_page(points), pictures, strict=True):
         _put(axes, _array(picture, 2 * size), x - side / 2, y - side / 2, side, frame, "")
-    for place, label in zip([] if words is None else on_page(words), word_labels, strict=True):
-        axes.text(
-            *place, label, ha="center", va="center", fontsize=10, fontweight="bold", color="white", zorder=5,
-            bbox={"facecolor": INK, "edgecolor": "white", "boxstyle": "round,pad=0.25", "alpha": 0.85},
-        )  # fmt: skip
+    if words is not None:
+        at = on_page(words)
+        sizes = np.array([(0.092 * len(label) + 0.16, 0.27) for label in word_labels])  # inches, frames included
+        for true, place, label in zip(at, apart(at, sizes), word_labels, strict=True):
+            axes.plot(*zip(true, place, strict=True), color=INK, linewidth=1, zorder=4)  # seen where a word had to move
+            axes.text(
+                *place, label, ha="center", va="center", fontsize=10, fontweight="bold", color="white", zorder=5,
+                bbox={"facecolor": INK, "edgecolor": "white", "boxstyle": "round,pad=0.25", "alpha": 0.85},
+            )  # fmt: skip
     return figure
 
 

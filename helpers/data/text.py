@@ -45,6 +45,15 @@ _NOT_ENGLISH = frozenset(  # words as small and as frequent: German, French, Spa
 )
 
 
+def tidy(text: str) -> str:
+    """Text with its punctuation where print has it, as captions often have not.
+
+    >>> tidy("A dog , a brown one , runs on the grass .")
+    'A dog, a brown one, runs on the grass.'
+    """
+    return re.sub(r"[ \t]+([.,;:!?])(?=\s|$)", r"\1", text)
+
+
 def clean_caption(text: str) -> str:
     """Lower-case words separated by single spaces; punctuation goes, one-letter words like "a" stay.
 

@@ -53,15 +53,20 @@ def plot_measurements(table: Mapping[str, Mapping[str, Mapping[str, float]]], ti
 
 
 def plot_accuracy_and_speed(panels: Mapping[str, Mapping[str, tuple[float, float]]], xlabel: str, title: str) -> Figure:
-    """Accuracy against time, a panel a task: variant -> (milliseconds, accuracy). Up and to the left is better."""
-    figure, axes = panels_in_pairs(len(panels), 6.2, 3.8)
+    """Accuracy against time, a panel a task: variant -> (milliseconds, accuracy). Up and to the left is better.
+
+    The scales begin where the points do, but show four points of accuracy at least: else the last digit looks large.
+    """
+    figure, axes = panels_in_pairs(len(panels), 6.6, 3.4)
     for cell, (accuracy, points) in zip(axes, panels.items(), strict=True):
         for variant, (time, value) in points.items():
             colour, marker = _VARIANT_MARKS[variant]
             cell.scatter(time, value, marker=marker, s=80, label=f"{variant}: {value:.1f}", zorder=2, **_hollow(colour))
-        top = max(value for _, value in points.values())
-        slowest = max(time for time, _ in points.values())
-        cell.set(xlim=(0, 1.1 * slowest), ylim=(0, max(1.15 * top, 1)), xlabel=xlabel, title=accuracy)
-        cell.legend(frameon=False, fontsize=9, loc="lower right")
+        times, values = zip(*points.values(), strict=True)
+        middle, reach = (min(values) + max(values)) / 2, max(2.0, 0.7 * (max(values) - min(values)))
+        margin = 0.12 * (max(times) - min(times)) or 0.1 * max(times)
+        cell.set(xlim=(min(times) - margin, max(times) + margin), ylim=(middle - reach, middle + reach))
+        cell.set(xlabel=xlabel, title=accuracy)
+        cell.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     put_title(figure, title)
     return figure

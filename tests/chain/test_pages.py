@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from helpers.chain.pages import bring_drawings, render_notebook
+from helpers.chain.pages import render_notebook
 from helpers.environment import project_root
 from helpers.files import write_json
 
@@ -24,13 +24,12 @@ def page_of(folder: Path, *markdown: str) -> str:
 
 
 def test_a_drawing_is_brought_to_the_copies_and_into_the_page(tmp_path: Path) -> None:
-    bring_drawings(tmp_path)
-    (tmp_path / "images" / "beam_search.svg").stat()
     page = page_of(tmp_path, "![A tree](images/beam_search.svg)")
     (kind, content) = re.search(r'<img[^>]+src="data:([^;]+);base64,([^"]+)"', page).groups()
     drawing = project_root() / "notebooks" / "images" / "beam_search.svg"
     assert kind == "image/svg+xml" and base64.b64decode(content) == drawing.read_bytes()
     assert 'alt="A tree"' in page
+    assert (tmp_path / "images" / "beam_search.svg").read_bytes() == drawing.read_bytes()  # for the copy itself
 
 
 def test_formulas_become_mathml_and_code_stays_code(tmp_path: Path) -> None:

@@ -10,7 +10,17 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from helpers.chain.report import StageResult, load_picture, results_table, stage_notices, write_report
+from helpers.chain.report import (
+    HEROES,
+    WIDE,
+    StageResult,
+    best_pictures,
+    load_picture,
+    results_table,
+    stage_notices,
+    write_report,
+)
+from helpers.environment import project_root
 from helpers.files import write_json
 from helpers.profiles import get_profile
 
@@ -47,7 +57,7 @@ def save_picture(path, colourful: bool, title: str | None = None) -> None:
 def run(tmp_path):
     profile = get_profile("sample", outputs_dir=str(tmp_path), beam=7)
     save_picture(profile.outputs / "captioners/lstm/training_history.png", colourful=False)
-    save_picture(profile.outputs / "search/found.png", colourful=True, title="A query & its <hits>")
+    save_picture(profile.outputs / "search/words.png", colourful=True, title="A query & its <hits>")
     metrics = {
         "headline": {"BLEU-4": [55.1, 51.2, 58.9]},
         "test": {"<b>worst</b>": "<script>alert(1)</script>"},
@@ -98,6 +108,32 @@ def test_a_picture_keeps_its_look_at_a_fraction_of_its_size(tmp_path):
     photo.save(tmp_path / "photo.png")
     small = load_picture(tmp_path / "photo.png", "anchor")
     assert len(small.data) < (tmp_path / "photo.png").stat().st_size / 4
+
+
+def test_the_best_pictures_come_first_and_every_one_is_made_by_a_notebook(tmp_path):
+    for place in (
+        "dataset/photos.png",
+        "fusion/map.png",
+        "search/words.png",
+        "search/other.png",
+        "dual_encoder/map.png",
+    ):
+        save_picture(tmp_path / place, colourful=True)
+    made = [load_picture(path, path.stem) for path in sorted(tmp_path.rglob("*.png"))]
+    chosen = [picture.path.relative_to(tmp_path).as_posix() for picture in best_pictures(made, tmp_path)]
+    assert chosen == ["search/words.png", "fusion/map.png", "dual_encoder/map.png"]
+
+    code = "".join(path.read_text(encoding="utf-8") for path in (project_root() / "notebooks").glob("0*.ipynb"))
+    for hero in HEROES:
+        name = hero.rpartition("/")[2]
+        assert name in code or re.sub("_best|_worst", "_{name}", name) in code, hero
+
+
+def test_a_wide_picture_has_a_row_for_itself(run):
+    profile, stages = run
+    Image.new("RGB", (WIDE + 1, 50)).save(profile.outputs / "search/wide.png")
+    page = Page(write_report(profile, stages).read_text(encoding="utf-8"))
+    assert [figure.get("class") for figure in page.all("figure")] == [None, None, "row"]
 
 
 def test_every_link_inside_the_page_has_a_target(run):
@@ -172,7 +208,7 @@ def test_a_torn_notebook_takes_nothing_from_the_report(run):
 
 def test_a_picture_that_a_killed_stage_left_half_written_is_not_shown(run):
     profile, stages = run
-    whole = profile.outputs / "search/found.png"
+    whole = profile.outputs / "search/words.png"
     whole.with_name(".found.123.writing.png").write_bytes(whole.read_bytes()[:200])
     page = Page(write_report(profile, stages).read_text(encoding="utf-8"))
     assert len(page.all("img")) == 3

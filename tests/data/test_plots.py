@@ -80,3 +80,16 @@ def test_map_holds_every_photo_and_word_within_its_frame() -> None:
     (word_x, word_y), (width, height) = axes.texts[-1].get_position(), (axes.get_xlim()[1], axes.get_ylim()[0])
     assert 0 < word_y < above < below < height  # the word lies above the photos, as 5 above 0
     assert 0 < axes.images[0].get_extent()[0] < right < word_x < width
+
+
+def test_words_on_a_map_stand_beside_each_other_and_full_stops_are_not_left_alone() -> None:
+    photo = np.zeros((20, 20, 3), np.uint8)
+    points = np.array([[0.0, 0], [9, 1], [4, 4]])
+    figure = plots.photo_map(points, [photo] * 3, "T", np.array([[4.0, 4], [4, 4.05], [0, 0]]), ["man", "shirt", "dog"])
+    figure.draw_without_rendering()
+    boxes = [text.get_bbox_patch().get_window_extent() for text in figure.axes[0].texts if text.get_text()]
+    assert len(boxes) == 3 and not boxes[0].overlaps(boxes[1])
+
+    figure = plots.photo_grid([photo], ["A man in a yellow shirt is sitting on a table ."], "T", width=1.5)
+    (text,) = figure.axes[0].texts
+    assert text.get_text().endswith("table.") and "\n." not in text.get_text()
