@@ -28,7 +28,7 @@ from helpers.files import InputError, atomic_path, native_write, read_as, write_
 from helpers.scale.embedded import ABOUT, Embedded
 from helpers.scale.filters import Filter, words
 from helpers.search.index import asked_vectors, named_vectors, unit_vectors
-from helpers.speed.search import recall
+from helpers.speed.search import bytes_of, recall
 
 Kind = Literal["flat", "hnsw", "ivf_pq"]
 MADE_BY = "`python -m helpers.scale index`"
@@ -99,6 +99,11 @@ class FaissIndex:
     def width(self) -> int:
         """Numbers in a vector."""
         return self._index.d
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the vectors take, in memory and on the disk alike."""
+        return bytes_of(self._index)
 
     @property
     def rows(self) -> pa.Table:
@@ -271,7 +276,7 @@ def build_faiss(photos: Embedded, folder: Path, kind: Kind | None = None) -> Fai
     count = len(photos)
     kind = kind or kind_for(count, photos.width, psutil.virtual_memory().available)
     index = FaissIndex(photos.width, photos.fingerprint, kind, count)
-    rows, vectors = photos.sample(max(_PER_LIST * _lists(count), 10_000) if kind == "ivf_pq" else QUERIES, seed=0)
+    rows, vectors = photos.sample(max(_PER_LIST * lists_for(count), 10_000) if kind == "ivf_pq" else QUERIES, seed=0)
     index.train(vectors)
     chosen = np.random.default_rng(1).permutation(len(rows))[:QUERIES]
     rows, asked = rows[chosen], unit_vectors(vectors[chosen], photos.width)
@@ -295,7 +300,7 @@ def _others(found: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.stack([line[line != row][: len(line) - 1] for line, row in zip(found, rows, strict=True)])
 
 
-def _lists(count: int) -> int:
+def lists_for(count: int) -> int:
     """As many as FAISS's own guidelines have it: a few times the square root, each with some vectors to learn from."""
     return max(1, min(65_536, round(4 * count**0.5), count // _PER_LIST))
 
@@ -312,7 +317,7 @@ def _new(kind: Kind, width: int, count: int) -> faiss.Index:
             f"An index of the kind ivf_pq takes vectors of a multiple of {NUMBERS_A_BYTE}, not of {width}."
         )
     parts = width // NUMBERS_A_BYTE
-    index = faiss.IndexIVFPQ(faiss.IndexFlatIP(width), width, _lists(count), parts, 8, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexIVFPQ(faiss.IndexFlatIP(width), width, lists_for(count), parts, 8, faiss.METRIC_INNER_PRODUCT)
     index.cp.max_points_per_centroid = index.pq.cp.max_points_per_centroid = _PER_LIST
     index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1  # no warnings on standard error
     return index

@@ -9,7 +9,9 @@ cluster that is given by address belongs to somebody: this connects to it, sends
 it running.
 """
 
+import logging
 import os
+import pickle
 import secrets
 import shutil
 import tempfile
@@ -27,20 +29,25 @@ ACTOR_CORES = 4  # of an embedder, at most: each holds its own copy of the model
 _STORE = 100 * 2**20  # bytes of shared memory for what travels, which is next to nothing
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # else it reports to its makers
-    # On busy cores its processes take longer to come up than it waits by itself.
-    "RAY_raylet_start_wait_time_s": "120",
-    "RAY_gcs_server_start_wait_time_s": "120",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong is raised here, too
+    # On busy cores its processes take longer to come up than it waits by itself. One of its limits, 15 s for an agent,
+    # cannot be raised (ray-project/ray#65983), so that it is started again where it was missed.
+    "RAY_raylet_start_wait_time_s": "60",
+    "RAY_gcs_server_start_wait_time_s": "60",
 }
 
 
 class Worker:
-    """An actor: an embedder that answers with what became of a shard."""
+    """An actor: an embedder that answers with what became of a shard, or with a sentence why nothing did."""
 
     def __init__(self, recipe: Recipe, out: Path, threads: int) -> None:
         self._embedder, self._out = Embedder(recipe, threads), out
 
     def __call__(self, row: dict) -> dict:
-        return self._embedder(row["shard"], self._out)._asdict()
+        try:
+            return self._embedder(pickle.loads(row["shard"]), self._out)._asdict() | {"problem": ""}
+        except InputError as error:  # told as it is, and not in what Ray wraps around exceptions
+            return Done("", 0, 0, 0.0)._asdict() | {"problem": str(error)}
 
 
 def on_ray(
@@ -49,7 +56,7 @@ def on_ray(
     """Make `shards` into `out` on the cluster at `address`; None: on this machine, started and stopped here.
 
     Raises:
-        InputError: there is no cluster at the address, or what an embedder raises.
+        InputError: there is no cluster at the address, or an embedder cannot write.
     """
     if not shards:
         return
@@ -58,26 +65,30 @@ def on_ray(
         threads = min(threads or ACTOR_CORES, total)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # there is one already
-        rows = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it tells of each step, and what is raised anyway
+        # A row for each, as bytes: Arrow knows no shards.
+        rows = ray.data.from_items([{"shard": pickle.dumps(one)} for one in shards], override_num_blocks=len(shards))
         done = rows.map(
             Worker,
             fn_constructor_args=(recipe, out, threads),
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, total // threads)),
             num_cpus=threads,
         )
-        try:
-            for row in done.iter_rows():
-                yield Done(**row)
-        except ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None)
-            raise (cause if isinstance(cause, InputError) else error) from None
+        for row in done.iter_rows():
+            if problem := row.pop("problem"):
+                raise InputError(problem)
+            yield Done(**row)
 
 
 @contextmanager
 def _cluster(address: str | None) -> Iterator[ModuleType]:
     """Ray, connected."""
     os.environ.update(_SETTINGS)
-    import ray
+    if address is None:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # so that 127.0.0.1 stays that, on Linux, too
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else it keeps one in the user's home
+    import ray  # now, since it reads these when it is imported
     import ray.data
     import ray.exceptions
 
@@ -91,9 +102,14 @@ def _given_ray(address: str) -> Iterator[None]:
 
     try:
         # What the workers need of this course is sent to them; the packages have to be there.
-        ray.init(address, runtime_env={"py_modules": [str(project_root() / "helpers")]}, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        ray.init(
+            address,
+            runtime_env={"py_modules": [str(project_root() / "helpers")]},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        reason = _first_line(error)
         raise InputError(f"There is no Ray cluster at {address} ({reason}); start it, or correct it.") from None
     try:
         yield
@@ -106,18 +122,31 @@ def _own_ray() -> Iterator[None]:
     import ray
 
     home = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it, whose paths may have 107 characters
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # else it keeps one at home
     try:
-        ray.init(
-            num_cpus=cores(),
-            include_dashboard=False,
-            object_store_memory=_STORE,
-            log_to_driver=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=home,
-        )
+        for last in (False, False, True):
+            try:
+                ray.init(
+                    num_cpus=cores(),
+                    include_dashboard=False,
+                    object_store_memory=_STORE,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=home,
+                )
+                break
+            except Exception as error:  # a bare one, when its processes have not come up in time
+                ray.shutdown()
+                if last:
+                    reason = _first_line(error)
+                    raise InputError(f"Ray did not come up ({reason}); give it a free core and try again.") from error
+        if ray.util.get_node_ip_address() != "127.0.0.1":
+            raise InputError("This process was connected to a cluster before; use Ray on this machine from a new one.")
         yield
     finally:
         ray.shutdown()
         shutil.rmtree(home, ignore_errors=True)
-        del os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]

@@ -1,0 +1,141 @@
+"""Ray, the real engine: on this machine's cores, with its driver killed, and as two nodes of which one is killed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from scale.test_embedding import HALF, expected_vectors, rows_of
+from tiny_run import draw_photo
+
+from helpers.environment import project_root
+from helpers.scale.embedder import Recipe
+from helpers.scale.embedding import embed
+
+COUNT = 500
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ray") / "photos"
+    for number in range(COUNT):
+        draw_photo(folder / f"{number:03d}.jpg", number)
+    (folder / "torn.jpg").write_bytes(b"no photo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_run: Path, photos: Path) -> np.ndarray:
+    return expected_vectors(tiny_run, [photos / f"{number:03d}.jpg" for number in range(COUNT)])
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home and a place for temporary files, to see what is left in them; short, since sockets lie there."""
+    home = Path(tempfile.mkdtemp(prefix="h", dir="/tmp"))
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("TMPDIR", str(home))
+    yield home
+    shutil.rmtree(home)
+
+
+def of_ray(home: Path) -> list[psutil.Process]:
+    """Ray's processes that were started with this place for temporary files."""
+    found = []
+    for process in psutil.process_iter(["environ", "cmdline"]):
+        if (process.info["environ"] or {}).get("TMPDIR") == str(home) and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+def listening(processes: list[psutil.Process]) -> set[str]:
+    connections = [one for process in processes for one in process.net_connections("inet")]
+    return {one.laddr.ip.removeprefix("::ffff:") for one in connections if one.status == psutil.CONN_LISTEN}
+
+
+def check(out: Path, expected: np.ndarray) -> None:
+    """Every photo is there once, by its id and by its vector, and no temporary file is."""
+    rows = rows_of(out)
+    assert sorted(rows) == [f"{number:03d}.jpg" for number in range(COUNT)]
+    np.testing.assert_allclose([rows[id_]["vector"] for id_ in sorted(rows)], expected, atol=HALF)
+    assert not list(out.rglob(".*writing*"))
+
+
+def test_on_all_cores_it_gives_the_same_files_and_leaves_nothing_running_or_lying_about(
+    tiny_run: Path, photos: Path, expected: np.ndarray, tmp_path: Path, home: Path
+) -> None:
+    recipe = Recipe(tiny_run, "scratch")
+    command = [sys.executable, "-m", "helpers.scale", "embed", photos, tmp_path / "ray", "--ray", "local"]
+    command += ["--run", tiny_run, "--model", "scratch", "--shard-size", "50"]
+    process = subprocess.Popen(command, cwd=project_root(), stdout=subprocess.PIPE, text=True)
+    addresses: set[str] = set()
+    while process.poll() is None:
+        for one in of_ray(home):
+            with suppress(psutil.Error):  # it ended meanwhile
+                addresses |= listening([one])
+        time.sleep(0.2)
+    assert process.returncode == 0 and addresses == {"127.0.0.1"}
+    assert process.stdout.read() == "500 photos in 11 shards: 11 made now, 0 were there; 1 rejected: 1 not an image.\n"
+    check(tmp_path / "ray", expected)
+    embed(photos, tmp_path / "alone", recipe, shard_size=50)
+    assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
+    assert of_ray(home) == [] and list(home.iterdir()) == []
+
+
+def test_a_killed_driver_takes_ray_with_it_and_the_rest_is_made_by_whoever_comes_next(
+    tiny_run: Path, photos: Path, expected: np.ndarray, tmp_path: Path, home: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "helpers.scale", "embed", photos, out, "--ray", "local"]
+    command += ["--run", tiny_run, "--model", "scratch", "--shard-size", "10"]
+    process = subprocess.Popen(command, cwd=project_root(), stderr=subprocess.DEVNULL)
+    while len(list((out / "vectors").glob("*.parquet"))) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(of_ray(home), timeout=60)
+    assert not alive
+    there = {path.name: path.stat().st_mtime_ns for path in (out / "vectors").glob("*.parquet")}
+    assert 3 <= len(there) < 51
+    tally = embed(photos, out, Recipe(tiny_run, "scratch"), shard_size=10)
+    assert (tally.there, tally.made, tally.photos) == (len(there), 51 - len(there), COUNT)
+    assert all((out / "vectors" / name).stat().st_mtime_ns == time_ for name, time_ in there.items())
+    check(out, expected)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="two nodes on loopback need a network namespace of Linux")
+def test_of_two_nodes_one_is_killed_and_every_photo_is_there_once(
+    tiny_run: Path, photos: Path, tmp_path: Path, home: Path
+) -> None:
+    out = tmp_path / "out"
+    program = [sys.executable, project_root() / "tests" / "scale" / "two_nodes.py", photos, out, tiny_run]
+    environment = os.environ | {
+        "PYTHONPATH": str(project_root()),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": "5" * 64,
+        "RAY_raylet_start_wait_time_s": "120",
+        "RAY_TMPDIR": str(home),
+    }
+    own = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
+    run = subprocess.run([*own, *program], env=environment, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout.splitlines()[-1])
+    assert told["address"].startswith("127.0.0.1:") and told["actors"] == 2 and told["nodes"] == 1
+    assert told["killed"] < told["done"] and 3 <= len(told["there"]) < 21  # of 21 shards, when it was killed
+    assert (told["photos"], told["made"], told["made again"]) == (COUNT, 21, 0)
+    assert told["problem"].startswith(f"{tmp_path / 'ruined' / 'vectors'}") and "cannot be written" in told["problem"]
+    check(out, expected_vectors(tiny_run, [photos / f"{number:03d}.jpg" for number in range(COUNT)], side=320))
+    assert all(row["caption"] for row in rows_of(out).values())
+    assert of_ray(home) == []
