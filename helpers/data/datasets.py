@@ -9,7 +9,7 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import zip_longest
@@ -28,11 +28,11 @@ from helpers.data.readers.karpathy import name_in_split_file, read_karpathy_spli
 from helpers.data.text import is_english
 from helpers.downloads import ClimbsOut, Damaged, members_inside, patiently
 from helpers.environment import project_root
-from helpers.files import InputError, fingerprint_files, fingerprint_folder, there
+from helpers.files import InputError, digest, fingerprint_files, fingerprint_folder, there
 from helpers.profiles import Profile
 from helpers.sample.draw import draw_sample
 
-_ON_FLICKR = re.compile(r"(\d{5,})(?:_[0-9a-f]{6,})?(?:_[a-z])?\.jpe?g", re.IGNORECASE)
+_ON_FLICKR = re.compile(r"(\d{5,})(_[0-9a-f]{10}(?:_[a-z])?)?\.jpe?g", re.IGNORECASE)
 
 
 class Source(NamedTuple):
@@ -135,22 +135,38 @@ def _below(path: Path, root: Path) -> str:
 def _not_seen_yet(photos: list[Photo], others: list[Photo], findings: Findings) -> list[Photo]:
     """`others` without those that are in `photos`, too: a test photo of one set must not train in another.
 
-    Flickr30k holds Flickr8k's photos under shorter names, and both begin with the photo's number on Flickr.
+    The same are files with the same bytes. Flickr30k holds Flickr8k's photos made anew, under shorter names: both begin
+    with the photo's number on Flickr, and in Flickr8k a secret follows it.
     """
-    known = {_number(photo.path): photo for photo in photos}
+    numbers: dict[str, Photo] = {}
+    sizes: dict[int, list[Photo]] = defaultdict(list)
+    for photo in photos:
+        if named := _ON_FLICKR.fullmatch(photo.path.name):
+            numbers[named[1]] = photo
+        sizes[photo.path.stat().st_size].append(photo)
+
+    def same(photo: Photo) -> Photo | None:
+        named = _ON_FLICKR.fullmatch(photo.path.name)
+        known = numbers.get(named[1]) if named else None
+        if known is not None and (named[2] or _ON_FLICKR.fullmatch(known.path.name)[2]):
+            return known
+        alike = (other for other in sizes.get(photo.path.stat().st_size, ()) if _tail(other.path) == _tail(photo.path))
+        return next((other for other in alike if digest(other.path) == digest(photo.path)), None)
+
     new = []
     for photo in others:
-        if (same := known.get(_number(photo.path))) is None:
+        if (known := same(photo)) is None:
             new.append(photo)
         else:
-            findings.leave_out("photo", photo.id, f"already in {same.origin}", same.id)
+            findings.leave_out("photo", photo.id, f"already in {known.origin}", known.id)
     return new
 
 
-def _number(path: Path) -> str:
-    """What the same photo has in common in several data sets: its number on Flickr, else its name."""
-    flickr = _ON_FLICKR.fullmatch(path.name)
-    return flickr[1] if flickr else normalize("NFC", path.name).casefold()
+def _tail(path: Path) -> bytes:
+    """The last bytes of a file, in which photos of the same size differ: reading them whole would take long."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 512))
+        return file.read()
 
 
 def _slice(photos: list[Photo], profile: Profile) -> list[Photo]:

@@ -170,7 +170,8 @@ def _without_its_end(content: bytes, smallest_side: int | None) -> Image.Image:
         raise ValueError("a part of it is missing")
     if smallest_side is not None:
         photo = decode(b"", smallest_side)
-    return _with_notice(photo, "the end of its file is missing, and what was lost of the photo is grey")
+    lost = ", and what was lost of the photo is grey" if right else ""
+    return _with_notice(photo, f"the end of its file is missing{lost}")
 
 
 def _with_notice(photo: Image.Image, notice: str) -> Image.Image:

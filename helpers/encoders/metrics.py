@@ -12,6 +12,8 @@ model that gives every pair the same score comes out last, not first. Recalls ar
 precisions and nDCG fractions from 0 to 1, as papers print them. Figures depend on the gallery's size: always state it.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from helpers.files import InputError
@@ -61,6 +63,16 @@ def score_metrics(scores: np.ndarray, owners: np.ndarray, queries: np.ndarray | 
     asking = np.isin(owners, queries)  # (M,)
     i2t = image_ranks(scores[queries], queries, owners)
     return _summary(i2t, text_ranks(scores[:, asking], owners[asking]), len(scores))
+
+
+def metrics_by_origin(scores: np.ndarray, owners: np.ndarray, origins: Sequence[str]) -> dict[str, dict[str, float]]:
+    """`score_metrics` of the photos of each data set, searching among all; empty where there is only one.
+
+    `origins` are those of the first photos of `scores`, which ask; photos after them are only found.
+    """
+    names = sorted(set(origins))
+    rows = {name: np.flatnonzero(np.asarray(origins) == name) for name in names if len(names) > 1}
+    return {name: score_metrics(scores, owners, of_set) for name, of_set in rows.items()}
 
 
 def recall_intervals(scores: np.ndarray, owners: np.ndarray, queries: np.ndarray | None = None) -> dict[str, Interval]:

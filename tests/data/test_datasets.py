@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -149,30 +150,37 @@ def test_a_slice_is_the_same_for_the_same_seed_and_a_part_of_a_larger_one(
 def test_several_sets_are_one_with_the_origin_of_each_photo(
     tmp_path: Path, captioned_folder: Path, class_folder: Path
 ) -> None:
-    """Flickr30k holds Flickr8k's photos under shorter names: none is in both, whatever its split."""
+    """Flickr30k holds Flickr8k's photos, made anew under shorter names; cameras call different photos alike."""
+    other, images = tmp_path / "other", captioned_folder / "Images"
     rows = [
-        ("photo_00.jpg", "Again ."),
+        ("copy.jpg", "Again ."),
         ("1000268201.jpg", "A child ."),
-        *((f"{n}.png", f"A cat {n} .") for n in range(10)),
+        ("10001.jpg", "Another ."),
+        ("photo_01.jpg", "A hen ."),
     ]
-    for name, _ in rows:
-        write_photo(tmp_path / "other" / name)
-    (tmp_path / "other" / "captions.csv").write_text(
-        "".join(f"{name};{text}\n" for name, text in [("file", "text"), *rows])
-    )
-    write_photo(captioned_folder / "Images" / "1000268201_693b08cb0e.jpg")
-    with (captioned_folder / "captions.txt").open("a") as file:
-        file.write("1000268201_693b08cb0e.jpg,A girl .\n")
-    profile = own_profile(tmp_path, Path(f"{captioned_folder}+{tmp_path / 'other'}"), class_folder)
+    for number, (name, _) in enumerate(rows):
+        write_photo(other / name, (number, 200, 7))
+    shutil.copy(images / "photo_00.jpg", other / "copy.jpg")
+    (other / "captions.csv").write_text("".join(f"{name};{text}\n" for name, text in [("file", "text"), *rows]))
+    for number, name in enumerate(("1000268201_693b08cb0e.jpg", "10001.jpg")):
+        write_photo(images / name, (number, 3, 90))
+        with (captioned_folder / "captions.txt").open("a") as file:
+            file.write(f"{name},A girl .\n")
+    for number in range(8):
+        write_photo(other / f"{number}.png", (9 * number, 9, 9))
+    with (other / "captions.csv").open("a") as file:
+        file.writelines(f"{number}.png;A cat {number} .\n" for number in range(8))
+    profile = own_profile(tmp_path, Path(f"{captioned_folder}+{other}"), class_folder)
     manifest, sources, findings = prepare(profile)
     assert manifest.origins == ["captioned", "other"]
-    assert Counter(photo.origin for photo in manifest.photos) == {"captioned": 13, "other": 10}
+    assert Counter(photo.origin for photo in manifest.photos) == {"captioned": 14, "other": 10}
+    assert len({photo.id for photo in manifest.photos}) == 24
     assert {photo.id.split("/")[0] for photo in manifest.photos} == {"captioned", "other"}
     assert [(one.name, one.reason) for one in findings.left_out] == [
-        ("other/photo_00.jpg", "already in captioned"),
+        ("other/copy.jpg", "already in captioned"),
         ("other/1000268201.jpg", "already in captioned"),
     ]
-    assert set(sources) == {str(captioned_folder), str(tmp_path / "other"), str(class_folder)}
+    assert set(sources) == {str(captioned_folder), str(other), str(class_folder)}
 
 
 def test_photos_of_the_same_name_in_two_folders_are_two(tmp_path: Path, class_folder: Path) -> None:

@@ -12,6 +12,7 @@ from helpers.encoders.metrics import (
     class_metrics,
     classify,
     confusion,
+    metrics_by_origin,
     ndcg,
     recall_hits,
     recall_intervals,
@@ -187,3 +188,16 @@ def test_hits_of_each_query_add_up_to_the_recalls_and_lie_in_their_intervals() -
             assert values.mean() == pytest.approx(metrics[name]) and len(values) == len(of)
             assert set(of) == set(range(40) if queries is None else queries)
             assert 0 <= low <= metrics[name] <= high <= 100
+
+
+def test_photos_of_several_sets_ask_set_by_set_among_all() -> None:
+    rng = np.random.default_rng(0)
+    scores, owners = rng.normal(size=(12, 24)), np.repeat(np.arange(12), 2)
+    origins = ["coco" if row % 3 else "flickr8k" for row in range(10)]  # two more are only found
+    table = metrics_by_origin(scores, owners, origins)
+    assert list(table) == ["coco", "flickr8k"]
+    asks = [caption for caption in range(20) if (caption // 2) % 3]
+    hits = [scores[:, caption].argmax() == owners[caption] for caption in asks]
+    assert table["coco"]["t2i_r1"] == pytest.approx(100 * np.mean(hits))
+    assert table["coco"]["gallery"] == 12
+    assert metrics_by_origin(scores, owners, ["coco"] * 12) == {}
