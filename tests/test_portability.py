@@ -77,7 +77,8 @@ import importlib, io, os, pkgutil, signal, sys, time, types
 from pathlib import Path
 
 import helpers
-names = ["run_all", *(found.name for found in pkgutil.walk_packages(helpers.__path__, "helpers."))]
+found = [found.name for found in pkgutil.walk_packages(helpers.__path__, "helpers.")]
+names = ["run_all", *(name for name in found if not name.startswith("helpers.scale"))]  # whose packages are optional
 for name in names:
     importlib.import_module(name)
 import psutil
