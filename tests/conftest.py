@@ -1,11 +1,17 @@
-"""Fixtures shared by the tests: small captioned folders that look like the Kaggle ones."""
+"""Fixtures shared by the tests: small captioned folders that look like the Kaggle ones, a tiny run, a browser."""
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from playwright.sync_api import Browser, sync_playwright
 from small_data import write_captions, write_photo
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 # The tensors of the tests are tiny. On a busy machine a second thread would cost a hundred times what it saves.
 torch.set_num_threads(1)
@@ -41,6 +47,20 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("tiny_run")
     make_tiny_run(outputs)
     return outputs
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The browser that Playwright installed, else one on the PATH; without any, what needs one is skipped."""
+    with sync_playwright() as playwright:
+        installed = playwright.chromium.executable_path
+        found = installed if Path(installed).exists() else next(filter(None, map(shutil.which, BROWSERS)), None)
+        if found is None:
+            pytest.skip("no browser to test with; `playwright install chromium` gets one")
+        as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium's sandbox refuses to start for root
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"] if as_root else [])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(autouse=True)

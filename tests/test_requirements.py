@@ -3,18 +3,20 @@
 import re
 from importlib.metadata import requires
 
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from helpers.environment import project_root
 
 LEFT_OUT = ("torch", "torchvision", "nvidia", "cuda", "triton")
-PIN = re.compile(r"(?m)^([\w.\-]+)==([^\s;]+)")
+PIN = re.compile(r"(?m)^([\w.\-]+)==([^\s;]+)(?: ; ([^\\\n]+))?")
 
 
 def pins(name: str) -> dict[str, str]:
     text = (project_root() / name).read_text(encoding="utf-8")
-    return {canonicalize_name(package): version for package, version in PIN.findall(text)}
+    found = PIN.findall(text)  # of some, several versions are named, each for other Pythons
+    return {canonicalize_name(name): version for name, version, where in found if not where or Marker(where).evaluate()}
 
 
 def test_the_lock_holds_every_requirement_in_the_same_version():
