@@ -95,7 +95,7 @@ def _index(options: argparse.Namespace) -> None:
     print(f"{len(photos):,} photos indexed in {perf_counter() - start:.1f} s.")
     if isinstance(index, FaissIndex):
         found = "not measured on so few" if index.recall is None else f"{index.recall:.3f}"
-        print(f"Kind: {index.kind}; recall of the ten nearest, against exact search: {found}.")
+        print(f"Kind: {index.kind}; recall of the ten nearest to photos, against exact search: {found}.")
         return
     if (more := len(index) - len(photos)) > 0:
         print(f"{more:,} more photos are in {options.index}, from earlier times or other folders.")

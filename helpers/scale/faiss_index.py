@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from helpers.artefacts import Size, check, seal
 from helpers.files import InputError, atomic_path, native_write, read_as, write_json
 from helpers.scale.embedded import ABOUT, Embedded
-from helpers.scale.filters import Filter, words
+from helpers.scale.filters import Filter, spaced
 from helpers.search.index import asked_vectors, named_vectors, unit_vectors
 from helpers.speed.search import bytes_of, recall
 
@@ -137,7 +137,7 @@ class FaissIndex:
         for name in ABOUT:
             columns[name] = pa.nulls(len(ids), pa.string()) if about is None else about[name]
         said = columns["caption"].to_pylist()
-        columns["words"] = pa.array([f" {' '.join(words(caption))} " for caption in said], pa.string())
+        columns["words"] = pa.array([spaced(caption) for caption in said], pa.string())
         self._parts.append(pa.table(columns).cast(_SCHEMA))
         self._index.add(unit)
 
@@ -168,7 +168,7 @@ class FaissIndex:
         """Find the least effort that reaches `RECALL`, and keep it, with the recall that it has.
 
         Args:
-            rows: (Q,), of photos in this index.
+            rows: (Q,), of photos in this index; -1 for what is none of them.
             queries: (Q, width), their vectors.
             nearest: (Q, K), the rows that are truly nearest to each; itself among them, which does not count.
         """
@@ -265,10 +265,20 @@ class FaissIndex:
         return index
 
 
-def build_faiss(photos: Embedded, folder: Path, kind: Kind | None = None) -> FaissIndex:
+def build_faiss(
+    photos: Embedded, folder: Path, kind: Kind | None = None, queries: np.ndarray | None = None
+) -> FaissIndex:
     """An index over everything that was embedded, tuned and saved in `folder`; by default of the kind that suits.
 
     Vectors pass by some thousands at a time, twice: a part of them to learn from, and then all.
+
+    Args:
+        photos: what was embedded.
+        folder: where the index goes.
+        kind: None: by size.
+        queries: (Q, width), such as will be asked; recall is measured with them. None: with some of the photos. Texts
+            lie elsewhere than photos: of 100,000, HNSW found 0.999 of the ten nearest to photos with an effort at
+            which it found 0.888 of those nearest to texts.
 
     Raises:
         InputError: they are too few to learn from, an id is there twice, or the files cannot be written.
@@ -280,6 +290,9 @@ def build_faiss(photos: Embedded, folder: Path, kind: Kind | None = None) -> Fai
     index.train(vectors)
     chosen = np.random.default_rng(1).permutation(len(rows))[:QUERIES]
     rows, asked = rows[chosen], unit_vectors(vectors[chosen], photos.width)
+    if queries is not None:
+        asked = unit_vectors(queries, photos.width)
+        rows = np.full(len(asked), -1)  # none of them is a photo of this index
     nearest = faiss.ResultHeap(len(asked), min(11, count), keep_max=True)  # of all that pass by
     for part in photos.batches():
         first = len(index)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from helpers.data.text import clean_caption
 from helpers.files import InputError
 
-LONGEST_WORD, MOST_WORDS = 64, 1000  # characters, words of a caption: what a field of Milvus holds
+LONGEST_WORD, MOST_WORDS = 64, 200  # characters, words of a caption: what a field of Milvus holds
 
 
 def words(caption: str | None) -> list[str]:
@@ -24,6 +24,11 @@ def words(caption: str | None) -> list[str]:
     """
     found = dict.fromkeys(clean_caption(caption or "").split())
     return [word for word in found if len(word) <= LONGEST_WORD][:MOST_WORDS]
+
+
+def spaced(caption: str | None) -> str:
+    """The different words of a caption, each between spaces: what an index keeps, and looks for a word in."""
+    return f" {' '.join(words(caption))} "
 
 
 @dataclass(frozen=True)
@@ -54,20 +59,21 @@ class Filter:
             if value is not None:
                 mask &= pc.fill_null(pc.equal(about[name], value), False).to_numpy()
         if self.word is not None:
-            # Words stand between spaces, the first and the last too.
-            mask &= pc.match_substring(about["words"], f" {clean_caption(self.word)} ").to_numpy()
+            mask &= pc.match_substring(about["words"], spaced(self.word)).to_numpy()
         return mask
 
     def expression(self) -> str:
-        """The same for Milvus, over fields of these names, of which `words` is an array.
+        """The same for Milvus, over fields of these names.
+
+        Milvus Lite takes 0.1 s to look for a word in 100,000 captions so, and 4 s in arrays of words.
 
         >>> Filter(split="test", word="Dog").expression()
-        'split == "test" and array_contains(words, "dog")'
+        'split == "test" and words like "% dog %"'
         """
         given = {"split": self.split, "label": self.label}
         parts = [f"{name} == {_quoted(value)}" for name, value in given.items() if value is not None]
         if self.word is not None:
-            parts.append(f"array_contains(words, {_quoted(clean_caption(self.word))})")
+            parts.append(f'words like "%{spaced(self.word)}%"')  # a word holds no mark that means something here
         return " and ".join(parts)
 
 

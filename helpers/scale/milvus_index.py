@@ -26,7 +26,7 @@ from pymilvus.exceptions import MilvusException
 
 from helpers.files import InputError
 from helpers.scale.embedded import ABOUT, Embedded
-from helpers.scale.filters import LONGEST_WORD, MOST_WORDS, Filter, words
+from helpers.scale.filters import Filter, spaced
 from helpers.search.index import asked_vectors, named_vectors
 
 COLLECTION = "photos"
@@ -74,8 +74,7 @@ class MilvusIndex:
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=width)
         for name in ABOUT:
             schema.add_field(name, DataType.VARCHAR, max_length=_LONGEST, nullable=True)
-        word = {"element_type": DataType.VARCHAR, "max_capacity": MOST_WORDS, "max_length": 4 * LONGEST_WORD}
-        schema.add_field("words", DataType.ARRAY, **word)
+        schema.add_field("words", DataType.VARCHAR, max_length=_LONGEST)
         index = self._client.prepare_index_params()
         index.add_index("vector", index_type="FLAT" if _is_lite(self.place) else "AUTOINDEX", metric_type="COSINE")
         # Strong: whoever searches finds what was acknowledged before.
@@ -206,7 +205,7 @@ def build_milvus(photos: Embedded, place: str) -> MilvusIndex:
 
 def _entity(id_: str, vector: np.ndarray, about: dict[str, str | None]) -> dict[str, Any]:
     cut = {name: value and value.encode()[:_LONGEST].decode(errors="ignore") for name, value in about.items()}
-    return {"id": id_, "vector": vector, "words": words(about["caption"]), **cut}
+    return {"id": id_, "vector": vector, "words": spaced(about["caption"]), **cut}
 
 
 def _is_lite(place: str) -> bool:

@@ -121,6 +121,8 @@ def _given_ray(address: str) -> Iterator[None]:
 def _own_ray() -> Iterator[None]:
     import ray
 
+    # Its workers import this course, wherever whoever calls was started: a notebook is in a folder of its own.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(project_root()), os.environ.get("PYTHONPATH"))))
     home = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it, whose paths may have 107 characters
     try:
         for last in (False, False, True):

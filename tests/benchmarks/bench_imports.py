@@ -5,7 +5,7 @@ import pytest
 from helpers.environment import project_root
 from helpers.speed.imports import import_seconds, imports_of
 
-NOTEBOOKS = sorted((project_root() / "notebooks").glob("0*.ipynb"))
+NOTEBOOKS = sorted((project_root() / "notebooks").glob("0[1-7]*.ipynb"))  # what make run runs
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

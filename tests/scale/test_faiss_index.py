@@ -109,6 +109,16 @@ def test_a_filter_lets_through_what_it_says_and_nothing_is_missed_behind_it(
     assert share(ids, truth) >= (0.6 if kind == "ivf_pq" else 1.0 if kind == "flat" or narrow else 0.9)
 
 
+def test_recall_is_measured_with_the_queries_that_are_given(tmp_path: Path) -> None:
+    elsewhere = clustered_vectors(0, 60, width=WIDTH, clusters=50, seed=9)[1]
+    index = build_faiss(Photos(), tmp_path, "hnsw", elsewhere)
+    found = share(index.search(elsewhere, 10)[1], nearest(elsewhere, 10))
+    assert index.recall == pytest.approx(found, abs=0.01) and found >= 0.95
+    photos = FaissIndex.load(tmp_path, "model-a")
+    photos.effort = 16
+    assert share(photos.search(elsewhere, 10)[1], nearest(elsewhere, 10)) < found  # what photos would have asked for
+
+
 def test_a_filter_that_lets_nothing_through_finds_nothing(built: tuple[str, Path]) -> None:
     scores, ids = FaissIndex.load(built[1], "model-a").search(QUERIES, 5, Filter(label="unicorn"))
     assert scores.shape == (len(QUERIES), 0) and ids == [[]] * len(QUERIES)

@@ -64,7 +64,7 @@ def test_index_kinds_are_those_of_faiss(tiny_run: Path, tmp_path: Path, capsys) 
     assert main(["index", out, str(tmp_path / "a.db"), "--kind", "hnsw"]) == 2
     assert "Milvus chooses its index by itself" in capsys.readouterr().err
     assert main(["index", out, str(tmp_path / "a"), "--kind", "hnsw"]) == 0
-    assert "Kind: hnsw; recall of the ten nearest, against exact search: 1.000." in capsys.readouterr().out
+    assert "Kind: hnsw; recall of the ten nearest to photos, against exact search: 1.000." in capsys.readouterr().out
 
 
 def test_without_the_extra_packages_one_sentence_says_how_to_get_them() -> None:
