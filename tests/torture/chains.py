@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,24 @@ def artefacts(outputs: Path) -> dict[str, Any]:
             continue
         if path.suffix == ".json":
             found[name] = _without_times(json.loads(path.read_text(encoding="utf-8").replace(root, "")))
+        elif path.suffix == ".db":
+            found[name] = _rows(path)
         else:
             found[name] = fingerprint_files([path])
     return found
+
+
+def _rows(path: Path) -> dict[str, list[str]]:
+    """What is in the tables of an SQLite file, without times and places: its bytes tell how it came to be, too."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+        database.row_factory = sqlite3.Row
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        rows = {table: [dict(row) for row in database.execute(f"SELECT * FROM {table}")] for table in tables}
+    return {
+        table: sorted(str({name: part for name, part in row.items() if name != "time"}) for row in some)
+        for table, some in rows.items()
+        if table != "settings"
+    }
 
 
 def _without_times(content: Any) -> Any:
@@ -133,9 +149,11 @@ def lines(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 class Disturbance:
-    """One chain that is ended again and again, `each` times in each stage, until it is complete.
+    """One chain that is ended again and again, `each` times in each stage of `seconds`, until it is complete.
 
-    What was done is noted after each attempt in hits.json beside the project, and gone on from.
+    A moment is drawn from the seconds that a stage is known to take; where the stage was over before it came, from half
+    of them the next time, and a stage that is over too soon for all of its turns is run again with --force. What was
+    done is noted after each attempt in hits.json beside the project, and gone on from.
 
     `ways` are chosen from at random: "tree" kills a run and all that it started in the same moment, "run" run_all
     alone, "kernel" its kernel alone; else it is the name of a signal that run_all is sent.
@@ -148,31 +166,45 @@ class Disturbance:
         self.seconds, self.ways, self.each = seconds, ways, each
         self.arguments = ("--jobs", "1", *arguments)
         self.note = chain.project.parent / "hits.json"
-        known = read_json(self.note) if self.note.exists() else {"hits": [], "wrong": [], "attempts": 0, "done": False}
-        self.attempts, self.done, self.wrong = known["attempts"], known["done"], known["wrong"]
-        self.hits = Counter({(stage, way): count for stage, way, count in known["hits"]})
+        known = read_json(self.note) if self.note.exists() else {}
+        self.hits = Counter({(stage, way): count for stage, way, count in known.get("hits", [])})
+        self.misses: Counter[str] = Counter(known.get("misses", {}))
+        self.wrong: list[str] = known.get("wrong", [])
+        self.attempts: int = known.get("attempts", 0)
+        self.complete: bool = known.get("complete", False)
+        self.judged: bool = known.get("judged", False)  # whether what it came to has been compared
         self.seed = seed
 
+    def lacking(self) -> list[str]:
+        """Stages that have not had all of their turns."""
+        return [stage for stage in self.seconds if self.count(stage) < self.each]
+
+    @property
+    def done(self) -> bool:
+        return bool(self.wrong) or (self.complete and not self.lacking())
+
     def run(self, end: float = math.inf) -> None:
-        """Until it is complete, or `time.monotonic` says `end`."""
+        """Until it is complete and has had all turns, something is wrong, or `time.monotonic` says `end`."""
         while not self.done:
             if time.monotonic() > end:
                 raise Paused
             self.random = random.Random(f"{self.seed} {self.attempts}")
             self.attempts += 1
-            self.done = self.attempt()
-            if not self.done and self.attempts == len(STAGES) * self.each + 20:
+            self.complete = self.attempt()
+            if self.attempts == 3 * len(self.seconds) * self.each + 20 and not self.done:
                 self.wrong.append("never came to its end")
-                self.done = True
             self.save()
 
     def save(self) -> None:
         hits = [[stage, way, count] for (stage, way), count in self.hits.items()]
-        write_json(self.note, {"hits": hits, "wrong": self.wrong, "attempts": self.attempts, "done": self.done})
+        known = {"hits": hits, "misses": self.misses, "wrong": self.wrong}
+        known |= {"attempts": self.attempts, "complete": self.complete, "judged": self.judged}
+        write_json(self.note, known)
 
     def attempt(self) -> bool:
-        """Start the chain, end it once in a stage that has to be hit still; whether it was left alone to its end."""
-        process = self.chain.start(*self.arguments)
+        """Start the chain, end it once in a stage that lacks a turn; whether it was left alone to its end."""
+        again = ("--force", "--only", self.lacking()[0]) if self.complete else ()
+        process = self.chain.start(*self.arguments, *again)
         errors: list[str] = []
         reader = threading.Thread(target=lambda: errors.append(process.stderr.read()), daemon=True)
         reader.start()
@@ -181,12 +213,15 @@ class Disturbance:
         hit: list[str] = []
         for line in lines(process):
             begun = re.search(r"\] (\w+?)_\w+  running", line)
-            if begun and self.count(begun[1]) < self.each:
-                delay = self.random.uniform(0, 0.9 * self.seconds[begun[1]])
-                timer = threading.Timer(delay, self.end, (process, way, begun[1], hit))
+            if begun and begun[1] in self.lacking():
+                stage = begun[1]
+                delay = self.random.uniform(0, 0.9 * self.seconds[stage]) / 2 ** self.misses[stage]
+                timer = threading.Timer(delay, self.end, (process, way, stage, hit))
                 timer.start()
-            elif timer is not None and not hit:  # the stage ended first
+            elif timer is not None and not hit and "done in" in line:  # the stage ended first
                 timer.cancel()
+                timer = None
+                self.misses[stage] += 1
         process.wait()
         reader.join(10)
         if timer is not None:
@@ -196,7 +231,6 @@ class Disturbance:
             self.judge(process, way, "".join(errors))
         elif process.returncode != 0:
             self.wrong.append(f"ended by itself with {process.returncode}: {''.join(errors)[-300:]}")
-            return True
         return not hit
 
     def count(self, stage: str) -> int:
@@ -225,7 +259,8 @@ class Disturbance:
         """Whether a run that was asked to end, or whose kernel died, ended as it should."""
         if way in SIGNALS:
             known = f"{SIGNALS[way]} Finished stages are kept; the same command goes on from there."
-            if process.returncode != 128 + getattr(signal, way) or errors.strip() != known:
+            told = errors.strip().replace(" without --force", "")
+            if process.returncode != 128 + getattr(signal, way) or told != known:
                 self.wrong.append(f"{way} ended with {process.returncode}: {errors[-300:]!r}")
         elif way == "kernel" and ("Traceback" in errors or process.returncode not in (1, -signal.SIGKILL)):
             self.wrong.append(f"a dead kernel ended with {process.returncode}: {errors[-300:]!r}")
@@ -241,10 +276,10 @@ def disturb(folder: Path, ways: list[str], each: int, chains: int, seed: int, na
     def play(number: int) -> Disturbance:
         chain = QuickChain(folder / f"{name}_{seed}_{number}")
         one = Disturbance(chain, seconds, ways, each, f"{seed} {name} {number}")
-        judged = one.done
         one.run(end)
-        if not judged:
+        if not one.judged:
             one.wrong += differences(one.chain.outputs, expected)
+            one.judged = True
             one.save()
             if not one.wrong:
                 shutil.rmtree(one.chain.project)
@@ -266,10 +301,11 @@ def disturb(folder: Path, ways: list[str], each: int, chains: int, seed: int, na
 
 
 def kills(folder: Path, seed: int, end: float = math.inf, count: int = 100) -> list[Row]:
-    """At least `count` kills, as far as stages do not end before they are hit: five in each stage of each chain."""
-    chains = -(-count * 11 // (5 * len(STAGES) * 10))  # a tenth more than needed
+    """At least `count` kills: five in each stage of each chain."""
+    chains = -(-count // (5 * len(STAGES)))
     return [disturb(folder, ["tree", "tree", "tree", "run", "kernel"], 5, chains, seed, "kills", end)]
 
 
 def signals(folder: Path, seed: int, end: float = math.inf) -> list[Row]:
+    """Two in each stage."""
     return [disturb(folder, list(SIGNALS), 2, 1, seed, "signals", end)]
