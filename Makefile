@@ -14,8 +14,9 @@ LOCKED := requirements.lock
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
 
+# A process a core, each with files of its own: what tests share within a file is made once.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 # Notebook 08 and its wing, with the real engines; installs another 400 MB.
 test-scale: $(INSTALLED_SCALE)
