@@ -58,7 +58,7 @@ bench: $(INSTALLED)
 clean:
 	rm -rf .venv outputs data/sample
 
-# The worst that machines, networks and people can do; writes docs/reliability.md. About two hours of two cores, to be had
+# The worst that machines, networks and people can do; writes docs/reliability.md. Hours of two cores, to be had
 # in parts: make torture TORTURE='--resume --minutes 20'.
 torture: $(INSTALLED)
 	$(BIN)/python tests/torture all $(TORTURE)
