@@ -1,0 +1,47 @@
+"""Workflows, as far as they can be tried without GitHub: what they run, and with which Pythons."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.specifiers import SpecifierSet
+
+from helpers.environment import project_root
+from helpers.files import write_json
+
+WORKFLOWS = project_root() / ".github" / "workflows"
+TEMPLATE = project_root() / "docs" / "ci" / "papermill_batch.yml"
+
+
+def jobs(path: Path) -> dict:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
+
+
+def test_the_oldest_and_the_newest_python_that_the_project_allows_are_tested_on_three_systems() -> None:
+    matrix = jobs(WORKFLOWS / "tests.yml")["tests"]["strategy"]["matrix"]
+    project = tomllib.loads((project_root() / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    allowed = [f"3.{minor}" for minor in range(8, 30) if f"3.{minor}" in SpecifierSet(project["requires-python"])]
+    assert matrix["python"] == [allowed[0], allowed[-1]]
+    assert matrix["system"] == ["ubuntu-latest", "windows-latest", "macos-latest"]
+
+
+def test_the_template_collects_the_figures_of_all_runs_in_one_table(tmp_path: Path) -> None:
+    write_json(tmp_path / "results" / "epochs_4" / "metrics.json", {"headline": {"BLEU-4": 59.6, "CIDEr-D": 313}})
+    write_json(tmp_path / "results" / "epochs_6" / "metrics.json", {"headline": {"BLEU-4": 60.1}})
+    (script,) = [step["run"] for step in jobs(TEMPLATE)["collect"]["steps"] if step.get("shell") == "python"]
+    environment = os.environ | {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+    table = (tmp_path / "results" / "table.md").read_text()
+    assert table == (tmp_path / "summary.md").read_text()
+    assert table.splitlines()[0] == "| run | BLEU-4 | CIDEr-D |"
+    assert table.splitlines()[2:] == ["| epochs_4 | 59.6 | 313 |", "| epochs_6 | 60.1 |  |"]
+
+
+def test_every_file_that_a_workflow_or_the_container_names_is_there() -> None:
+    for name in ("requirements.txt", "requirements.lock", "run_all.py", "docs/book/build.py"):
+        assert (project_root() / name).is_file()
+    lines = (project_root() / "Containerfile").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 30 and any("--require-hashes" in line for line in lines)
