@@ -21,8 +21,9 @@ Item = TypeVar("Item")
 
 
 def project_root() -> Path:
-    """The folder that holds `helpers/`."""
-    return Path(__file__).resolve().parent.parent
+    """The folder that holds `helpers/` and the notebooks; of an installed package, the folder that one works in."""
+    root = Path(__file__).resolve().parent.parent
+    return root if __package__ == "helpers" else Path.cwd()
 
 
 def cores() -> int:

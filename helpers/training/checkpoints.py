@@ -27,7 +27,6 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from helpers.artefacts import check, seal
-from helpers.environment import project_root
 from helpers.files import (
     FINISHED,
     InputError,
@@ -156,7 +155,7 @@ def finished_history(weights: Path, fingerprint: str) -> Any:
 
 
 def _finished(weights: Path, fingerprint: str) -> dict[str, str]:
-    wings = [project_root() / "helpers" / wing for wing in ("training", "captioning", "encoders")]
+    wings = [Path(__file__).parents[1] / wing for wing in ("training", "captioning", "encoders")]
     code = [path for wing in wings for path in sorted(wing.glob("*.py"))]
     beside = [weights.with_name(name) for name in (CONFIG, "tokenizer.json", "likelihood.pt")]
     files = [weights, *(path for path in beside if path.exists())]  # one that has changed since is made again
