@@ -76,7 +76,7 @@ def _pair(numbers: np.ndarray) -> str:
 
 def attention_step() -> Sheet:
     """The numbers are those of notebook 03b, "Attention by hand"."""
-    values = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    values = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     keys = np.array([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
     query, v = np.array([0.0, 3.0]), np.array([2.0, 2.0])
     bent = np.tanh(keys + query)  # (R, A)
@@ -122,7 +122,7 @@ def attention_step() -> Sheet:
     sheet.arrow((778, 194), (822, 194), (822, 358), (801, 358), colour="green")
     sheet.arrow((186, 275), (186, 304), (700, 304), (700, 329), colour="green", style="dashed")
     sheet.text(200, 292, "the values", "start", "green", "small")
-    gate = sheet.box(440, 338, 100, 40, "gate", "soft")
+    gate = sheet.box(440, 338, 100, 40, "gate of h", "soft")
     sheet.arrow(mean.left, gate.right, colour="green")
     lstm = sheet.box(250, 330, 130, 56, "LSTM cell", "orange")
     sheet.arrow(gate.left, lstm.right, colour="green")
