@@ -1,5 +1,5 @@
 # make run: the whole chain on the embedded sample.   make test: all tests.   make lab: step through in JupyterLab.
-# make app: the search page, on the sample; make app PROFILE=flickr8k on another run.
+# make app: the search page, on the sample; make app PROFILE=flickr8k on another run, PROFILE=holidays on a named one.
 # make book: the course as a site, from the notebooks of a run.
 # make album PHOTOS=~/Pictures: the search page over photos of your own.   make captions PHOTOS=... OUT=captions.csv
 PYTHON ?= python3
@@ -86,7 +86,7 @@ audit: $(INSTALLED)
 # The copy is written last: an install that was cut short is repeated. What the second install adds to the first is
 # PyTorch, in whichever build there is.
 $(INSTALLED): requirements.txt $(LOCKED)
-	$(PYTHON) -c "import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 15) else 'Python 3.11 to 3.14 is needed, and this is %d.%d: make PYTHON=python3.11' % sys.version_info[:2])"
+	$(PYTHON) .ci/check_platform.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(LOCKED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

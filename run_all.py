@@ -3,12 +3,14 @@
     python run_all.py                                   the embedded sample, every stage that is not up to date
     python run_all.py --profile flickr8k --to 03a       up to the LSTM captioner, on Flickr8k
     python run_all.py --only 03a --set lstm_epochs=3
-    python run_all.py --list                            what would run, and why
+    python run_all.py --name holidays --set captions_folder=my_photos      a run that remembers its settings ...
+    python run_all.py --name holidays                                      ... and goes on with them
+    python run_all.py --list                            what would run, and why, and the runs there are
 
 A stage is up to date while its code, the helpers it imports, its parameters, the stages it needs, the folders it
 reads and the files it wrote are as they were when it last succeeded; helpers/chain/freshness.py compares them, and
 helpers/chain/notebook_runner.py runs one notebook. What is known of each stage's last success lies in
-outputs/<profile>/run_state.json.
+outputs/<name of the run>/run_state.json; helpers/chain/runs.py says what a run is called and what it remembers.
 
 Stages that do not need each other run side by side, each on its share of the cores: small models gain little from a
 second core, and half of a notebook is imports, pictures and scoring on one.
@@ -16,12 +18,16 @@ second core, and half of a notebook is imports, pictures and scoring on one.
 
 import argparse
 import ast
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +44,14 @@ from helpers.chain.freshness import (
     stage_facts,
 )
 from helpers.chain.lock import run_lock
+from helpers.chain.needs import check_network, missing
 from helpers.chain.notebook_runner import Progress, execute, explain, lack
 from helpers.chain.report import StageResult, duration, results_table, stage_notices, write_report
+from helpers.chain.runs import STATE, open_run, remember, runs_table
 from helpers.chain.stop import stop_signals
-from helpers.environment import available_cores, can_pin, cores, pin_thread, project_root
-from helpers.files import FINISHED, InputError, sweep_temporary, write_json
-from helpers.profiles import SETTING_NAMES, TEXTS, Profile, get_profile
+from helpers.environment import COMMAND, available_cores, can_pin, cores, pin_thread, project_root
+from helpers.files import FINISHED, InputError, sweep_temporary, there, write_json
+from helpers.profiles import PATHS, TEXTS, Profile, each_path
 
 NOTEBOOKS = project_root() / "notebooks"
 STAGES = tuple(
@@ -62,19 +70,19 @@ STAGES = tuple(
         ("07_your_album", ("01", "02", "03a", "03b", "03c", "04a", "04b", "04c", "05"), "album", 60),
     )
 )
-PATHS = {"captions_folder", "classes_folder", "descriptions_file", "own_photo", "photos"}  # what the user has, anywhere
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run the chain of notebooks; stages that are up to date are skipped.")
-    parser.add_argument("--profile", default="sample", help="settings to run with (default: sample)")
+    parser.add_argument("--name", help="the run to go on with, or to begin; it remembers its settings")
+    parser.add_argument("--profile", help="settings to begin with (default: sample)")
     parser.add_argument("--only", metavar="A,B", help="these stages and no others, such as 03a,05")
     parser.add_argument("--from", dest="first", metavar="A", help="begin with this stage")
     parser.add_argument("--to", dest="last", metavar="B", help="end with this stage")
     parser.add_argument("--before", metavar="A", help="only the stages that this one needs, and not itself")
     parser.add_argument("--force", action="store_true", help="run stages that are up to date, too")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; repeatable")
-    parser.add_argument("--list", action="store_true", help="say what would run, and why, and run nothing")
+    parser.add_argument("--list", action="store_true", help="say what would run, and which runs there are; run nothing")
     parser.add_argument("--keep-going", action="store_true", help="after a failure, run what does not depend on it")
     parser.add_argument(
         "--jobs",
@@ -134,26 +142,56 @@ def parse_settings(pairs: list[str], stages: Sequence[Stage]) -> dict[str, Any]:
         if name not in TEXTS or text == "None":  # a folder may be called 2024
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
                 given[name] = ast.literal_eval(text)
+        if not isinstance(given[name], str | int | float | bool | None):
+            given[name] = text
         if name in PATHS and isinstance(given[name], str):
-            given[name] = str(Path(given[name]).expanduser().resolve())
+            whole = Path(given[name]).expanduser().resolve()
+            several = each_path(given[name], lambda part: str(Path(part).expanduser().resolve()))
+            given[name] = str(whole) if there(whole.exists) else several
     return given
+
+
+def check_paths(given: dict[str, Any]) -> None:
+    """See that what the user has is there, before a stage misses it after an hour.
+
+    Raises:
+        InputError: it is not.
+    """
+    for name in sorted(PATHS & given.keys()):
+        if isinstance(given[name], str) and given[name]:
+            each_path(given[name], partial(_there, name))
+
+
+def _there(name: str, path: str) -> str:
+    if not there(Path(path).exists):
+        raise InputError(f"{path} does not exist; correct the setting {name}.")
+    return path
+
+
+def command_line(profile: Profile, given: dict[str, Any]) -> str:
+    """The command that goes on with this run, for hints that can be pasted."""
+    words = ["python", "run_all.py"]
+    if profile.run:
+        return shlex.join([*words, "--name", profile.run])
+    words += [] if profile.name == "sample" else ["--profile", profile.name]
+    return shlex.join([*words, *(word for name, value in given.items() for word in ("--set", f"{name}={value}"))])
 
 
 def passed_parameters(stage: Stage, profile: Profile, given: dict[str, Any]) -> dict[str, Any]:
     """The parameters to hand to papermill: the profile, and what was given, where the notebook declares it."""
-    wanted = {"profile": profile.name} | given
+    wanted = {"profile": profile.title} | given
     if "backbone" in given:
         wanted = {"vector_backbone": profile.vector_backbone, "grid_backbone": profile.grid_backbone} | wanted
     declared = declared_parameters(stage.notebook)
     return {name: value for name, value in wanted.items() if name in declared}
 
 
-def list_stages(
+def would_run(
     chosen: list[Stage], profile: Profile, given: dict[str, Any], records: dict[str, Record], force: bool
-) -> None:
-    """Print what would run. `new` stages will have another result for sure, `again` ones perhaps the same."""
-    new, again = set(), set()
-    seconds = stage_seconds(chosen, records)
+) -> tuple[dict[str, str], set[str]]:
+    """Why each stage would run, by its short name, and those of them that will have another result for sure."""
+    reasons: dict[str, str] = {}
+    new: set[str] = set()
     for stage in chosen:
         record = records.get(stage.short, {})
         why = changed_fact(stage_facts(stage, profile, given, records), record)
@@ -162,12 +200,24 @@ def list_stages(
             new.add(stage.short)
         else:
             why = "--force" if force else changed_output(profile.outputs, record)
-            if why:
-                again.add(stage.short)
-        sure = next((f", if {need} gives the same result" for need in stage.needs if need in again), "")
+        if why:
+            reasons[stage.short] = why
+    return reasons, new
+
+
+def list_stages(
+    chosen: list[Stage], profile: Profile, given: dict[str, Any], records: dict[str, Record], force: bool
+) -> None:
+    """Print what would run. New stages will have another result for sure, the others perhaps the same."""
+    reasons, new = would_run(chosen, profile, given, records, force)
+    for stage in chosen:
+        why = reasons.get(stage.short)
+        again = (need for need in stage.needs if need in reasons.keys() - new)
+        sure = next((f", if {need} gives the same result" for need in again), "")
         print(f"{stage.name:22}  {f'would run  ({why})' if why else f'up to date{sure}'}")
-    if (new or again) and (records or profile.name == "sample"):  # of other data nothing is known beforehand
-        print(f"About {duration(sum(seconds[name] for name in new | again))}, one at a time.")
+    if reasons and (records or profile.name == "sample"):  # of other data nothing is known beforehand
+        seconds = stage_seconds(chosen, records)
+        print(f"About {duration(sum(seconds[name] for name in reasons))}, one at a time.")
 
 
 def stage_result(stage: Stage, status: str, record: Record, **more: Any) -> StageResult:
@@ -233,18 +283,27 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
     if arguments.jobs > 1 and not can_pin():
         raise InputError("This system cannot give each stage its own cores; leave --jobs out.")
     chosen = choose_stages(arguments, stages)
-    given = parse_settings(arguments.set, stages)
-    settings = {name: value for name, value in given.items() if name in (*SETTING_NAMES, "backbone")}
-    profile = get_profile(arguments.profile, **settings)
+    asked = parse_settings(arguments.set, stages)
+    check_paths(asked)
+    profile, given = open_run(arguments.name, arguments.profile, asked, only_look=arguments.list)
+    check_paths(given)
+    os.environ[COMMAND] = command_line(profile, given)
     used = {"data_dir", "outputs_dir"}.union(*(declared_parameters(stage.notebook) for stage in chosen))
-    if idle := sorted(given.keys() - used):
+    if idle := sorted(asked.keys() - used):
         print(f"No chosen stage has a parameter {' or '.join(idle)}; it changes nothing here.")
     with nullcontext() if arguments.list else run_lock(profile.outputs) as descriptors:
-        records = load_records(profile.outputs / "run_state.json")
+        records = load_records(profile.outputs / STATE)
         explain_moves(profile, records)
         if arguments.list:
             list_stages(chosen, profile, given, records, arguments.force)
+            if table := runs_table(profile.outputs.parent, stages):
+                print(f"\n{table}")
             return 0
+        if missing(profile, used):  # and else, there is nothing to find out
+            reasons, _ = would_run(chosen, profile, given, records, arguments.force)
+            running = [stage for stage in chosen if stage.short in reasons]
+            check_network(missing(profile, {name for one in running for name in declared_parameters(one.notebook)}))
+        remember(profile, given)
         for folder in (profile.outputs, profile.data / "sample"):
             sweep_temporary(folder)
         results = run_stages(arguments, chosen, stages, profile, given, records, descriptors)
@@ -288,7 +347,7 @@ def run_stages(
     """
     from helpers.chain.pages import render_notebook  # here, since nbconvert takes long to load
 
-    outputs, state = profile.outputs, profile.outputs / "run_state.json"
+    outputs, state = profile.outputs, profile.outputs / STATE
     results: dict[str, StageResult] = {}
     held: set[str] = set()  # failed, or in need of one that is held
     # Side by side, what others wait for longest goes first; one at a time, the order makes no difference.
@@ -300,11 +359,14 @@ def run_stages(
 
     def begin(stage: Stage, pool: ThreadPoolExecutor) -> None:
         record = records.get(stage.short, {})
+        known = deepcopy(record)
         facts = stage_facts(stage, profile, given, records)
         why = changed_fact(facts, record) or changed_output(outputs, record) or ("--force" if arguments.force else None)
         label = f"[{chosen.index(stage) + 1}/{len(chosen)}] {stage.name}"
         if why is None:
             print(f"{label}  up to date")
+            if record != known:  # the same files, in another place or of another time
+                write_json(state, records, durable=True)
             results[stage.short] = stage_result(stage, "up to date", record)
             return
         if arguments.force:  # its models would be loaded instead of trained again

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import platform
 import random
+import shlex
 import sys
 import threading
 from collections.abc import Iterable
@@ -19,11 +20,51 @@ from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
 
+COMMAND = "COURSE_COMMAND"  # in the environment of the kernels of `run_all.py`: the command that began the run
+_DOWNLOADS = "KAGGLEHUB_CACHE"
+
 
 def project_root() -> Path:
     """The folder that holds `helpers/` and the notebooks; of an installed package, the folder that one works in."""
     root = Path(__file__).resolve().parent.parent
     return root if __package__ == "helpers" else Path.cwd()
+
+
+def portable(path: Path) -> str:
+    """`path` as a run notes it, which may be copied or unpacked elsewhere; `located` finds it there.
+
+    Relative to the project, to the cache of downloads (`KAGGLEHUB_CACHE`) or to the user's home, whichever it is below.
+    """
+    path = path.absolute()
+    for root, name in ((project_root(), ""), (os.environ.get(_DOWNLOADS), f"${_DOWNLOADS}"), (Path.home(), "~")):
+        if root and path.is_relative_to(root):
+            return "/".join([*([name] if name else []), *path.relative_to(root).parts]) or "."
+    return path.as_posix()
+
+
+def located(text: str) -> Path:
+    """Where what `portable` noted is here; a relative path is meant from the project."""
+    root = os.environ.get(_DOWNLOADS)
+    if root and text.startswith(f"${_DOWNLOADS}/"):
+        return Path(root) / text.partition("/")[2]
+    return project_root() / Path(text).expanduser()
+
+
+def command(**settings: str) -> str:
+    """The command that began this run, with `settings` as well: for a hint that can be pasted as it stands.
+
+    >>> command(sentence_encoders="use")
+    'python run_all.py --set sentence_encoders=use'
+    """
+    replaced = {*settings} | ({"vector_backbone", "grid_backbone"} if "backbone" in settings else set())
+    words = shlex.split(os.environ.get(COMMAND, "python run_all.py"))
+    kept: list[str] = []
+    for word in words:
+        if kept[-1:] == ["--set"] and word.partition("=")[0] in replaced:
+            kept.pop()
+        else:
+            kept.append(word)
+    return shlex.join([*kept, *(word for name, value in settings.items() for word in ("--set", f"{name}={value}"))])
 
 
 def cores() -> int:

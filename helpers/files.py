@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -129,7 +130,7 @@ def _size(size: int) -> str:
 
 
 def check_space(folder: Path, size: int, what: str) -> None:
-    """Refuse to begin what will not fit on the disk.
+    """Say how much of the disk something will take, and refuse to begin what will not fit.
 
     Raises:
         InputError: `what`, of `size` bytes, is larger than what is free where `folder` is.
@@ -141,6 +142,8 @@ def check_space(folder: Path, size: int, what: str) -> None:
             f"{what.capitalize()} need {_size(size)} in {folder}, and {_size(free)} are free there; "
             "make room, or choose another place with outputs_dir."
         )
+    if size:
+        print(f"{what.capitalize()} take {_size(size)} of the disk; {_size(free)} are free.")
 
 
 def reserved_memmap(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
@@ -320,9 +323,45 @@ def fingerprint_files(paths: Iterable[Path]) -> str:
 
 
 def fingerprint_folder(folder: Path) -> str:
-    """Twelve hex digits over names, sizes and times of all files below `folder`: fast, reads no content."""
+    """Twelve hex digits over names and contents of all files below `folder`: the same for a copy of it.
+
+    Hidden files are passed over: they are the system's, or an album's.
+    """
+    paths = _below(folder)
     together = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        status = path.stat()
-        together.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    with ThreadPoolExecutor() as pool:
+        for path, content in zip(paths, pool.map(digest, paths), strict=True):
+            together.update(f"{path.relative_to(folder).as_posix()}\n".encode() + content)
     return together.hexdigest()[:12]
+
+
+def fingerprint(path: Path) -> str:
+    """Of a folder or a file, by its contents."""
+    return fingerprint_folder(path) if path.is_dir() else fingerprint_files([path])
+
+
+def stamp(path: Path) -> str:
+    """Twelve hex digits over the sizes and times of a file, or of all below a folder: fast, reads no content.
+
+    Where it is as it was, nothing has changed. Where it is not, nothing is known: a copy has other times.
+    """
+    together = hashlib.sha256()
+    for file in _below(path) if path.is_dir() else [path]:
+        status = file.stat()
+        together.update(f"{file.relative_to(path).as_posix()} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return together.hexdigest()[:12]
+
+
+def sighted(path: Path) -> str:
+    """`fingerprint` and `stamp` of what a stage reads, for `inputs` in its metrics.json."""
+    times = stamp(path)  # first: what changes while it is read is noticed
+    return f"{fingerprint(path)} {times}"
+
+
+def _below(folder: Path) -> list[Path]:
+    """The files below `folder`, in order, without hidden ones."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(found)

@@ -3,9 +3,13 @@
 A notebook's `parameters` cell holds literals; `None` there means "what the profile says". `chosen_profile` joins
 the two, so that `run_all.py --set name=value`, papermill and a cell edited by hand all go the same way. Types, ranges
 and choices are checked there, before anything runs.
+
+A run of one's own has a name, and remembers its settings in outputs/<name>/run.json: wherever a profile is named, a
+run can be.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,8 +18,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from helpers.environment import project_root
-from helpers.files import InputError
+from helpers.environment import located, portable, project_root
+from helpers.files import InputError, read_as, there
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -38,6 +42,7 @@ class Profile:
     """
 
     name: Text
+    run: Text | None = None  # the name of a run of its own, which is that of its folder; None: the profile's
     # Where things live and how a run behaves.
     data_dir: Text = "data"
     outputs_dir: Text = "outputs"
@@ -112,14 +117,19 @@ class Profile:
     compare_with_clip: bool = False
 
     @property
+    def title(self) -> str:
+        """The name of the run."""
+        return self.run or self.name
+
+    @property
     def data(self) -> Path:
         """Folder of the downloads and of the drawn sample."""
         return project_root() / self.data_dir
 
     @property
     def outputs(self) -> Path:
-        """Folder of everything this profile's run writes."""
-        return project_root() / self.outputs_dir / self.name
+        """Folder of everything the run writes."""
+        return project_root() / self.outputs_dir / self.title
 
 
 # The real thing: 8,091 photos with five captions each, and Animals-10 for the class part.
@@ -175,7 +185,7 @@ PROFILES: dict[str, Profile] = {
         encoder_epochs=20,
         fusion_epochs=15,
     ),
-    # 123,287 photos in two folders; needs about 30 GB of disk for photos and grids.
+    # 123,287 photos in two folders; what the two backbones see of them takes 34 GB of disk beside the photos' 20.
     "coco": replace(
         _FLICKR8K,
         name="coco",
@@ -201,7 +211,62 @@ PROFILES["together"] = replace(
 )
 
 TEXTS = {name for name, kind in get_type_hints(Profile).items() if kind in (str, str | None)}  # even if digits
-SETTING_NAMES = tuple(field.name for field in fields(Profile) if field.name != "name")
+SETTING_NAMES = tuple(field.name for field in fields(Profile) if field.name not in ("name", "run"))
+OWN_DATA = ("captions_folder", "classes_folder")
+PATHS = {*OWN_DATA, "descriptions_file", "own_photo", "photos"}  # parameters that name what the user has, anywhere
+RUN = "run.json"
+RUN_NAME = re.compile(r"\w[\w. -]{0,62}\w|\w")  # a folder's name on any system
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What run.json remembers: the profile that a run began with, and what was set."""
+
+    profile: str
+    settings: dict[str, Value]
+
+    def noted(self) -> dict[str, Any]:
+        """As it is written: a run may be copied to another place."""
+        here = {name: portable_paths(value) for name, value in self.settings.items() if name in PATHS and value}
+        return {"profile": self.profile, "settings": self.settings | here}
+
+
+def each_path(text: str, turn: Callable[[str], str]) -> str:
+    """`turn` of a path, or of each of several that are joined by "+", where nothing is called like the whole."""
+    parts = [text] if "+" not in text or there(located(text).exists) else text.split("+")
+    return "+".join(turn(part.strip()) for part in parts)
+
+
+def portable_paths(text: Any) -> str:
+    """`portable` of a path, or of each of several."""
+    return each_path(str(text), lambda part: portable(Path(part)))
+
+
+def find_run(name: Any, outputs_dir: Any = None) -> Run | None:
+    """What the run called `name` remembers; None: there is no such run."""
+    folder = outputs_dir if isinstance(outputs_dir, str) else Profile.outputs_dir
+    if not (isinstance(name, str) and RUN_NAME.fullmatch(name)):
+        return None
+    path = project_root() / folder / name / RUN
+    if not there(path.is_file):
+        return None
+    run = read_as(Run, path, "it")
+    if run.profile not in PROFILES:
+        raise InputError(f"{path} names the profile {run.profile!r}; correct it to one of: {', '.join(PROFILES)}.")
+    here = {
+        name: each_path(str(value), lambda part: str(located(part)))
+        for name, value in run.settings.items()
+        if name in PATHS and value
+    }
+    return Run(run.profile, run.settings | here)
+
+
+def with_changes(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Remembered settings and changes of them; None takes one away, and a backbone for all replaces those of each."""
+    each = {"vector_backbone", "grid_backbone"} if "backbone" in changes else set()
+    merged = {name: value for name, value in settings.items() if name not in each} | dict(changes)
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def chosen_profile(names: Mapping[str, Any]) -> Profile:
@@ -213,32 +278,39 @@ def chosen_profile(names: Mapping[str, Any]) -> Profile:
     return get_profile(names["profile"], **given)
 
 
-def get_profile(name: str, *, backbone: str | None = None, **overrides: Any) -> Profile:
-    """The profile called `name`, with every override that is not None put in its place.
+def get_profile(name: str, **changes: Any) -> Profile:
+    """The profile called `name`, or that of the run of this name, with every change that is not None put in its place.
 
     `backbone` stands for `vector_backbone` and `grid_backbone` together.
 
     Raises:
-        InputError: there is no such profile or no such setting, or a setting is of another type or out of its range.
+        InputError: there is no such profile, run or setting, or a setting is of another type or out of its range.
 
     >>> get_profile("sample", seed=7, beam=None).seed
     7
     """
+    changes = {setting: value for setting, value in changes.items() if value is not None}
     if not isinstance(name, str) or name not in PROFILES:
-        raise InputError(f"There is no profile {name!r}; choose one of: {', '.join(PROFILES)}.")
+        run = find_run(name, changes.get("outputs_dir"))
+        if run is None:
+            names = ", ".join(PROFILES)
+            raise InputError(f"There is no profile {name!r}; choose one of: {names}; and no run has this name.")
+        known = {setting: value for setting, value in run.settings.items() if setting in ("backbone", *SETTING_NAMES)}
+        return replace(get_profile(run.profile, **with_changes(known, changes)), run=name)
+    backbone = changes.pop("backbone", None)
     if backbone is not None:
-        overrides = {"vector_backbone": backbone, "grid_backbone": backbone} | overrides
-    for setting in overrides:
+        changes = {"vector_backbone": backbone, "grid_backbone": backbone} | changes
+    for setting in changes:
         if setting not in SETTING_NAMES:
             close = get_close_matches(setting, SETTING_NAMES, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise InputError(f"There is no setting {setting!r} (helpers/profiles.py lists them all).{hint}")
     try:
-        return replace(PROFILES[name], **{key: value for key, value in overrides.items() if value is not None})
+        return replace(PROFILES[name], **changes)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         setting, reason = problem["loc"][0], problem["msg"].replace("Input should", "it should").replace("String", "it")
-        if backbone is not None and overrides[setting] is backbone:
+        if backbone is not None and changes[setting] is backbone:
             setting = "backbone"
         raise InputError(
             f"The setting {setting} cannot be {repr(problem['input'])[:60]}: {reason} (helpers/profiles.py)."

@@ -42,7 +42,7 @@ class Chain:
 
     def __init__(self, folder: Path) -> None:
         self.project = folder / "project"
-        self.cache = folder / "cache"
+        self.cache = self.kaggle = folder / "cache"
         self.outputs = self.project / "outputs" / "sample"
         for name in ("helpers", "notebooks"):
             ignored = shutil.ignore_patterns("__pycache__", ".*")
@@ -58,7 +58,8 @@ class Chain:
         environment = os.environ | {
             **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), NOWHERE),
             **dict.fromkeys(("NO_PROXY", "no_proxy"), ""),
-            **dict.fromkeys(("KAGGLEHUB_CACHE", "HF_HOME", "TORCH_HOME"), str(self.cache)),
+            **dict.fromkeys(("HF_HOME", "TORCH_HOME"), str(self.cache)),
+            "KAGGLEHUB_CACHE": str(self.kaggle),
         }
         command = [*wrap, sys.executable, "run_all.py", *arguments, *pairs]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import pickle
+import re
 import stat
 import subprocess
 import sys
@@ -232,10 +233,14 @@ def test_a_reserved_file_is_the_same_where_it_has_to_be_written_out(
     assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
 
 
-def test_no_room_is_said_before_work_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_is_said_before_work_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match=r"Features need 1,000,000.0 GB in .* are free there"):
         check_space(tmp_path / "not yet there", 10**15, "features")
-    check_space(tmp_path, 1, "features")
+    check_space(tmp_path, 2_500_000, "features")
+    check_space(tmp_path, 0, "features")  # they are there
+    assert re.fullmatch(r"Features take 2\.5 MB of the disk; [\d.,]+ GB are free\.\n", capsys.readouterr().out)
 
     def full(*_: int) -> None:
         raise OSError(28, "No space left on device")

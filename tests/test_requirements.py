@@ -1,8 +1,10 @@
 """The lock: what requirements.txt asks for, all of it with hashes, except PyTorch."""
 
 import re
+import runpy
 from importlib.metadata import requires
 
+import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -53,3 +55,26 @@ def test_what_scaling_out_needs_is_pinned_and_is_asked_for_there_alone():
     asked = [Requirement(line) for line in lines if line and not line.startswith("#")]
     assert all(re.fullmatch(r"==[\w.]+", str(one.specifier)) for one in asked)
     assert not {canonicalize_name(one.name) for one in asked} & pins("requirements.lock").keys()
+
+
+@pytest.mark.parametrize(
+    ("python", "system", "machine", "release", "reason"),
+    [
+        ((3, 11), "Linux", "x86_64", "2.28", None),
+        ((3, 14), "Linux", "aarch64", "2.35", None),
+        ((3, 12), "Darwin", "arm64", "14.5", None),
+        ((3, 12), "Windows", "AMD64", "", None),
+        ((3, 10), "Linux", "x86_64", "2.35", "Python 3.11 to 3.14 is needed, and this is 3.10"),
+        ((3, 15), "Linux", "x86_64", "2.35", "and this is 3.15: make PYTHON=python3.12"),
+        ((3, 12), "Darwin", "x86_64", "14.5", "no packages for Macs with Intel processors"),
+        ((3, 12), "Darwin", "arm64", "13.6", "macOS 14 or newer is needed"),
+        ((3, 12), "Windows", "ARM64", "", "no packages for Windows on ARM"),
+        ((3, 12), "Linux", "aarch64", "2.31", "needs glibc 2.35 (Ubuntu 22.04), and this is 2.31"),
+        ((3, 12), "Linux", "x86_64", "", "this Linux has no glibc"),
+        ((3, 12), "Linux", "riscv64", "2.39", "processors of the kind riscv64"),
+    ],
+)
+def test_a_platform_without_packages_is_told_in_one_sentence(python, system, machine, release, reason):
+    why_not = runpy.run_path(str(project_root() / ".ci" / "check_platform.py"))["why_not"]
+    said = why_not(python, system, machine, release)
+    assert said is None if reason is None else reason in said and "\n" not in said

@@ -5,7 +5,9 @@ Most tests replace papermill by an `exec` of the cells, so that they take millis
 
 import _thread
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ import run_all
 from helpers.chain.freshness import Stage, code_cells, owned_files
 from helpers.chain.notebook_runner import Progress
 from helpers.environment import can_pin, cores, project_root
-from helpers.files import FINISHED
+from helpers.files import FINISHED, sighted
 from helpers.profiles import PROFILES
 from run_all import main
 
@@ -48,14 +50,20 @@ def load(name):
     return json.loads((Path(outputs_dir) / profile / name).read_text())
 """
 CELLS = {
-    "01_draw": ("scenes = None\nseed = 42", "save('draw/numbers.json', [scenes or 3, seed])"),
+    "01_draw": (
+        "scenes = None\nseed = 42\ncaption_batch = None\nlstm_epochs = None\nsearch_model = None\nown_photo = None",
+        "save('draw/numbers.json', [scenes or 3, seed])",
+    ),
     "02_square": ("power = 2\nthreads = None", "save('square/a.json', [n**power for n in load('draw/numbers.json')])"),
     "03_sum": (
         "beam = None",
         "save('sum/total.json', sum(load('square/a.json')))\n"
         "save('sum/metrics.json', {'headline': {'beam': beam or 5}, 'test': {'total': 7}})",
     ),
-    "04_text": ("captions_folder = None", "save('text/t.json', [captions_folder, load('draw/numbers.json')])"),
+    "04_text": (
+        "captions_folder = None\nown_words = None",
+        "save('text/t.json', [captions_folder, own_words, load('draw/numbers.json')])",
+    ),
     "05_export": ("", "save('square/a.xml', load('square/a.json')); save('export/b.json', 1)"),
 }
 
@@ -138,7 +146,7 @@ def test_a_second_run_skips_everything(chain, capsys):
         ("seed=7", ["01", "02", "03", "04", "05"]),
         ("power=3", ["02", "03", "05"]),  # a parameter of one notebook that no profile knows
         ("beam=9", ["03"]),
-        ("captions_folder=photos", ["04"]),
+        ("own_words=sea", ["04"]),
         ("threads=2", []),
         ("power=2", ["02", "03", "05"]),  # given now, not given before: the record cannot know that it is the default
     ],
@@ -241,12 +249,10 @@ def test_the_real_table_gives_every_artefact_its_owner(tmp_path):
 
 
 def test_a_changed_folder_outside_the_chain_reruns_the_stage_that_read_it(chain, tmp_path, capsys):
-    from helpers.files import fingerprint_folder
-
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "a.jpg").touch()
-    record = f"save('text/metrics.json', {{'inputs': {{{str(photos)!r}: {fingerprint_folder(photos)!r}}}}})"
+    record = f"save('text/metrics.json', {{'inputs': {{{str(photos)!r}: {sighted(photos)!r}}}}})"
     chain.edit("04_text", *CELLS["04_text"], record)
     chain.run()
     chain.run()
@@ -262,7 +268,8 @@ def test_list_says_what_would_run_and_runs_nothing(chain, capsys):
     def listed(*arguments: str) -> list[str]:
         capsys.readouterr()
         assert chain.run("--list", *arguments) == 0
-        *lines, last = capsys.readouterr().out.splitlines()
+        stages, *_ = capsys.readouterr().out.partition("\n\n")
+        *lines, last = stages.splitlines()
         assert re.fullmatch(r"About \d+:\d\d, one at a time\.", last)
         return [line.split("  ", 1)[1].strip() for line in lines]
 
@@ -317,14 +324,16 @@ def test_only_from_and_to(chain):
 
 def test_parameters_reach_the_notebooks_that_declare_them(chain, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "2024").mkdir()
     chain.run("--set", "scenes=18", "--set", "captions_folder=2024", "--set", "beam=3")
-    assert chain.parameters["01"] == {"profile": "sample", "outputs_dir": str(chain.outputs.parent), "scenes": 18}
+    assert chain.parameters["01"] == {"profile": "2024", "outputs_dir": str(chain.outputs.parent), "scenes": 18}
     assert chain.parameters["04"]["captions_folder"] == str(tmp_path / "2024")
     assert chain.parameters["03"]["beam"] == 3
     assert "scenes" not in chain.parameters["02"]
 
 
-def test_backbone_stands_for_both_kinds(chain):
+def test_backbone_stands_for_both_kinds(chain, monkeypatch):
+    monkeypatch.setattr(run_all, "missing", lambda *_: [])
     chain.edit("02_square", "power = 2\nvector_backbone = None", CELLS["02_square"][1])
     chain.edit("03_sum", "beam = None\nbackbone = None", CELLS["03_sum"][1])
     chain.run()
@@ -332,6 +341,119 @@ def test_backbone_stands_for_both_kinds(chain):
     assert chain.parameters["02"]["vector_backbone"] == "resnet50"
     assert chain.parameters["03"]["backbone"] == "resnet50"
     assert chain.ran == ["02", "03", "05"]
+
+
+# --- Runs with names ---
+
+
+@pytest.fixture
+def own(tmp_path) -> Path:
+    """A folder of photos, as far as these notebooks look."""
+    folder = tmp_path / "My photos"
+    folder.mkdir()
+    (folder / "captions.txt").write_text("image,caption")
+    return folder
+
+
+def output_of(chain: Chain, run: str, name: str = "text/t.json") -> list:
+    return json.loads((chain.outputs.parent / run / name).read_text())
+
+
+def test_a_run_remembers_its_settings_and_says_what_changes(chain, own, capsys):
+    assert chain.run("--name", "holidays", "--set", f"captions_folder={own}", "--set", "beam=3") == 0
+    begun = capsys.readouterr().out
+    assert f"Run holidays (profile sample): captions_folder={own}, beam=3" in begun
+    assert "`python run_all.py --name holidays` goes on with it" in begun
+    assert output_of(chain, "holidays")[0] == str(own) and not chain.outputs.exists()
+    assert chain.run("--name", "holidays") == 0 and chain.ran == []
+    assert "Changed" not in capsys.readouterr().out
+    assert chain.run("--name", "holidays", "--set", "beam=4", "--set", "seed=7") == 0
+    assert "Changed from now on: beam: 3 → 4; seed: as the profile has it → 7." in capsys.readouterr().out
+    assert chain.ran == ["01", "02", "03", "04", "05"] and chain.parameters["03"]["beam"] == 4
+    assert chain.run("--name", "holidays", "--set", "seed=None") == 0
+    assert "Changed from now on: seed: 7 → as the profile has it." in capsys.readouterr().out
+    assert "seed" not in chain.parameters["01"]
+
+
+def test_own_photos_get_a_run_of_their_own_and_a_plain_run_leaves_it_alone(chain, own, capsys):
+    assert chain.run("--set", f"captions_folder={own}") == 0
+    said = capsys.readouterr().out
+    assert "Own photos get a run of their own." in said and "--name My_photos" in said
+    before = output_of(chain, "My_photos")
+    assert chain.run() == 0 and chain.ran == ["01", "02", "03", "04", "05"]
+    assert output_of(chain, "sample")[0] is None and output_of(chain, "My_photos") == before
+    assert chain.run("--set", f"captions_folder={own}") == 0 and chain.ran == []  # the same command, the same run
+    other = own.parent / "elsewhere" / own.name
+    other.mkdir(parents=True)
+    assert chain.run("--set", f"captions_folder={other}") == 2
+    assert "There is a run My_photos already, of " in capsys.readouterr().err
+    assert chain.run("--name", "sample", "--set", f"captions_folder={own}") == 2
+    assert "give your photos another --name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--name", "holidys"], "There is no run 'holidys' yet (--list shows all)"),
+        (["--name", "../up", "--set", "beam=3"], "A run cannot be called '../up'"),
+        (["--name", "holidays", "--profile", "flickr8k"], "The run holidays is of the profile sample"),
+        (["--name", "flickr8k", "--profile", "coco"], "flickr8k is the run of the profile flickr8k"),
+        (["--name", "new", "--set", "captions_folder=/no/where"], "/no/where does not exist; correct the setting"),
+    ],
+)
+def test_a_wrong_name_is_one_sentence(chain, capsys, arguments, sentence):
+    chain.run("--name", "holidays", "--set", "beam=3", "--to", "01")
+    capsys.readouterr()
+    assert chain.run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err and len(captured.err.splitlines()) == 1 and captured.out == ""
+    assert sorted(path.name for path in chain.outputs.parent.iterdir()) == ["holidays"]
+
+
+def test_list_shows_the_runs_there_are(chain, capsys):
+    chain.run("--to", "02")
+    chain.run("--name", "holidays", "--set", "beam=3")
+    capsys.readouterr()
+    assert chain.run("--list") == 0
+    _, _, table = capsys.readouterr().out.partition("\n\n")
+    header, *rows = (line.split(maxsplit=9) for line in table.splitlines())
+    assert header == ["run", "profile", "done", "when", "size", "settings"]
+    assert [row[:5] for row in rows] == [["holidays", "sample", "5", "of", "5"], ["sample", "sample", "2", "of", "5"]]
+    assert rows[0][-1] == "GB  beam=3"
+
+
+def age(folder: Path) -> None:
+    """Give all files another time, as unpacking or copying them does."""
+    for path in folder.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+def test_a_run_that_was_copied_or_moved_is_up_to_date(chain, tmp_path, own, capsys):
+    record = f"save('text/metrics.json', {{'inputs': {{{str(own)!r}: {sighted(own)!r}}}}})"
+    chain.edit("04_text", *CELLS["04_text"], record)
+    chain.run("--name", "holidays", "--set", f"captions_folder={own}")
+    shutil.copytree(chain.outputs.parent / "holidays", tmp_path / "elsewhere" / "copy")
+    age(tmp_path / "elsewhere")
+    age(own)
+    chain.outputs = tmp_path / "elsewhere" / "sample"
+    state = tmp_path / "elsewhere" / "copy" / "run_state.json"
+    for times in ("compared by content", "at a glance"):
+        before = state.read_text()
+        assert chain.run("--name", "copy") == 0 and chain.ran == [], times
+        assert (state.read_text() == before) == (times == "at a glance")
+    (own / "captions.txt").write_text("image,caption2")
+    assert chain.run("--name", "copy") == 0 and chain.ran == ["04"]
+
+
+def test_photos_that_have_moved_are_read_again_and_nothing_else_runs(chain, tmp_path, own):
+    chain.stages[3] = replace(chain.stages[3], needs=())
+    chain.stages.append(Stage(chain.notebooks / "06_after.ipynb", ("04",), "after"))
+    inputs = "from helpers.files import sighted; inputs = {captions_folder: sighted(Path(captions_folder))}"
+    chain.edit("04_text", CELLS["04_text"][0], inputs, "save('text/metrics.json', {'inputs': inputs})")
+    chain.edit("06_after", "", "save('after/a.json', 1)")
+    chain.run("--name", "holidays", "--set", f"captions_folder={own}")
+    moved = own.rename(tmp_path / "moved")
+    assert chain.run("--name", "holidays", "--set", f"captions_folder={moved}") == 0 and chain.ran == ["04"]
 
 
 # --- Side by side ---
@@ -483,6 +605,14 @@ def test_a_torn_state_file_counts_as_empty(chain, capsys):
         (["--set", "power"], "has no equals sign"),
         (["--set", "profile=coco"], "--profile"),
         (["--set", "beam=five"], "The setting beam cannot be 'five': it should be a valid integer"),
+        (["--set", "beam=0"], "The setting beam cannot be 0: it should be greater than or equal to 1"),
+        (["--set", "seed=-1"], "The setting seed cannot be -1: it should be greater than or equal to 0"),
+        (["--set", "caption_batch=1"], "The setting caption_batch cannot be 1: it should be greater than or equal"),
+        (["--set", "threads=all"], "The setting threads cannot be 'all': it should be a valid integer"),
+        (["--set", "lstm_epochs=ten"], "The setting lstm_epochs cannot be 'ten': it should be a valid integer"),
+        (["--set", "captions_folder=2024"], "2024 does not exist; correct the setting captions_folder."),
+        (["--set", "search_model=nosuch"], "The setting search_model cannot be 'nosuch': it should be 'scratch'"),
+        (["--set", "own_photo=no.jpg"], "no.jpg does not exist; correct the setting own_photo."),
         (["--from", "03", "--to", "01"], "No stage is left to run"),
         (["--jobs", "0"], "at least one stage"),
     ],

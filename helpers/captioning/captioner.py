@@ -31,6 +31,7 @@ from helpers.captioning.transformer import TransformerCaptioner, TransformerConf
 from helpers.data.images import load_photo, resize_photo
 from helpers.data.text import Tokenizer, load_tokenizer
 from helpers.features.backbones import Backbone, load_backbone, load_tail
+from helpers.features.rows import Rows
 from helpers.features.store import Features, photo_features
 from helpers.files import InputError, read_as, write_json
 from helpers.training.checkpoints import CONFIG, load_weights, save_tensors
@@ -176,7 +177,7 @@ def new_captioner(
     return Captioner(kind, network, tokenizer, backbone, max_length, beam, length_power)
 
 
-def features_of(kind: str, features: Features) -> np.ndarray:
+def features_of(kind: str, features: Features) -> np.ndarray | Rows:
     """The array of all photos that captioners of this kind look at: (N, D), or (N, R, C) left on disk."""
     return features.vectors if LOOKS_AT[kind] == "vectors" else features.grid
 

@@ -50,6 +50,16 @@ class Ensemble(nn.Module):
         return total / len(self.models), tuple(grown), None
 
 
+def can_join(captioner: Captioner, other: Captioner) -> bool:
+    """Whether the two could write together: with one vocabulary, and from one grid of a photo.
+
+    A captioner that looks at a vector is given the mean of the grid, which the vector of vgg16 is not.
+    """
+    same = captioner.tokenizer.vocabulary == other.tokenizer.vocabulary and captioner.backbone == other.backbone
+    sights = {LOOKS_AT[one.kind] for one in (captioner, other)}
+    return same and (sights == {"grid"} or captioner.backbone != "vgg16")
+
+
 def ensemble(captioners: Sequence[Captioner]) -> Captioner:
     """One captioner of several, with the decoding of the last.
 
@@ -63,8 +73,8 @@ def ensemble(captioners: Sequence[Captioner]) -> Captioner:
             "Only captioners with the same vocabulary and backbone can write together; train them with the same "
             f"settings (these look through {', '.join(sorted(backbones))})."
         )
-    sees_vector = [LOOKS_AT[captioner.kind] == "vectors" for captioner in captioners]
-    if any(sees_vector) and backbones == {"vgg16"}:
+    if not all(can_join(captioner, captioners[-1]) for captioner in captioners):
         raise InputError("The vector of vgg16 is not the mean of its grid; leave the LSTM out of the ensemble.")
+    sees_vector = [LOOKS_AT[captioner.kind] == "vectors" for captioner in captioners]
     model = Ensemble([captioner.model for captioner in captioners], sees_vector).eval()
     return replace(captioners[-1], kind="ensemble", model=model)

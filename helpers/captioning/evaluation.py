@@ -4,7 +4,7 @@ Scores come from `scoring.py`; here is what surrounds them: captions of a whole 
 without eyes beside them, the table, and `metrics.json`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,32 @@ from helpers.captioning.decoding import greedy
 from helpers.captioning.facts import Facts
 from helpers.captioning.scoring import METRICS, score_captions
 from helpers.captioning.training import CaptionData, History, best_epoch
+from helpers.features.store import Features
 from helpers.uncertainty import Interval, with_interval
 
 Scores = dict[str, float | None]
+PART = 500  # photos decoded from one reading of their features
 
 
 def caption_photos(captioner: Captioner, data: CaptionData) -> dict[str, str]:
     """Photo id -> caption of each photo in `data`, decoded as `captioner` is set."""
-    captions = captioner.decode(data.features(np.arange(len(data.ids))))
-    return dict(zip(data.ids, captioner.texts(captions), strict=True))
+    texts = [text for part in parts(data) for text in captioner.texts(captioner.decode(part))]
+    return dict(zip(data.ids, texts, strict=True))
+
+
+def caption_seen(captioner: Captioner, features: Features, ids: Sequence[str]) -> dict[str, str]:
+    """The same of the photos `ids`, as `features` have seen them."""
+    texts: list[str] = []
+    for start in range(0, len(ids), PART):
+        seen = captioner.features(features, ids[start : start + PART])
+        texts += captioner.texts(captioner.decode(seen))
+    return dict(zip(ids, texts, strict=True))
+
+
+def parts(data: CaptionData) -> Iterator[np.ndarray]:
+    """Features float32 (P, ...) of all photos, some at a time: those of 5,000 grids are 2 GB."""
+    for start in range(0, len(data.ids), PART):
+        yield data.features(np.arange(start, min(start + PART, len(data.ids))))
 
 
 def judge(captioner: Captioner, data: CaptionData, texts: Mapping[str, str], blind: str) -> dict[str, Scores]:
@@ -37,14 +54,17 @@ def judge(captioner: Captioner, data: CaptionData, texts: Mapping[str, str], bli
         blind: the one caption for all photos, see `blind_caption`.
     """
     references = dict(zip(data.ids, data.captions, strict=True))
-    parts = sorted(set(data.origins)) if len(set(data.origins)) > 1 else []
-    features = torch.from_numpy(data.features(np.arange(len(data.ids))))
-    top_words = captioner.texts(greedy(captioner.model, features, captioner.rules))
+    origins = sorted(set(data.origins)) if len(set(data.origins)) > 1 else []
+    top_words = [
+        text
+        for part in parts(data)
+        for text in captioner.texts(greedy(captioner.model, torch.from_numpy(part), captioner.rules))
+    ]
     return {
         "blind": score_captions(dict.fromkeys(data.ids, blind), references),
         "greedy": score_captions(dict(zip(data.ids, top_words, strict=True)), references),
         f"beam {captioner.beam}": score_captions(texts, references, meteor=True),
-        **{f"of {origin}": score_captions(_of_origin(texts, data, origin), references) for origin in parts},
+        **{f"of {origin}": score_captions(_of_origin(texts, data, origin), references) for origin in origins},
     }
 
 

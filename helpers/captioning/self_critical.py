@@ -9,6 +9,8 @@ training captions; nothing of the validation or test split enters the reward.
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,6 @@ from helpers.captioning.decoding import Caption, Rules, sample
 from helpers.captioning.scoring import tokenize
 from helpers.environment import autocast
 
-Ngram = tuple[str, ...]
 _TEMPERATURE = 0.8  # smoothed labels leave a tenth of the probability to any word at all: draw fewer of those
 _END = "<EOS>"  # the end counts as a word: without it, captions that stop after "in a" would be worth as much
 
@@ -28,24 +29,41 @@ _END = "<EOS>"  # the end counts as a word: without it, captions that stop after
 class CiderReward:
     """CIDEr-D of captions of training photos, with everything about the references computed once.
 
-    The formula is that of `pycocoevalcap`, whose scorer would compute all reference vectors again in every step.
+    The formula is that of `pycocoevalcap`, whose scorer would compute all reference vectors again in every step. Each
+    n-gram of the references has a number, and a reference is the numbers it has and how often: 5 bytes for each of its
+    n-grams, where dictionaries of words take 150.
     """
 
     def __init__(self, captions: Sequence[Sequence[str]]) -> None:
-        counted = [[_ngrams(text) for text in photo] for photo in captions]
-        holders = Counter(ngram for photo in counted for ngram in set().union(*photo))
-        self.unseen = math.log(len(captions))  # the weight of an n-gram that no reference has
-        self.weights = {ngram: self.unseen - math.log(count) for ngram, count in holders.items()}
-        self.references = [[self._vector(counts) for counts in photo] for photo in counted]
-
-    def _vector(self, counts: Counter[Ngram]) -> tuple[dict[Ngram, float], list[float], int]:
-        """Weighted counts, their norm for each n, and the number of pairs, by which lengths are compared."""
-        vector = {ngram: count * self.weights.get(ngram, self.unseen) for ngram, count in counts.items()}
-        norms = [0.0] * 4
-        for ngram, value in vector.items():
-            norms[len(ngram) - 1] += value * value
-        pairs = sum(count for ngram, count in counts.items() if len(ngram) == 2)
-        return vector, [math.sqrt(norm) for norm in norms], pairs
+        texts = [[*tokenize(text), _END] for photo in captions for text in photo]
+        self._words = {word: number for number, word in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
+        lengths = np.array([len(text) for text in texts])
+        words = np.array([self._words[word] for word in chain.from_iterable(texts)])  # one text behind the other
+        text_of = np.repeat(np.arange(len(texts)), lengths)  # of each word
+        # An n-gram is the (n - 1)-gram that it begins with, and one more word: both numbers make its code.
+        self._codes = [np.arange(len(self._words))]  # for each n, those there are, in order
+        rows, numbers, shorter = [text_of], [words], words
+        for n in range(2, 5):
+            codes = shorter[:-1] * len(self._words) + words[n - 1 :]
+            inside = text_of[: len(codes)] == text_of[n - 1 :]  # not from one text into the next
+            self._codes.append(np.unique(codes[inside]))
+            shorter = np.searchsorted(self._codes[-1], codes)
+            rows.append(text_of[: len(codes)][inside])
+            numbers.append(shorter[inside])
+        self._begin = np.cumsum([0, *map(len, self._codes)])  # numbers of n-grams of 1, 2, 3, 4 words
+        every = self._begin[-1]
+        keys = [row * every + begin + number for row, begin, number in zip(rows, self._begin, numbers, strict=False)]
+        keys, counts = np.unique(np.concatenate(keys), return_counts=True)  # once for each text
+        rows = keys // every
+        self._numbers, self._counts = (keys % every).astype(np.int32), counts.astype(np.uint16)
+        self._text = np.searchsorted(rows, np.arange(len(texts) + 1))  # where each begins in these
+        self._pairs = lengths - 1  # by which lengths are compared
+        owners = np.repeat(np.arange(len(captions)), [len(photo) for photo in captions])
+        self._photo = np.searchsorted(owners, np.arange(len(captions) + 1))  # where the texts of each begin
+        holders = np.unique(owners[rows] * every + self._numbers) % every  # of each n-gram, once a photo
+        self._unseen = math.log(len(captions))  # the weight of an n-gram that no reference has
+        self._weights = self._unseen - np.log(np.bincount(holders, minlength=every))
+        self._last: tuple[int, Any] = (-1, None)
 
     def __call__(self, photo: int, caption: str) -> float:
         """CIDEr-D (10 is the best) of one caption for the photo with this number."""
@@ -53,26 +71,66 @@ class CiderReward:
 
     def mean(self, photos: Sequence[int], caption: str) -> float:
         """Mean CIDEr-D of one caption, whose n-grams are counted once, for several photos."""
-        counted = self._vector(_ngrams(caption))
+        words = [*tokenize(caption), _END]
+        numbers, counts, sizes = self._counted(words)
+        values = counts * np.where(numbers < 0, self._unseen, self._weights[numbers])  # (k,)
+        norms = np.sqrt(np.bincount(sizes - 1, values**2, minlength=4))  # (4,), of the n-grams of each n
+        known = np.flatnonzero(numbers >= 0)
+        known = known[np.argsort(numbers[known])]
+        counted = numbers[known], values[known], norms, len(words) - 1
         return sum(self._worth(photo, *counted) for photo in photos) / len(photos)
 
-    def _worth(self, photo: int, vector: dict[Ngram, float], norms: list[float], pairs: int) -> float:
-        """CIDEr-D of a caption, as `_vector` gives it, for one photo."""
-        total = 0.0
-        for truth, truth_norms, truth_pairs in self.references[photo]:
-            overlap = [0.0] * 4
-            for ngram, value in vector.items():
-                if ngram in truth:
-                    overlap[len(ngram) - 1] += min(value, truth[ngram]) * truth[ngram]
-            penalty = math.exp(-((pairs - truth_pairs) ** 2) / 72)
-            total += penalty * sum(o / (a * b) for o, a, b in zip(overlap, norms, truth_norms, strict=True) if a and b)
-        return 10 * total / 4 / len(self.references[photo])
+    def _counted(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of a text's different n-grams: numbers (-1: no reference has it), counts, how many words; (k,) each."""
+        numbers, counts, sizes = [], [], []
+        single = shorter = np.array([self._words.get(word, -1) for word in words])
+        for n in range(1, min(4, len(words)) + 1):
+            if n > 1:
+                shorter = self._longer(n, shorter[:-1], single[n - 1 :])
+            ngrams = list(zip(*(words[start:] for start in range(n)), strict=False))
+            found = Counter(ngrams)
+            first = dict(zip(reversed(ngrams), reversed(range(len(ngrams))), strict=True))  # where each is met first
+            own = shorter[[first[ngram] for ngram in found]]
+            numbers.append(np.where(own < 0, -1, own + self._begin[n - 1]))
+            counts += found.values()
+            sizes += [n] * len(found)
+        return np.concatenate(numbers), np.array(counts), np.array(sizes)
 
+    def _longer(self, n: int, ahead: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Numbers of n-grams, given those of the n - 1 words ahead and of the last word; -1 for those that are none."""
+        codes, there = ahead * len(self._words) + last, (ahead >= 0) & (last >= 0)
+        places = np.searchsorted(self._codes[n - 1], codes)
+        there &= places < len(self._codes[n - 1])
+        there[there] = self._codes[n - 1][places[there]] == codes[there]
+        return np.where(there, places, -1)
 
-def _ngrams(caption: str) -> Counter[Ngram]:
-    """Counts of all 1- to 4-grams of a caption and its end."""
-    words = [*tokenize(caption), _END]
-    return Counter(tuple(words[start : start + n]) for n in range(1, 5) for start in range(len(words) - n + 1))
+    def _reference(self, photo: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """A photo's texts: numbers of all their n-grams, values, cells 4 * text + n - 1, and the norms of all cells.
+
+        Captions of one photo are asked about in turn, so that the last answer is kept.
+        """
+        if self._last[0] != photo:
+            begin = self._text[self._photo[photo] : self._photo[photo + 1] + 1]
+            numbers = self._numbers[begin[0] : begin[-1]]
+            values = self._counts[begin[0] : begin[-1]] * self._weights[numbers]
+            sizes = np.searchsorted(self._begin, numbers, side="right") - 1
+            cells = 4 * np.repeat(np.arange(len(begin) - 1), np.diff(begin)) + sizes
+            norms = np.sqrt(np.bincount(cells, values**2, minlength=4 * (len(begin) - 1)))
+            self._last = photo, (numbers, values, cells, norms)
+        return self._last[1]
+
+    def _worth(self, photo: int, known: np.ndarray, values: np.ndarray, norms: np.ndarray, pairs: int) -> float:
+        """CIDEr-D for one photo of a caption, given its n-grams that references have, in order, and their values."""
+        numbers, truth, cells, truth_norms = self._reference(photo)
+        places = np.searchsorted(known, numbers)
+        shared = places < len(known)
+        shared[shared] = known[places[shared]] == numbers[shared]
+        both, own = truth[shared], values[places[shared]]
+        overlap = np.bincount(cells[shared], np.minimum(own, both) * both, minlength=len(truth_norms)).reshape(-1, 4)
+        lengths = truth_norms.reshape(-1, 4) * norms
+        alike = np.divide(overlap, lengths, out=np.zeros_like(overlap), where=lengths > 0).sum(1)  # (texts,)
+        penalty = np.exp(-((pairs - self._pairs[self._photo[photo] : self._photo[photo + 1]]) ** 2) / 72)
+        return 10 * float(penalty @ alike) / 4 / len(alike)
 
 
 def advantages(rewards: np.ndarray) -> np.ndarray:

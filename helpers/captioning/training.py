@@ -38,6 +38,7 @@ from helpers.captioning.self_critical import CiderReward, self_critical_loss
 from helpers.data.manifest import Photo
 from helpers.data.text import Tokenizer
 from helpers.environment import autocast, keep_freed_memory, progress
+from helpers.features.rows import Rows
 from helpers.features.store import Features
 from helpers.files import InputError, read_json, write_json
 from helpers.training.checkpoints import (
@@ -81,7 +82,7 @@ class CaptionData:
     Attributes:
         ids: photo ids.
         views: (M, D) or (M, R, C) of all photos of the data set, as they are and, where there are more, seen in other
-            ways, such as mirrored; may be memory-mapped.
+            ways, such as mirrored; may lie on disk.
         rows: (N,), where in each view these photos are.
         tokens: int64 (N, k, T), padded with 0. A photo with fewer than k captions has rows of `<SOS>` alone.
         captions: the captions as their authors wrote them, for scoring.
@@ -89,7 +90,7 @@ class CaptionData:
     """
 
     ids: list[str]
-    views: list[np.ndarray]
+    views: list[np.ndarray | Rows]
     rows: np.ndarray
     tokens: np.ndarray
     captions: list[tuple[str, ...]]

@@ -2,10 +2,12 @@
 
 A stage's result is decided by its facts (the code cells of its notebook, the helpers they import, its parameters
 and profile settings), by the stages it needs, and by the folders it reads outside the chain. When a stage succeeds,
-all of these go into a record, together with a stamp of each file it wrote. As long as everything is as recorded, the
-stage is up to date; the first difference is the reason to run it, told to the user in a few words.
+all of these go into a record, together with each file it wrote. As long as everything is as recorded, the stage is up
+to date; the first difference is the reason to run it, told to the user in a few words.
 
-Prose cells and the parameters in `HOW_NOT_WHAT` do not count: they change how or where, not what.
+Prose cells and the parameters in `HOW_NOT_WHAT` do not count: they change how or where, not what. Nor do places and
+times: a run that was copied or unpacked elsewhere is up to date. Sizes and times of files only save reading them, as
+long as they are as they were; where they are not, contents are compared.
 """
 
 import ast
@@ -19,15 +21,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from helpers.artefacts import CHECKSUMS
-from helpers.environment import project_root
-from helpers.files import InputError, fingerprint_files, fingerprint_folder, read_json
-from helpers.profiles import SETTING_NAMES, Profile
+from helpers.artefacts import CHECKSUMS, MEBIBYTES
+from helpers.environment import located, portable, project_root
+from helpers.files import InputError, digest, fingerprint, fingerprint_files, read_json, stamp
+from helpers.profiles import PATHS, SETTING_NAMES, Profile, portable_paths
 
 Record = dict[str, Any]  # what run_state.json remembers of a stage's last success
 
 HOW_NOT_WHAT = {"threads", "data_dir", "outputs_dir"}  # parameters whose change reruns nothing
-FOR_PEOPLE = (".png", "metrics.json", "history.json")  # files that hold times and pictures, no stage's input
+# Files that are no stage's input, or say where and when: pictures, times, and the folders that the photos are in.
+FOR_PEOPLE = (".png", "metrics.json", "history.json", "roots.json")
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def source_hashes(notebook: Path) -> dict[str, str]:
     """
     helpers = notebook.parent.parent / "helpers"
     sources = [source for source, _ in code_cells(notebook)]
-    hashes = {f"{notebook.parent.name}/{notebook.name}": digest(sources)}
+    hashes = {f"{notebook.parent.name}/{notebook.name}": key_of(sources)}
     pending, seen = {file for source in sources for file in imported_helpers(source, helpers)}, set()
     while pending - seen:
         file = min(pending - seen)
@@ -131,12 +134,13 @@ def stage_facts(stage: Stage, profile: Profile, given: dict[str, Any], records: 
             settings[name] = getattr(profile, name)
         elif name in given and name not in HOW_NOT_WHAT:
             settings[name] = given[name]
+    settings |= {name: portable_paths(settings[name]) for name in PATHS & settings.keys() if settings[name]}
     needs = {need: records.get(need, {}).get("key") for need in stage.needs}
     facts = {"code": source_hashes(stage.notebook), "parameters": settings, "needs": needs}
     return json.loads(json.dumps(facts, default=str))
 
 
-def digest(content: Any) -> str:
+def key_of(content: Any) -> str:
     """Twelve hex digits of SHA-256 over `content` as JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -162,19 +166,22 @@ def make_record(
 ) -> Record:
     """What to remember of a stage that has just succeeded.
 
-    The key stands for the stage in its dependents' facts. It covers the contents of its files, so that a stage run
-    again with the same result (an output was deleted, `--force`) does not send the stages after it round again.
+    The key stands for the stage in its dependents' facts. It covers the contents of its files and of what it read, so
+    that a stage run again with the same result (an output was deleted, the user's photos have moved, `--force`) does
+    not send the stages after it round again.
     """
     metrics_file = outputs / stage.folder / "metrics.json"
     metrics = read_json(metrics_file) if metrics_file.is_file() else {}
-    files = owned_files(stage, stages, outputs)
-    result = fingerprint_files(path for path in files.values() if not path.name.endswith(FOR_PEOPLE))
-    inputs = metrics.get("inputs", {})
+    files = {name: noted(path) for name, path in owned_files(stage, stages, outputs).items()}
+    inputs = {portable(located(path)): known for path, known in metrics.get("inputs", {}).items()}
+    settings = {name: value for name, value in facts.get("parameters", {}).items() if name not in PATHS}
+    read = sorted(known.partition(" ")[0] for known in inputs.values())
+    result = [content for name, (*_, content) in files.items() if not name.endswith(FOR_PEOPLE)]
     return {
-        "key": digest([facts, inputs, result]),
+        "key": key_of([facts | {"parameters": settings}, read, result]),
         "facts": facts,
         "inputs": inputs,
-        "outputs": {name: file_stamp(path) for name, path in files.items()},
+        "outputs": files,
         "seconds": round(seconds, 1),
         "memory": memory,
         "headline": metrics.get("headline", {}),
@@ -193,9 +200,10 @@ def load_records(state: Path) -> dict[str, Record]:
         return {}
 
 
-def file_stamp(path: Path) -> list[int]:
-    """Size and time of a file: cheap, and enough to notice that someone else wrote it."""
-    return [path.stat().st_size, path.stat().st_mtime_ns]
+def noted(path: Path) -> list[Any]:
+    """Size, time and content of a file."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, digest(path, MEBIBYTES).hex()]
 
 
 def moved_helpers(records: dict[str, Record]) -> dict[str, list[str]]:
@@ -211,7 +219,10 @@ def moved_helpers(records: dict[str, Record]) -> dict[str, list[str]]:
 
 
 def changed_fact(facts: Record, record: Record) -> str | None:
-    """The first reason why the result would be another one than `record` tells of, else None."""
+    """The first reason why the result would be another one than `record` tells of, else None.
+
+    Times of what is the same in another place, or since another time, are brought up to date in `record`.
+    """
     if not record:
         return "has not finished before"
     kinds = {"code": "{} changed", "parameters": "parameter {} changed", "needs": "{} ran again"}
@@ -221,24 +232,26 @@ def changed_fact(facts: Record, record: Record) -> str | None:
             if now.get(name) != before.get(name):
                 return reason.format(name)
     for path, known in record["inputs"].items():
-        if fingerprint(path) != known:
-            return f"{path} changed"
+        content, _, times = known.partition(" ")
+        place = located(path)
+        if not place.exists():
+            return f"{place} is gone"
+        if (now := stamp(place)) != times:
+            if fingerprint(place) != content:
+                return f"{place} changed"
+            record["inputs"][path] = f"{content} {now}"
     return None
 
 
 def changed_output(outputs: Path, record: Record) -> str | None:
-    """Which of the files that the stage wrote is not there as it was written, else None."""
-    for name, stamp in record["outputs"].items():
-        if not (outputs / name).is_file():
+    """Which of the files that the stage wrote is not there as it was written, else None; `record` as above."""
+    for name, known in record["outputs"].items():
+        path = outputs / name
+        if not path.is_file():
             return f"an output is missing: {name}"
-        if file_stamp(outputs / name) != stamp:
-            return f"an output was changed: {name}"
+        status = path.stat()
+        if [status.st_size, status.st_mtime_ns] != known[:2]:
+            if (now := noted(path))[2:] != known[2:]:
+                return f"an output was changed: {name}"
+            record["outputs"][name] = now
     return None
-
-
-def fingerprint(path: str) -> str | None:
-    """Of a folder or file outside the chain, such as the user's own photos; None when it has gone."""
-    place = Path(path)
-    if not place.exists():
-        return None
-    return fingerprint_folder(place) if place.is_dir() else fingerprint_files([place])

@@ -14,7 +14,7 @@ from IPython.core.error import StdinNotImplementedError
 
 from helpers.environment import project_root
 from helpers.files import InputError, require
-from helpers.profiles import PROFILES, Profile
+from helpers.profiles import Profile, get_profile
 
 
 def provide(settings: Profile, files: Mapping[str, str], run_missing: bool | None, before: str) -> None:
@@ -36,9 +36,10 @@ def provide(settings: Profile, files: Mapping[str, str], run_missing: bool | Non
         if run_missing is False:
             raise
         reason = missing
-    usual = asdict(PROFILES[settings.name])
+    usual = asdict(get_profile(settings.title, outputs_dir=settings.outputs_dir)) | {"outputs_dir": Profile.outputs_dir}
     changed = {name: value for name, value in asdict(settings).items() if value != usual[name]}
-    command = [sys.executable, str(project_root() / "run_all.py"), "--profile", settings.name, "--before", before]
+    run = ["--name", settings.run] if settings.run else ["--profile", settings.name]
+    command = [sys.executable, str(project_root() / "run_all.py"), *run, "--before", before]
     command += [f"--set={name}={value}" for name, value in changed.items()]
     print(f"{reason}\nOr let them run from here:", flush=True)
     _show([*command, "--list"])

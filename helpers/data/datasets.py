@@ -27,8 +27,8 @@ from helpers.data.readers.class_folders import LEAST, read_class_folder, usable_
 from helpers.data.readers.karpathy import name_in_split_file, read_karpathy_split
 from helpers.data.text import is_english
 from helpers.downloads import ClimbsOut, Damaged, members_inside, patiently
-from helpers.environment import project_root
-from helpers.files import InputError, digest, fingerprint_files, fingerprint_folder, there
+from helpers.environment import portable, project_root
+from helpers.files import InputError, digest, sighted, there
 from helpers.profiles import Profile
 from helpers.sample.draw import draw_sample
 
@@ -78,17 +78,14 @@ def prepare(profile: Profile) -> tuple[Manifest, dict[str, str], Findings]:
             roots = " and ".join(str(source.root) for source in sources)
             raise InputError(f"No usable photo is left in the {split} split of {roots}; add photos or captions.")
 
-    read = [*(source.root for source in sources), *filter(None, [classes_root])]
+    read = [*(source.root for source in sources), *(source.split_file for source in sources), classes_root]
     if not is_english(caption for photo in photos for caption in photo.captions):
         findings.say(
             "The captions do not look English: METEOR is left out, keywords are all words, and the sentence encoder "
             "that is installed knows English only (docs/layouts.md, Languages)."
         )
-    fingerprints = {str(root): fingerprint_folder(root) for root in read}
-    fingerprints |= {
-        str(source.split_file): fingerprint_files([source.split_file]) for source in sources if source.split_file
-    }
-    return Manifest(profile.name, photos, class_photos, findings.sentences), fingerprints, findings
+    fingerprints = {portable(place): sighted(place) for place in read if place}
+    return Manifest(profile.title, photos, class_photos, findings.sentences), fingerprints, findings
 
 
 def _captioned(source: Source, of_several: bool, profile: Profile, findings: Findings) -> list[Photo]:

@@ -3,16 +3,19 @@
 Notebook 01 writes it, and every later stage starts from it.
 """
 
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from helpers.artefacts import check, seal
 from helpers.data.text import clean_caption
+from helpers.environment import located, portable
 from helpers.files import InputError, read_as, there, write_json
 
 MADE_BY = "notebook 01_download"
+ROOTS = "roots.json"
 SPLITS = ("train", "val", "test")
 Split = Literal["train", "val", "test"]
 _CALLED: dict[str, Split] = {  # as data sets call them; "restval" is COCO's second part for training
@@ -85,11 +88,20 @@ class Manifest:
         return sorted({photo.label for photo in self.class_photos})
 
     def save(self, outputs: Path) -> None:
-        """Write `dataset/manifest.json` below `outputs`."""
-        content = asdict(self)
-        for row in content["photos"] + content["class_photos"]:
-            row["path"] = str(row["path"])
+        """Write `dataset/manifest.json` below `outputs`, and beside it `roots.json`, where its paths begin."""
+        content, roots = asdict(self), {}
+        for kind in ("photos", "class_photos"):
+            paths = [row["path"].absolute() for row in content[kind]]
+            try:
+                root = Path(os.path.commonpath([path.parent for path in paths]))
+            except ValueError:  # there are none, or they are on several drives
+                root = None
+            if root:
+                roots[kind] = portable(root)
+            for row, path in zip(content[kind], paths, strict=True):
+                row["path"] = path.relative_to(root).as_posix() if root else str(path)
         path = _manifest_path(outputs)
+        write_json(path.with_name(ROOTS), roots)
         write_json(path, content)
         seal(path.parent, path.name)
 
@@ -102,6 +114,12 @@ def load_manifest(outputs: Path) -> Manifest:
     """
     check(MADE_BY, _manifest_path(outputs))
     manifest = read_as(Manifest, _manifest_path(outputs), MADE_BY)
+    place = _manifest_path(outputs).with_name(ROOTS)
+    roots = read_as(dict[str, str], place, MADE_BY) if place.exists() else {}  # earlier versions kept whole paths
+    for kind in ("photos", "class_photos"):
+        root = located(roots.get(kind, ""))
+        photos = getattr(manifest, kind)
+        photos[:] = [replace(photo, path=root / photo.path) for photo in photos]
     for photo in [*manifest.photos[:1], *manifest.class_photos[:1]]:
         if not there(photo.path.is_file):
             raise InputError(f"{photo.path} is gone since notebook 01_download listed it; run that notebook again.")

@@ -7,7 +7,7 @@ the epoch that ranks them best is kept. A killed run continues at its next epoch
 """
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,18 @@ class FusionSettings:
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of the steps
     seed: int = 42
+
+
+def first_photos(data: FusionData, count: int) -> FusionData:
+    """`data` of the first `count` photos alone: what compares all photos with each other grows with their square."""
+    texts = data.owners < count
+    return replace(
+        data,
+        vectors=data.vectors[:count],
+        sentences=data.sentences[texts],
+        owners=data.owners[texts],
+        keywords=data.keywords[:count],
+    )
 
 
 # --- Triplets and searches to judge by ---

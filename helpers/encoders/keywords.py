@@ -19,6 +19,7 @@ import numpy as np
 
 from helpers.data.manifest import Photo
 from helpers.data.text import clean_caption, is_english
+from helpers.encoders.metrics import blocks
 from helpers.environment import progress
 from helpers.files import InputError
 
@@ -89,7 +90,11 @@ class Vocabulary:
 
     def table(self, photos: Iterable[frozenset[str]]) -> np.ndarray:
         """Nouns of N photos -> bool (N, K): which photo has which keyword."""
-        return np.array([[name in found for name in self.names] for found in photos], bool)
+        photos, place = list(photos), {name: column for column, name in enumerate(self.names)}
+        table = np.zeros((len(photos), len(self.names)), bool)
+        for row, found in enumerate(photos):
+            table[row, [place[noun] for noun in found if noun in place]] = True
+        return table
 
     def words(self, row: np.ndarray) -> list[str]:
         """The keywords in a row (K,) of such a table, the rarest first."""
@@ -114,7 +119,10 @@ def build_vocabulary(photos: Sequence[frozenset[str]]) -> Vocabulary:
 
 def shared_counts(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Tables (N, K) and (M, K) -> int (N, M): how many keywords each two photos share."""
-    return (first.astype(np.float32) @ second.T.astype(np.float32)).astype(np.int32)
+    first, shared = first.astype(np.float32), np.empty((len(first), len(second)), np.int32)
+    for rows in blocks(len(second), len(first) + second.shape[1]):  # as numbers, a large table takes four times as much
+        shared[:, rows] = first @ second[rows].T.astype(np.float32)
+    return shared
 
 
 def overlap(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:

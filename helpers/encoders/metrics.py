@@ -23,10 +23,13 @@ RECALL_AT = (1, 5, 10)
 PRECISION_AT = (1, 5, 10)
 NDCG_AT = 10
 TIE = 1e-6  # float32 sums differ by this much with the order of summation, so equal pairs may not score equal
+Crowds = tuple[np.ndarray, np.ndarray]
 BLOCK_BYTES = 128 * 2**20  # of scores held at once: 30,000 photos x 150,000 captions do not fit whole
 
 
-def retrieval_metrics(images: np.ndarray, texts: np.ndarray, owners: np.ndarray) -> dict[str, float]:
+def retrieval_metrics(
+    images: np.ndarray, texts: np.ndarray, owners: np.ndarray, crowds: Crowds | None = None
+) -> dict[str, float]:
     """Recall@1/5/10 and median rank, image->text and text->image.
 
     Args:
@@ -34,6 +37,7 @@ def retrieval_metrics(images: np.ndarray, texts: np.ndarray, owners: np.ndarray)
         texts: caption vectors (M, D), any number of captions a photo.
         owners: (M,) the row in `images` that each caption describes. A photo without captions stays in the
             gallery, but is no query.
+        crowds: how crowded it is around each photo (N,) and each caption (M,), half of which is taken off the scores.
 
     Returns:
         i2t_r1, i2t_r5, i2t_r10, t2i_r1, t2i_r5, t2i_r10 (percent), median_rank_i2t, median_rank_t2i (1 is
@@ -46,10 +50,40 @@ def retrieval_metrics(images: np.ndarray, texts: np.ndarray, owners: np.ndarray)
     100.0
     """
     _check_finite(images, texts)
-    owners = np.asarray(owners)
-    i2t = [image_ranks(images[rows] @ texts.T, rows, owners) for rows in _blocks(len(images), len(texts))]
-    t2i = [text_ranks(images @ texts[rows].T, owners[rows]) for rows in _blocks(len(texts), len(images))]
-    return _summary(np.concatenate(i2t), np.concatenate(t2i), len(images))
+    i2t, t2i = retrieval_ranks(images, texts, owners, crowds)
+    return _summary(i2t, t2i, len(images))
+
+
+def retrieval_ranks(
+    images: np.ndarray, texts: np.ndarray, owners: np.ndarray, crowds: Crowds | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ranks behind `retrieval_metrics`: for each photo, of its first caption; for each caption, of its photo."""
+    owners, numbers = np.asarray(owners), np.arange(len(images))
+
+    def scores(rows: slice, columns: slice) -> np.ndarray:
+        found = images[rows] @ texts[columns].T  # (n, m)
+        return found if crowds is None else found - (crowds[0][rows, None] + crowds[1][columns]) / 2
+
+    every = slice(None)
+    i2t = [image_ranks(scores(rows, every), numbers[rows], owners) for rows in blocks(len(images), len(texts))]
+    t2i = [text_ranks(scores(every, columns), owners[columns]) for columns in blocks(len(texts), len(images))]
+    return np.concatenate(i2t), np.concatenate(t2i)
+
+
+def retrieval_hits(
+    images: np.ndarray, texts: np.ndarray, owners: np.ndarray, crowds: Crowds | None = None
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """`recall_hits` of vectors, whose table of scores need not fit into memory."""
+    i2t, t2i = retrieval_ranks(images, texts, owners, crowds)
+    ranks = {"i2t": (i2t, np.unique(owners)), "t2i": (t2i, np.asarray(owners))}
+    return {f"{way}_r{k}": (100.0 * (found <= k), of) for way, (found, of) in ranks.items() for k in RECALL_AT}
+
+
+def retrieval_intervals(
+    images: np.ndarray, texts: np.ndarray, owners: np.ndarray, crowds: Crowds | None = None
+) -> dict[str, Interval]:
+    """How sure the recalls of `retrieval_metrics` are: the bootstrap interval of each, in percent, over the photos."""
+    return {name: mean_interval(hits, of) for name, (hits, of) in retrieval_hits(images, texts, owners, crowds).items()}
 
 
 def score_metrics(scores: np.ndarray, owners: np.ndarray, queries: np.ndarray | None = None) -> dict[str, float]:
@@ -147,11 +181,15 @@ def class_metrics(
     """
     _check_finite(images, texts)
     found = relevance(texts @ images.T, text_labels[:, None] == labels[None, :])  # (M, N)
-    others = ~np.eye(len(images), dtype=bool)
-    # Without the diagonal, a row per photo with all photos but itself.
-    similar = (images @ images.T)[others].reshape(len(images), -1)  # (N, N-1)
-    same = (labels[:, None] == labels[None, :])[others].reshape(len(images), -1)
-    neighbours = relevance(similar, same)
+    similar = []
+    for rows in blocks(len(images), 8 * len(images)):  # what sorting takes, too
+        # Without the diagonal, a row per photo with all photos but itself.
+        others = np.arange(len(images))[rows, None] != np.arange(len(images))  # (n, N)
+        count = len(others)
+        scores = (images[rows] @ images.T)[others].reshape(count, -1)  # (n, N-1)
+        same = (labels[rows, None] == labels[None, :])[others].reshape(count, -1)
+        similar.append(relevance(scores, same)[:, : max(PRECISION_AT)])
+    neighbours = np.concatenate(similar)
     by_class = class_table(found, text_labels)
     return (
         {f"t2i_p{k}": float(found[:, :k].mean()) for k in PRECISION_AT}
@@ -260,10 +298,10 @@ def _summary(i2t: np.ndarray, t2i: np.ndarray, gallery: int) -> dict[str, float]
     return recalls | medians | {"gallery": gallery}
 
 
-def _blocks(count: int, width: int) -> list[np.ndarray]:
-    """Row numbers 0..count-1 in pieces, so that a piece of scores against `width` columns fits BLOCK_BYTES."""
-    size = max(1, BLOCK_BYTES // (4 * width))
-    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+def blocks(count: int, width: int) -> list[slice]:
+    """Row numbers 0..count-1 in pieces, of which float32 in `width` columns take at most BLOCK_BYTES each."""
+    size = max(1, BLOCK_BYTES // (4 * max(1, width)))
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def _check_finite(*arrays: np.ndarray) -> None:

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from helpers.artefacts import intact, seal
 from helpers.data.text import clean_caption
-from helpers.environment import autocast, progress
+from helpers.environment import autocast, command, progress
 from helpers.files import InputError, load_array, read_as, reserved_memmap, write_json
 from helpers.hugging_face import load_pretrained
 
@@ -47,7 +47,7 @@ def _transformer(name: str) -> Callable[[list[str]], np.ndarray]:
         name,
         ("AutoTokenizer", "AutoModel"),
         "The sentence encoder",
-        "use the one that is installed with the requirements: sentence_encoders=use",
+        f"use the one that is installed with the requirements: {command(sentence_encoders=USE)}",
     )
 
     @torch.inference_mode()

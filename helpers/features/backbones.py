@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.downloads import patiently
-from helpers.environment import prepare_torchvision
+from helpers.environment import command, prepare_torchvision
 from helpers.files import InputError
 
 GRID_SIDE = 7
@@ -231,7 +231,7 @@ def _load_published(name: str) -> Backbone:
         lambda: _BUILDERS[name](pretrained=True),
         f"The published weights of {name}",
         "connect to the internet and run again, or use the backbone whose weights are installed with the "
-        "requirements: backbone=efficientnet_lite0 (python run_all.py --set backbone=efficientnet_lite0)",
+        f"requirements: backbone=efficientnet_lite0 ({command(backbone='efficientnet_lite0')})",
     )
 
 

@@ -1,7 +1,7 @@
 """Features: what a frozen backbone sees in each photo, computed once and read by every later stage.
 
 <backbone>.pkl         {photo id: float32 vector}
-<backbone>_grid.npy    float16 (N, regions, channels), memory-mapped, so that memory stays flat
+<backbone>_grid.npy    float16 (N, regions, channels), of which rows are read when they are asked for
 <backbone>_grid.json   ids in row order, and what the rows were made from
 <backbone>_mirrored*   the same of the photos turned left to right, to train on
 """
@@ -26,10 +26,11 @@ from helpers.artefacts import check, intact, seal
 from helpers.data.images import load_photo, resize_photo
 from helpers.environment import cores, keep_freed_memory, progress
 from helpers.features.backbones import Backbone
+from helpers.features.rows import Rows
 from helpers.files import (
     InputError,
     check_space,
-    load_array,
+    digest,
     load_pickle,
     read_as,
     read_json,
@@ -69,12 +70,12 @@ class Features:
     Attributes:
         ids: photo ids in row order.
         vectors: float32 (N, D).
-        grid: float16 (N, R, C), memory-mapped.
+        grid: float16 (N, R, C), on disk, or in memory.
     """
 
     ids: list[str]
     vectors: np.ndarray
-    grid: np.ndarray
+    grid: np.ndarray | Rows
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """Row numbers of photos.
@@ -123,10 +124,11 @@ def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path
     partial = folder / f"{name}.partial"
     _fill(partial, provenance, photos, backbone, mirrored)
     ids = [photo.id for photo in photos]
-    vectors = np.load(partial / "vectors.npy")
+    vectors = np.asarray(np.load(partial / "vectors.npy", mmap_mode="r"))  # read while it is written
     save_pickle(folder / f"{name}.pkl", dict(zip(ids, vectors, strict=True)))
     (partial / "grid.npy").replace(folder / f"{name}_grid.npy")
     write_json(folder / f"{name}_grid.json", {"ids": ids} | provenance)
+    del vectors  # Windows removes no file that is mapped
     seal(folder, *_files(name))
     shutil.rmtree(partial)
     return load_features(folder, backbone.name, mirrored)
@@ -155,7 +157,7 @@ def _made_from(photos: Sequence[HasPath], backbone: Backbone, mirrored: bool) ->
         "backbone": _name(backbone.name, mirrored),
         "photo_size": str(backbone.photo_size),
         "weights": _weights_fingerprint(backbone),
-        "photos": _stamps(photos),
+        "photos": _contents(photos),
     }
 
 
@@ -195,12 +197,15 @@ def load_features(folder: Path, backbone_name: str, mirrored: bool = False) -> F
     check(MADE_BY, *(folder / file for file in _files(name)))
     by_id = load_pickle(folder / f"{name}.pkl")
     ids = read_as(_Rows, folder / f"{name}_grid.json", MADE_BY).ids
-    grid = load_array(folder / f"{name}_grid.npy", MADE_BY)
+    grid = Rows(folder / f"{name}_grid.npy", MADE_BY)
     if not _vectors(by_id) or list(by_id) != ids or len(grid) != len(ids):
         raise InputError(
             f"The {name} files in {folder} do not belong together; delete them and run notebook 02_features."
         )
-    return Features(ids, np.stack(list(by_id.values())), grid)
+    vectors = np.empty((len(ids), *next(iter(by_id.values())).shape), np.float32)
+    for row, photo_id in enumerate(ids):
+        vectors[row] = by_id.pop(photo_id)  # and let go of, or all would be there twice
+    return Features(ids, vectors, grid)
 
 
 def load_views(folder: Path, backbone_name: str, mirrored: bool) -> list[Features]:
@@ -285,13 +290,13 @@ def _provenance(folder: Path, name: str) -> dict[str, str] | None:
     return rows
 
 
-def _stamps(photos: Sequence[HasPath]) -> str:
-    """Fingerprint of ids, sizes and times of the photos: changes when any photo does."""
-    digest = hashlib.sha256()
-    for photo in photos:
-        status = photo.path.stat()
-        digest.update(f"{photo.id} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:12]
+def _contents(photos: Sequence[HasPath]) -> str:
+    """Fingerprint of ids and contents of the photos: changes when any photo does, and not with place or time."""
+    together = hashlib.sha256()
+    with ThreadPoolExecutor() as pool:
+        for photo, content in zip(photos, pool.map(digest, [photo.path for photo in photos]), strict=True):
+            together.update(f"{photo.id}\n".encode() + content)
+    return together.hexdigest()[:12]
 
 
 def _weights_fingerprint(backbone: Backbone) -> str:

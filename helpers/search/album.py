@@ -26,7 +26,7 @@ from PIL import Image
 
 from helpers.data.images import load_photo
 from helpers.data.manifest import Photo
-from helpers.environment import cores, set_threads
+from helpers.environment import cores, located, portable, set_threads
 from helpers.files import InputError, atomic_path
 from helpers.profiles import get_profile
 from helpers.search.album_models import NO_CAPTIONS, Eye, describer_of, encoder_of
@@ -165,7 +165,7 @@ class Album:
 
     def _models(self) -> dict[str, str]:
         """What the album is made with, as it is kept."""
-        models = {"run": str(self.run.outputs.resolve()), "precision": self.precision}
+        models = {"run": portable(self.run.outputs.resolve()), "precision": self.precision}
         models |= {"model": self.encoder.name, "encoder": self.encoder.fingerprint, "captioner": NO_CAPTIONS}
         if self.captioner:
             models |= {"captioner": self.captioner.name, "describer": self.captioner.fingerprint}
@@ -319,7 +319,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--sidecar", action="store_true", help="write a .txt beside each photo that has none")
     parser.add_argument("--left-out", action="store_true", help="list the files that could not be taken, and why")
     parser.add_argument("--album", type=Path, metavar="HOME", help=f"where to keep the album (default: FOLDER/{HOME})")
-    parser.add_argument("--profile", help="whose run to look with (default: the album's, or sample)")
+    parser.add_argument("--profile", "--name", help="which run to look with (default: the album's, or sample)")
     parser.add_argument("--run", type=Path, metavar="OUTPUTS", help="another outputs folder than the profile's")
     parser.add_argument("--model", help="scratch, pretrained, fusion, or one of the Hugging Face hub")
     parser.add_argument("--captioner", help="lstm, attention, transformer, none, or one of the Hugging Face hub")
@@ -391,7 +391,7 @@ def run_of(folder: Path, home: Path | None, outputs: Path | None, profile: str |
     if outputs is None and profile is None:
         made = AlbumStore.made_with(home or folder / HOME)
         if "run" in made:
-            return PhotoSearch(Path(made["run"]))
+            return PhotoSearch(located(made["run"]))
     return PhotoSearch(outputs or get_profile(profile or "sample").outputs)
 
 

@@ -22,7 +22,7 @@ import uvicorn
 from helpers.data.images import load_photo
 from helpers.environment import set_threads
 from helpers.files import InputError
-from helpers.profiles import get_profile
+from helpers.profiles import PROFILES, get_profile
 from helpers.search.album import HOME, Album, run_of
 from helpers.search.engine import CAPTIONER, PhotoSearch
 from helpers.search.guard import Guard
@@ -41,7 +41,8 @@ def open_run(outputs: Path, profile: str) -> PhotoSearch:
     Raises:
         InputError: the chain has not run, or not to its end.
     """
-    command = "make run" if profile == "sample" else f"python run_all.py --profile {profile}"
+    option = "--profile" if profile in PROFILES else "--name"
+    command = "make run" if profile == "sample" else f"python run_all.py {option} {profile}"
     if not (outputs / "dataset" / "manifest.json").exists():
         raise InputError(f"There is nothing to search in {outputs} yet: run `{command}` first.")
     set_threads(THREADS)
@@ -137,7 +138,9 @@ def serve(gallery: Gallery, port: int, open_browser: bool) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Check the run and serve the page until Ctrl+C; 2 if there is nothing to serve."""
     parser = argparse.ArgumentParser(description="Serve the search page on 127.0.0.1.")
-    parser.add_argument("--profile", help="whose run to search, or to look with (default: sample, or the album's)")
+    parser.add_argument(
+        "--profile", "--name", help="which run to search, or to look with (default: sample, or the album's)"
+    )
     parser.add_argument("--outputs", type=Path, help="another outputs folder than the profile's")
     parser.add_argument(
         "--album", type=Path, metavar="FOLDER", help="search this folder of photos instead of the run's"

@@ -23,7 +23,7 @@ from helpers.captioning.decoding import sample
 from helpers.captioning.self_critical import CiderReward
 from helpers.data.text import clean_caption
 from helpers.environment import autocast, progress
-from helpers.search.reranking import crowding, log_likelihoods
+from helpers.search.reranking import crowding, pair_log_likelihoods
 
 DRAWS = 20  # captions drawn of each captioner for a photo, beside the one that it would give
 TEMPERATURE = 0.8
@@ -78,11 +78,12 @@ def opinions(captioners: Sequence[Captioner], seen: Sequence[np.ndarray], texts:
         (M,).
     """
     every = [text for photo in texts for text in photo]
-    pairs = np.arange(len(texts))[:, None] == np.repeat(np.arange(len(texts)), list(map(len, texts)))  # (N, M)
+    photos = np.repeat(np.arange(len(texts)), list(map(len, texts)))  # (M,)
     lengths = np.array([len(text.split()) + 1 for text in every])  # the end counts as a word
     return np.mean(
         [
-            log_likelihoods(captioner, features, every, pairs)[pairs] / lengths**captioner.length_power
+            pair_log_likelihoods(captioner, features, every, photos, np.arange(len(every)))
+            / lengths**captioner.length_power
             for captioner, features in zip(captioners, seen, strict=True)
         ],
         axis=0,

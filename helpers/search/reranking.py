@@ -26,7 +26,9 @@ import torch
 
 from helpers.captioning.captioner import Captioner
 from helpers.data.text import clean_caption
+from helpers.encoders.metrics import blocks
 from helpers.environment import autocast, progress
+from helpers.features.rows import Rows
 
 WEIGHT = 0.03  # of the captioner's word in the score; chosen on Flickr8k's validation photos
 HITS = 20  # pairs of each query that get a second look
@@ -43,9 +45,9 @@ def crowding(vectors: np.ndarray, others: np.ndarray, count: int = RIVALS) -> np
     """
     count = min(count, len(others))
     means = np.empty(len(vectors), np.float32)
-    for start in range(0, len(vectors), 1024):  # some at a time: the whole table may not fit into memory
-        cosines = vectors[start : start + 1024] @ others.T
-        means[start : start + 1024] = np.partition(cosines, -count, axis=1)[:, -count:].mean(axis=1)
+    for rows in blocks(len(vectors), max(len(others), 2**15)):  # some at a time: the table may not fit into memory
+        cosines = vectors[rows] @ others.T
+        means[rows] = np.partition(cosines, -count, axis=1)[:, -count:].mean(axis=1)
     return means
 
 
@@ -61,8 +63,9 @@ def first_hits(scores: np.ndarray, count: int = HITS) -> np.ndarray:
     return chosen
 
 
-@torch.inference_mode()
-def log_likelihoods(captioner: Captioner, seen: np.ndarray, texts: Sequence[str], pairs: np.ndarray) -> np.ndarray:
+def log_likelihoods(
+    captioner: Captioner, seen: np.ndarray | Rows, texts: Sequence[str], pairs: np.ndarray
+) -> np.ndarray:
     """log p(text | photo) in nats, float32 (N, M), for the pairs that are asked for; NaN for all others.
 
     Args:
@@ -71,38 +74,62 @@ def log_likelihoods(captioner: Captioner, seen: np.ndarray, texts: Sequence[str]
         texts: M texts; words the captioner does not know count as <UNK>.
         pairs: bool (N, M).
     """
+    found = np.full(pairs.shape, np.nan, np.float32)
+    rows, columns = np.nonzero(pairs)
+    found[rows, columns] = pair_log_likelihoods(captioner, seen, texts, rows, columns)
+    return found
+
+
+@torch.inference_mode()
+def pair_log_likelihoods(
+    captioner: Captioner, seen: np.ndarray | Rows, texts: Sequence[str], rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """`log_likelihoods` of single pairs, photo `rows` and text `columns` (P,) each: float32 (P,)."""
     captioner.model.eval()
     tokens = captioner.tokenizer.encode_batch([clean_caption(text) for text in texts], captioner.max_length)
-    found = np.full(pairs.shape, np.nan, np.float32)
-    rows = np.flatnonzero(pairs.any(axis=1))
-    for row in progress(rows, "log-likelihoods", unit="photo") if len(rows) > 100 else rows:
-        asked = np.flatnonzero(pairs[row])
-        words = torch.from_numpy(tokens[asked])  # (k, T)
+    found = np.empty(len(rows), np.float32)
+    if not len(rows):
+        return found
+    order = np.lexsort((columns, rows))  # each photo once, with all its texts
+    photos, begin = np.unique(rows[order], return_index=True)
+    parts = list(zip(photos, np.split(order, begin[1:]), strict=True))
+    for photo, places in progress(parts, "log-likelihoods", unit="photo") if len(parts) > 100 else parts:
+        words = torch.from_numpy(tokens[columns[places]])  # (k, T)
         words = words[:, : int((words != 0).sum(dim=1).max())]  # without padding that none of them needs
-        features = torch.from_numpy(seen[row : row + 1].astype(np.float32))  # one photo for all its texts
+        features = torch.from_numpy(seen[photo : photo + 1].astype(np.float32))  # one photo for all its texts
         with autocast():
             logits = captioner.model(features, words[:, :-1])  # (k, T - 1, V)
         following = words[:, 1:, None]
         log_probs = logits.float().log_softmax(dim=2).gather(2, following)[:, :, 0]  # (k, T - 1)
-        found[row, asked] = log_probs.masked_fill(words[:, 1:] == 0, 0).sum(dim=1).numpy()
+        found[places] = log_probs.masked_fill(words[:, 1:] == 0, 0).sum(dim=1).numpy()
     return found
 
 
 def usual_log_likelihoods(
-    captioner: Captioner, seen: np.ndarray, similarity: np.ndarray, texts: Sequence[str], rivals: int = RIVALS
+    captioner: Captioner,
+    seen: np.ndarray | Rows,
+    photos: np.ndarray,
+    vectors: np.ndarray,
+    texts: Sequence[str],
+    rivals: int = RIVALS,
 ) -> np.ndarray:
     """How likely the captioner finds each text for photos like those it describes: (M,), in nats.
 
     Args:
         captioner: as from `load_captioner`.
-        seen: what it sees of the training photos, (N, D) or (N, R, C).
-        similarity: cosines (N, M) of the training photos and the texts; the mean is over each text's `rivals` best.
+        seen: what it sees of the N training photos, (N, D) or (N, R, C).
+        photos: their unit vectors (N, E); the mean is over the `rivals` that are nearest to each text.
+        vectors: unit vectors (M, E) of the texts.
         texts: M texts.
     """
-    pairs = np.zeros(similarity.shape, bool)
-    best = np.argsort(-similarity, axis=0)[:rivals]
-    np.put_along_axis(pairs, best, True, axis=0)
-    return np.nanmean(log_likelihoods(captioner, seen, texts, pairs), axis=0)
+    rivals = min(rivals, len(photos))
+    best = np.empty((rivals, len(texts)), np.int64)
+    for part in blocks(len(texts), len(photos)):
+        best[:, part] = np.argsort(-(photos @ vectors[part].T), axis=0)[:rivals]
+    best.sort(axis=0)
+    columns = np.broadcast_to(np.arange(len(texts)), best.shape)
+    found = pair_log_likelihoods(captioner, seen, texts, best.ravel(), columns.ravel())
+    return found.reshape(best.shape).mean(axis=0)
 
 
 def second_scores(

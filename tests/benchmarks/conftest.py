@@ -5,6 +5,7 @@
     make bench BENCH_QUICK=1                     small sizes, to try that everything works; the figures mean little
     make bench BENCH_VECTORS=100000              a smaller search benchmark
     make bench BENCH_PHOTOS=~/Pictures           your own photos for the extraction of features
+    make bench BENCH_RUN=holidays                the models of another finished run than the sample's
 
 `pytest` alone does not run them: their files are not called test_*.py.
 """
@@ -33,8 +34,8 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def outputs() -> Path:
-    """The folder of a finished run of the sample, whose trained models are measured."""
-    folder = get_profile("sample").outputs
+    """The folder of the finished run, the sample's or BENCH_RUN, whose trained models are measured."""
+    folder = get_profile(os.environ.get("BENCH_RUN", "sample")).outputs
     try:
         load_manifest(folder)
     except InputError as error:

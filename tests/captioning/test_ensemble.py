@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers.captioning.captioner import Captioner, new_captioner
-from helpers.captioning.ensemble import ensemble
+from helpers.captioning.ensemble import can_join, ensemble
 from helpers.data.text import build_tokenizer
 from helpers.files import InputError
 
@@ -63,3 +63,20 @@ def test_only_those_that_fit_together_write_together() -> None:
         ensemble([captioner("transformer"), captioner("attention", backbone="vgg16")])
     with pytest.raises(InputError, match="vector of vgg16"):
         ensemble([captioner("lstm", backbone="vgg16"), captioner("attention", backbone="vgg16")])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "backbone", "expected"),
+    [
+        (("lstm", "transformer"), "resnet50", True),
+        (("lstm", "transformer"), "vgg16", False),
+        (("lstm", "lstm"), "vgg16", False),
+        (("attention", "transformer"), "vgg16", True),
+    ],
+)
+def test_a_vector_that_is_no_mean_of_the_grid_joins_no_ensemble(
+    kinds: tuple[str, str], backbone: str, expected: bool
+) -> None:
+    first, second = (captioner(kind, backbone=backbone) for kind in kinds)
+    assert can_join(first, second) == expected
+    assert not can_join(first, captioner("transformer", backbone="efficientnet_lite0"))

@@ -9,7 +9,7 @@ import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 from small_captioners import prepared
 
-from helpers.captioning import scoring
+from helpers.captioning import evaluation, scoring
 from helpers.captioning.captioner import Captioner
 from helpers.captioning.evaluation import best_and_worst, caption_photos, captioner_metrics, judge, print_scores
 from helpers.captioning.scoring import METRICS, score_captions
@@ -31,6 +31,25 @@ def trained(tmp_path: Path) -> tuple[Captioner, CaptionData]:
 def meteor(monkeypatch: pytest.MonkeyPatch) -> None:
     """METEOR starts Java, which takes seconds."""
     monkeypatch.setattr(scoring, "meteor_score", lambda *_: 33.0)
+
+
+def test_photos_are_read_some_at_a_time(
+    trained: tuple[Captioner, CaptionData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner, data = trained
+    expected, judged = caption_photos(captioner, data), judge(captioner, data, dict.fromkeys(data.ids, BLIND), BLIND)
+    read: list[int] = []
+    features = CaptionData.features
+
+    def counted(self: CaptionData, places: np.ndarray, *rest: object) -> np.ndarray:
+        read.append(len(places))
+        return features(self, places, *rest)
+
+    monkeypatch.setattr(CaptionData, "features", counted)
+    monkeypatch.setattr(evaluation, "PART", 2)
+    assert caption_photos(captioner, data) == expected
+    assert judge(captioner, data, dict.fromkeys(data.ids, BLIND), BLIND) == judged
+    assert max(read) == 2 < len(data.ids)
 
 
 def references(data: CaptionData) -> dict[str, tuple[str, ...]]:

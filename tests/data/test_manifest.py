@@ -24,6 +24,29 @@ def test_a_saved_manifest_comes_back(manifest: Manifest, tmp_path: Path) -> None
     assert load_manifest(tmp_path) == manifest
 
 
+def test_a_manifest_says_where_its_photos_are_beside_which_they_are(manifest: Manifest, tmp_path: Path) -> None:
+    manifest.save(tmp_path)
+    content = (tmp_path / "dataset" / "manifest.json").read_text()
+    assert str(tmp_path) not in content
+    moved = (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    roots = {"photos": str(moved), "class_photos": str(moved)}
+    (tmp_path / "dataset" / "roots.json").write_text(json.dumps(roots))
+    assert [photo.path for photo in load_manifest(tmp_path).photos] == [moved / "a.jpg"] * 2
+    assert load_manifest(tmp_path).class_photos[0].path == moved / "a.jpg"
+
+
+def test_a_manifest_of_an_earlier_version_has_whole_paths(manifest: Manifest, tmp_path: Path) -> None:
+    manifest.save(tmp_path)
+    path = tmp_path / "dataset" / "manifest.json"
+    content = json.loads(path.read_text())
+    for row in content["photos"] + content["class_photos"]:
+        row["path"] = str(tmp_path / "photos" / row["path"])
+    path.write_text(json.dumps(content))
+    seal(path.parent, path.name)
+    path.with_name("roots.json").unlink()
+    assert load_manifest(tmp_path) == manifest
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

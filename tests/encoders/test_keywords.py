@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.data.manifest import Photo
+from helpers.encoders import metrics
 from helpers.encoders.keywords import Vocabulary, build_vocabulary, nouns, overlap, photo_nouns, shared_counts
 from helpers.files import InputError
 
@@ -86,6 +87,14 @@ def test_counts_and_overlap_equal_those_of_sets() -> None:
         assert grades[i, j] == pytest.approx(expected, abs=1e-6)
     full = one.any(axis=1)
     np.testing.assert_allclose(overlap(one, one, vocabulary.weights).diagonal()[full], 1, rtol=1e-6)
+
+
+def test_counts_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = build_vocabulary(random_sets(40, seed=2))
+    table = vocabulary.table(random_sets(40, seed=3))
+    expected = shared_counts(table, table)
+    monkeypatch.setattr(metrics, "BLOCK_BYTES", 4 * (40 + table.shape[1]) * 7)
+    np.testing.assert_array_equal(shared_counts(table, table), expected)
 
 
 def test_words_of_a_row_come_rarest_first() -> None:

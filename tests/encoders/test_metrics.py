@@ -16,6 +16,8 @@ from helpers.encoders.metrics import (
     ndcg,
     recall_hits,
     recall_intervals,
+    retrieval_hits,
+    retrieval_intervals,
     retrieval_metrics,
     score_metrics,
     without_own,
@@ -201,3 +203,33 @@ def test_photos_of_several_sets_ask_set_by_set_among_all() -> None:
     assert table["coco"]["t2i_r1"] == pytest.approx(100 * np.mean(hits))
     assert table["coco"]["gallery"] == 12
     assert metrics_by_origin(scores, owners, ["coco"] * 12) == {}
+
+
+@pytest.mark.parametrize("size", [10**9, 4 * 120 * 7])  # all at once, and seven photos at once
+def test_what_is_counted_from_vectors_is_what_is_counted_from_the_table(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(metrics, "BLOCK_BYTES", size)
+    rng = np.random.default_rng(1)
+    owners = np.repeat(np.arange(40), 3)
+    images = rng.normal(size=(45, 8)).astype(np.float32)  # five have no caption
+    texts = images[owners] + rng.normal(size=(120, 8)).astype(np.float32)
+    crowds = rng.random(45, np.float32), rng.random(120, np.float32)
+    for taken in (None, crowds):
+        table = images @ texts.T - (0 if taken is None else (crowds[0][:, None] + crowds[1]) / 2)
+        assert retrieval_metrics(images, texts, owners, taken) == score_metrics(table, owners)
+        found, expected = retrieval_hits(images, texts, owners, taken), recall_hits(table, owners)
+        assert found.keys() == expected.keys()
+        for name, parts in expected.items():
+            for part, wanted in zip(found[name], parts, strict=True):
+                np.testing.assert_array_equal(part, wanted)
+        assert retrieval_intervals(images, texts, owners, taken) == recall_intervals(table, owners)
+
+
+def test_neighbours_by_class_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    images, texts = rng.normal(size=(50, 6)), rng.normal(size=(8, 6))
+    labels, text_labels = np.array(list("abcde") * 10), np.array(list("abcdeabc"))
+    expected = class_metrics(images, labels, texts, text_labels)
+    monkeypatch.setattr(metrics, "BLOCK_BYTES", 4 * 8 * 50 * 7)
+    assert class_metrics(images, labels, texts, text_labels) == expected

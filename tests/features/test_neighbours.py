@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from helpers.features import neighbours
 from helpers.features.neighbours import nearest
 
 
@@ -19,3 +21,12 @@ def test_neighbours_are_those_of_the_highest_cosine_after_scaling() -> None:
         cosines = [ours @ other / np.linalg.norm(ours) / np.linalg.norm(other) for other in theirs]
         assert found[row].tolist() == sorted(range(30), key=lambda place: -cosines[place])[:7]
     assert (nearest(known, known, 1, scaled=True)[:, 0] == np.arange(30)).all()  # each is most like itself
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_parts_change_nothing(monkeypatch: pytest.MonkeyPatch, scaled: bool) -> None:
+    rng = np.random.default_rng(2)
+    known, vectors = rng.normal(size=(50, 6)), rng.normal(size=(4, 6))
+    expected = nearest(vectors, known, 9, scaled)
+    monkeypatch.setattr(neighbours, "_PART", 7)
+    np.testing.assert_array_equal(nearest(vectors, known, 9, scaled), expected)

@@ -8,6 +8,7 @@ import torch
 
 from helpers.captioning.captioner import Captioner, new_captioner
 from helpers.data.text import build_tokenizer
+from helpers.encoders import metrics
 from helpers.search.reranking import (
     crowding,
     first_hits,
@@ -57,7 +58,8 @@ def test_likelihoods_are_those_of_the_decoders_steps(captioner: Captioner, seen:
 
 def test_usual_likelihood_is_the_mean_over_the_photos_a_text_fits_best(captioner: Captioner, seen: np.ndarray) -> None:
     similarity = np.array([[0.9, 0.1, 0.2], [0.8, 0.2, 0.9], [0.1, 0.7, 0.8], [0.0, 0.6, 0.1]])
-    found = usual_log_likelihoods(captioner, seen, similarity, TEXTS, rivals=2)
+    # Photos along the axes, so that their products with these vectors are that table.
+    found = usual_log_likelihoods(captioner, seen, np.eye(4), similarity.T, TEXTS, rivals=2)
     expected = [
         np.mean([by_steps(captioner, seen[row], text) for row in rows])
         for text, rows in zip(TEXTS, [(0, 1), (2, 3), (1, 2)], strict=True)
@@ -86,6 +88,14 @@ def test_crowding_takes_all_others_where_there_are_few_and_many_rows_in_parts() 
     rng = np.random.default_rng(4)
     vectors, others = unit_rows(rng, 2500), unit_rows(rng, 3)
     np.testing.assert_allclose(crowding(vectors, others), (vectors @ others.T).mean(axis=1), atol=1e-6)
+
+
+def test_parts_change_nothing(monkeypatch: pytest.MonkeyPatch, captioner: Captioner, seen: np.ndarray) -> None:
+    rng = np.random.default_rng(5)
+    photos, vectors = unit_rows(rng, 4), unit_rows(rng, len(TEXTS))
+    expected = usual_log_likelihoods(captioner, seen, photos, vectors, TEXTS, rivals=2)
+    monkeypatch.setattr(metrics, "BLOCK_BYTES", 4 * 4)  # one text at a time
+    np.testing.assert_array_equal(usual_log_likelihoods(captioner, seen, photos, vectors, TEXTS, rivals=2), expected)
 
 
 def test_a_hub_no_longer_comes_first_everywhere() -> None:

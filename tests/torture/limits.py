@@ -174,7 +174,7 @@ def clock_set_back(chain: Chain, expected: dict[str, Any]) -> str:
             path = chain.outputs / name
             moved = path.stat().st_mtime_ns + 86_400 * 10**9
             os.utime(path, ns=(moved, moved))
-            record["outputs"][name] = [path.stat().st_size, path.stat().st_mtime_ns]
+            record["outputs"][name][1] = path.stat().st_mtime_ns
     write_json(state, records)
     run = chain.run(*STAGES)
     ran = [line for line in run.stdout.splitlines() if "done in" in line]

@@ -1,0 +1,130 @@
+"""Needs: what a run will have to fetch from the network, found out at its start and not after an hour.
+
+What is in a cache needs no network. For the rest, one request a server says within seconds whether there is a way to
+it. Downloads themselves are made by the notebook that is the first to need them.
+"""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from helpers.environment import command
+from helpers.files import InputError
+from helpers.profiles import Profile
+
+_TORCHVISION = "https://download.pytorch.org/models"
+_HUB = "https://huggingface.co"
+_KAGGLE = "https://www.kaggle.com"
+WEIGHTS = {"vgg16": ("vgg16-397923af.pth", "528 MB"), "resnet50": ("resnet50-11ad3fa6.pth", "98 MB")}
+BERT = "bert-base-uncased"
+_PATIENCE = 8  # seconds that a server has to answer
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that is in no cache here."""
+
+    what: str
+    address: str
+    instead: dict[str, str] = field(default_factory=dict)  # settings that do without
+
+
+def missing(profile: Profile, declared: Iterable[str]) -> list[Need]:
+    """What a run of `profile` has to fetch for stages that declare these parameters."""
+    declared = set(declared)
+    needs = []
+    if "captions_handle" in declared:
+        handles = [] if profile.captions_folder else [*(profile.captions_handle or "").split("+"), profile.split_handle]
+        handles += [] if profile.classes_folder else [profile.classes_handle]
+        for handle in filter(None, handles):
+            if not _kaggle_has(handle):
+                needs.append(
+                    Need(f"the Kaggle data set {handle}", f"{_KAGGLE}/datasets/{handle.split('/versions')[0]}")
+                )
+    backbones = [getattr(profile, name) for name in ("vector_backbone", "grid_backbone") if name in declared]
+    for name in dict.fromkeys(backbones):
+        file, size = WEIGHTS.get(name, (None, ""))
+        if file and not (torch_home() / "hub" / "checkpoints" / file).exists():
+            what = f"the published weights of {name} ({size})"
+            needs.append(Need(what, f"{_TORCHVISION}/{file}", {"backbone": "efficientnet_lite0"}))
+    if "sentence_encoders" in declared:
+        for name in profile.sentence_encoders.split("+"):
+            if name != "use" and not _hub_has(name, "config.json"):
+                needs.append(Need(f"the sentence encoder {name}", f"{_HUB}/{name}", {"sentence_encoders": "use"}))
+    for setting in ("caption_tokenizer", "encoder_tokenizer"):
+        if (
+            setting in declared
+            and getattr(profile, setting) == "bert"
+            and not _hub_has("bert-base-uncased", "vocab.txt")
+        ):
+            what = "the vocabulary of bert-base-uncased"
+            needs.append(Need(what, f"{_HUB}/bert-base-uncased", {setting: "wordpiece"}))
+    return needs
+
+
+def check_network(needs: list[Need]) -> None:
+    """Print what is to be fetched, once it is sure that there is a way to it.
+
+    Raises:
+        InputError: there is none; the message says what would be missing, and which command does without.
+    """
+    if not needs:
+        return
+    servers = {urlsplit(need.address).netloc: need.address for need in needs}
+    with ThreadPoolExecutor(len(servers)) as pool:
+        reasons = dict(zip(servers, pool.map(_why_not, servers.values()), strict=True))
+    if not any(reasons.values()):
+        print(f"To be downloaded: {', '.join(dict.fromkeys(need.what for need in needs))}.")
+        return
+    lost = [need for need in needs if reasons[urlsplit(need.address).netloc]]
+    said = "; ".join(f"{server} {reason}" for server, reason in reasons.items() if reason)
+    ways = {name: value for need in lost for name, value in need.instead.items()}
+    without = f", or do without it: {command(**ways)}" if ways else ""
+    if any(not need.instead for need in lost):  # data sets
+        without += ", or take photos of your own with captions_folder and classes_folder"
+    listed = ", ".join(dict.fromkeys(need.what for need in lost))
+    raise InputError(f"This run needs {listed}, and {said}; connect to the internet{without}.")
+
+
+def torch_home() -> Path:
+    """Where torchvision keeps what it downloads, as PyTorch has it, which takes seconds to import."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))).expanduser()  # noqa: PTH118 - with the "~"
+
+
+def _kaggle_has(handle: str) -> bool:
+    from kagglehub.cache import Cache  # here and below: most runs need none of them
+    from kagglehub.handle import parse_dataset_handle
+
+    try:
+        return Cache().load_from_cache(parse_dataset_handle(handle)) is not None
+    except ValueError as error:
+        raise InputError(f"{handle!r} names no Kaggle data set ({error}); write owner/name/versions/1.") from None
+
+
+def _hub_has(name: str, *files: str) -> bool:
+    """Whether the cache of the hub has one of `files` of model `name`."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(name).expanduser().is_dir():  # a folder of the user's own
+        return True
+    try:
+        return any(isinstance(try_to_load_from_cache(name, file), str) for file in files)
+    except ValueError as error:  # no name that the hub could have
+        raise InputError(f"{name!r} names no model of the Hugging Face hub ({error}).") from None
+
+
+def _why_not(address: str) -> str:
+    """Why a server cannot be reached; empty where it can."""
+    import requests
+
+    if address.startswith(_HUB) and os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
+        return "is not to be asked (HF_HUB_OFFLINE is set)"
+    try:
+        requests.head(address, timeout=_PATIENCE, allow_redirects=False)
+    except requests.RequestException:
+        return "cannot be reached"
+    return ""

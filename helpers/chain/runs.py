@@ -1,0 +1,145 @@
+"""Runs: each has a name, which is that of its folder in outputs/, and remembers its settings in run.json there.
+
+A profile's own run is called like the profile, and remembers nothing: `make run` is the same every time. So own photos
+never go there, where the next plain run would replace them; they get a run of their own.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from helpers.chain.freshness import Stage, load_records
+from helpers.chain.report import gigabytes
+from helpers.files import InputError, read_json, write_json
+from helpers.profiles import (
+    OWN_DATA,
+    PATHS,
+    PROFILES,
+    RUN,
+    RUN_NAME,
+    SETTING_NAMES,
+    Profile,
+    Run,
+    each_path,
+    find_run,
+    get_profile,
+    portable_paths,
+    with_changes,
+)
+
+STATE = "run_state.json"
+_HERE = {"outputs_dir"}  # where the run is to be found, which it cannot remember itself
+
+
+def open_run(
+    name: str | None, profile: str | None, given: Mapping[str, Any], only_look: bool = False
+) -> tuple[Profile, dict[str, Any]]:
+    """The profile of the run that is asked for, and its parameters: those that it remembers, and those `given` now.
+
+    Nothing is written. What the run remembers, what changes, and the name that own photos bring, are printed.
+
+    Args:
+        name: of the run; None: the profile's own, or the one that own photos have.
+        profile: to begin with; None: as the run did, or the sample.
+        given: parameters from the command line; None as a value takes back what is remembered.
+        only_look: nothing will run.
+
+    Raises:
+        InputError: the names do not go together, or a setting is wrong.
+    """
+    outputs_dir = given.get("outputs_dir")
+    own = next((setting for setting in OWN_DATA if given.get(setting)), None)  # which of them names the run
+    if name is None and profile not in PROFILES and find_run(profile, outputs_dir):
+        name, profile = profile, None
+    by_photos = name is None and own is not None
+    if by_photos:
+        name = _name_of_own(own, str(given[own]), profile or "sample")
+    if name is None or (name in PROFILES and own is None):
+        if name is not None and profile not in (None, name):
+            raise InputError(f"{name} is the run of the profile {name}; give one of {profile} another --name.")
+        settings = {setting: value for setting, value in given.items() if value is not None}
+        return get_profile(name or profile or "sample", **_settings(settings)), settings
+    if name in PROFILES:
+        raise InputError(f"{name} is a profile's own run, which is the same for all; give your photos another --name.")
+    if not RUN_NAME.fullmatch(name):
+        raise InputError(f"A run cannot be called {name!r}; a name has letters and digits, and . _ - between them.")
+    known = find_run(name, outputs_dir)
+    changes = {setting: value for setting, value in given.items() if setting not in _HERE}
+    if known is None and profile is None and not changes:
+        raise InputError(f"There is no run {name!r} yet (--list shows all); say with --profile or --set what it is of.")
+    if known and profile not in (None, known.profile):
+        raise InputError(f"The run {name} is of the profile {known.profile}; give one of {profile} another --name.")
+    if known and by_photos and given[own] != known.settings.get(own):
+        of = known.settings.get(own, f"the profile {known.profile}")
+        raise InputError(f"There is a run {name} already, of {of}; give this one another name with --name.")
+    settings = with_changes(known.settings if known else {}, changes)
+    here = {setting: value for setting, value in given.items() if setting in _HERE and value is not None}
+    base = known.profile if known else profile or "sample"
+    found = replace(get_profile(base, **_settings(settings | here)), run=name)
+    _say(found, known, settings, by_photos, only_look)
+    return found, settings | here
+
+
+def remember(profile: Profile, given: Mapping[str, Any]) -> None:
+    """Write what the run of `profile` was set to, if that has changed; of a profile's own run, for `--list` alone."""
+    run = Run(profile.name, {setting: value for setting, value in given.items() if setting not in _HERE}).noted()
+    path = profile.outputs / RUN
+    if not path.exists() or read_json(path) != run:
+        write_json(path, run)
+
+
+def runs_table(outputs_dir: Path, stages: Sequence[Stage]) -> str:
+    """The runs in `outputs_dir`, a line each: name, profile, settings, how far, when, how large; empty without any."""
+    rows = [("run", "profile", "done", "when", "size", "settings")]
+    for path in sorted(outputs_dir.glob(f"*/{RUN}")):
+        folder = path.parent
+        run = find_run(folder.name, str(outputs_dir))
+        if run is None:
+            continue
+        records = load_records(folder / STATE)
+        done = sum(stage.short in records for stage in stages)
+        when = max((record["finished"] for record in records.values()), default="")
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        settings = ", ".join(f"{setting}={_shown(setting, value)}" for setting, value in run.settings.items())
+        rows.append((folder.name, run.profile, f"{done} of {len(stages)} stages", when, gigabytes(size), settings))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines) if len(rows) > 1 else ""
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `given` that a profile knows; the others are parameters of notebooks alone."""
+    return {setting: value for setting, value in given.items() if setting in ("backbone", *SETTING_NAMES)}
+
+
+def _name_of_own(setting: str, folder: str, profile: str) -> str:
+    """What a run over own photos is called: like their folder, with the profile's name where only classes are own."""
+    names = each_path(folder, lambda part: Path(part).name)
+    name = re.sub(r"[^\w.-]+", "_", names).strip("._-")[:40] or "photos"
+    name = f"{profile}_{name}" if setting == "classes_folder" else name
+    return f"own_{name}" if name in PROFILES else name
+
+
+def _shown(setting: str, value: Any) -> str:
+    return portable_paths(value) if setting in PATHS and value else str(value)
+
+
+def _say(profile: Profile, known: Run | None, settings: Mapping[str, Any], by_photos: bool, only_look: bool) -> None:
+    """Print what the run is, and what changes."""
+    listed = ", ".join(f"{setting}={_shown(setting, value)}" for setting, value in settings.items())
+    print(f"Run {profile.title} (profile {profile.name}){': ' if listed else ''}{listed}")
+    before, usual = known.settings if known else {}, "as the profile has it"
+    changed = [
+        f"{one}: {_shown(one, before.get(one, usual))} → {_shown(one, settings.get(one, usual))}"
+        for one in before | settings
+        if before.get(one) != settings.get(one)
+    ]
+    if only_look:
+        return
+    if known is None:
+        print("Own photos get a run of their own. " if by_photos else "", end="")
+        print(f"It is remembered: `python run_all.py --name {profile.title}` goes on with it.")
+    elif changed:
+        print(f"Changed from now on: {'; '.join(changed)}.")

@@ -1,0 +1,98 @@
+"""What a run has to fetch: compared with where the libraries themselves look, and said before anything runs."""
+
+from pathlib import Path
+
+import pytest
+import requests
+import torch
+
+from helpers.chain.needs import WEIGHTS, check_network, missing, torch_home
+from helpers.environment import COMMAND, prepare_torchvision
+from helpers.files import InputError
+from helpers.profiles import PROFILES, get_profile
+
+ALL = {"captions_handle", "vector_backbone", "grid_backbone", "sentence_encoders", "caption_tokenizer"}
+
+
+@pytest.fixture
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty ones. The hub's is decided when its library is first imported, so it is told where it is asked."""
+    for name in ("TORCH_HOME", "KAGGLEHUB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
+
+
+def test_weights_are_looked_for_where_torchvision_keeps_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    prepare_torchvision()
+    from torchvision.models import ResNet50_Weights, VGG16_Weights
+
+    enums = {"vgg16": VGG16_Weights.IMAGENET1K_V1, "resnet50": ResNet50_Weights.IMAGENET1K_V2}
+    assert {name: file for name, (file, _) in WEIGHTS.items()} == {
+        name: weights.url.rsplit("/", 1)[1] for name, weights in enums.items()
+    }
+    for variables in ({"TORCH_HOME": str(tmp_path)}, {"XDG_CACHE_HOME": str(tmp_path)}, {}):
+        for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert torch_home() == Path(torch.hub._get_torch_home())
+
+
+def test_what_is_in_a_cache_is_not_missing(caches: Path) -> None:
+    assert missing(PROFILES["sample"], ALL) == []
+    found = [need.what for need in missing(PROFILES["flickr8k"], ALL)]
+    assert found == [
+        "the Kaggle data set adityajn105/flickr8k/versions/1",
+        "the Kaggle data set shtvkumar/karpathy-splits/versions/1",
+        "the Kaggle data set alessiocorrado99/animals10/versions/2",
+        "the published weights of vgg16 (528 MB)",
+        "the published weights of resnet50 (98 MB)",
+        "the sentence encoder sentence-transformers/all-MiniLM-L6-v2",
+    ]
+    assert [need.what for need in missing(PROFILES["flickr8k"], {"grid_backbone"})] == found[4:5]  # for some stages
+    own = get_profile("flickr8k", captions_folder="photos", classes_folder="classes", caption_tokenizer="bert")
+    assert [need.what for need in missing(own, ALL)] == [*found[3:], "the vocabulary of bert-base-uncased"]
+    (caches / "hub" / "checkpoints").mkdir(parents=True)
+    for file, _ in WEIGHTS.values():
+        (caches / "hub" / "checkpoints" / file).touch()
+    for handle in (PROFILES["flickr8k"].captions_handle, PROFILES["flickr8k"].split_handle):
+        folder = caches / "datasets" / handle
+        folder.mkdir(parents=True)
+        (folder.parent.parent / f"{folder.name}.complete").touch()
+    assert [need.what for need in missing(PROFILES["flickr8k"], ALL)] == [found[2], found[5]]
+
+
+def test_no_way_to_a_server_is_one_sentence_with_a_command_that_does_without(
+    caches: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def head(address: str, **_: object) -> None:
+        if "pytorch" in address or "huggingface" in address:
+            raise requests.ConnectionError("no way")
+
+    monkeypatch.setattr(requests, "head", head)
+    monkeypatch.setenv(COMMAND, "python run_all.py --profile flickr8k --set vector_backbone=vgg16 --set beam=3")
+    wanted = missing(PROFILES["flickr8k"], ALL)
+    with pytest.raises(InputError) as caught:
+        check_network(wanted)
+    said = str(caught.value)
+    assert said.startswith("This run needs the published weights of vgg16 (528 MB), the published weights of resnet50")
+    assert "download.pytorch.org cannot be reached; huggingface.co cannot be reached" in said and "Kaggle" not in said
+    assert said.endswith(
+        "or do without it: python run_all.py --profile flickr8k --set beam=3 --set backbone=efficientnet_lite0 "
+        "--set sentence_encoders=use."
+    )
+    check_network([need for need in wanted if "Kaggle" in need.what])
+    assert capsys.readouterr().out.startswith("To be downloaded: the Kaggle data set adityajn105/flickr8k/versions/1, ")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
+        check_network(wanted[-1:])
+
+
+def test_a_name_that_no_hub_has_is_told_at_once(caches: Path) -> None:
+    with pytest.raises(InputError, match="'no/such/model' names no model of the Hugging Face hub"):
+        missing(get_profile("sample", sentence_encoders="use+no/such/model"), ALL)
+    with pytest.raises(InputError, match="'flickr8k' names no Kaggle data set"):
+        missing(get_profile("flickr8k", captions_handle="flickr8k"), ALL)
