@@ -117,7 +117,9 @@ def load_manifest(outputs: Path) -> Manifest:
     place = _manifest_path(outputs).with_name(ROOTS)
     roots = read_as(dict[str, str], place, MADE_BY) if place.exists() else {}  # earlier versions kept whole paths
     for kind in ("photos", "class_photos"):
-        root = located(roots.get(kind, ""))
+        noted = roots.get(kind, "")
+        beside = outputs.absolute().parent.parent / noted  # of a run in another copy of the course, its own data
+        root = beside if there(beside.is_dir) else located(noted)
         photos = getattr(manifest, kind)
         photos[:] = [replace(photo, path=root / photo.path) for photo in photos]
     for photo in [*manifest.photos[:1], *manifest.class_photos[:1]]:
