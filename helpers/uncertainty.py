@@ -11,7 +11,6 @@ other by drawing 160 photos anew, some twice and some not at all, hundreds of ti
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import bootstrap
 
 RESAMPLES = 999
 CONFIDENCE = 0.95
@@ -28,6 +27,8 @@ def interval(statistic: Callable[[np.ndarray], np.ndarray], count: int, seed: in
     """
     if count < 2:
         return (float("nan"), float("nan"))
+    from scipy.stats import bootstrap  # here: importing it takes most of a second, and searching needs no interval
+
     found = bootstrap(
         (np.arange(count),),
         lambda rows, axis: statistic(np.atleast_2d(rows)),
