@@ -9,7 +9,7 @@ INSTALLED := .venv/installed-requirements.txt
 INSTALLED_SCALE := .venv/installed-requirements-scale.txt
 LOCKED := requirements.lock
 
-.PHONY: run test test-scale lint lab app album captions book workflows bench torture lock address audit clean
+.PHONY: run test profiles test-scale lint lab app album captions book workflows bench torture lock address audit clean
 
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
@@ -17,6 +17,10 @@ run: $(INSTALLED)
 # A process a core, each with files of its own: what tests share within a file is made once.
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
+
+# The real profiles on a cache in miniature: all stages, all backbones.
+profiles: $(INSTALLED)
+	COURSE_LONG=1 $(BIN)/python -m pytest tests/test_real_profiles.py
 
 # Notebook 08 and its wing, with the real engines; installs another 400 MB.
 test-scale: $(INSTALLED_SCALE)
