@@ -20,7 +20,7 @@ test: $(INSTALLED)
 
 # The real profiles on a cache in miniature: all stages, all backbones.
 profiles: $(INSTALLED)
-	COURSE_LONG=1 $(BIN)/python -m pytest tests/test_real_profiles.py
+	COURSE_LONG=1 $(BIN)/python -m pytest tests/profiles
 
 # Notebook 08 and its wing, with the real engines; installs another 400 MB.
 test-scale: $(INSTALLED_SCALE)
