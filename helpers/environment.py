@@ -9,9 +9,12 @@ import random
 import shlex
 import sys
 import threading
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +22,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 COMMAND = "COURSE_COMMAND"  # in the environment of the kernels of `run_all.py`: the command that began the run
 _DOWNLOADS = "KAGGLEHUB_CACHE"
@@ -215,6 +219,37 @@ def progress(items: Iterable[Item], description: str, total: int | None = None, 
     # A log that is not a terminal keeps every redraw as a line: there, once in ten seconds is enough.
     interval = 0.2 if sys.stderr.isatty() or "ipykernel" in sys.modules else 10.0
     return tqdm(items, desc=description, total=total, unit=unit, mininterval=interval, dynamic_ncols=True)
+
+
+def ahead(
+    function: Callable[[Item], Made], items: Iterable[Item], count: int, threads: int | None = None
+) -> Iterator[Made]:
+    """`function` of each item, in order, made on `threads` threads (None: one a core) while the ones before are in use.
+
+    At most `count` are made ahead: photos, say, would not all fit in memory.
+    """
+    with ThreadPoolExecutor(threads or cores()) as pool:
+        waiting: deque[Future[Made]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """`items`, `size` at a time; the last may be fewer.
+
+    >>> list(chunks("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    items = iter(items)
+    while chunk := list(islice(items, size)):
+        yield chunk
 
 
 @cache

@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.lib.format import open_memmap
 from pydantic import TypeAdapter, ValidationError
 
@@ -176,6 +178,37 @@ def reserved_memmap(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap
 
 
 # --- Reading ---
+
+
+def exit_status(do: Callable[[], object]) -> int:
+    """What a command whose work is `do`, and goes on where it was interrupted, ends with: 0, 2 (wrong input) or 130."""
+    try:
+        do()
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+@contextmanager
+def only_one(folder: Path, what: str) -> Iterator[None]:
+    """Keep other processes from changing `folder` meanwhile; one that is killed lets go of it.
+
+    Raises:
+        InputError: another process has it, of which `what` says what it does.
+    """
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"Another process {what}; try again when it is done.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def there(check: Callable[[], bool]) -> bool:

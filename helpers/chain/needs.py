@@ -55,13 +55,9 @@ def missing(profile: Profile, declared: Iterable[str]) -> list[Need]:
             if name != "use" and not _hub_has(name, "config.json"):
                 needs.append(Need(f"the sentence encoder {name}", f"{_HUB}/{name}", {"sentence_encoders": "use"}))
     for setting in ("caption_tokenizer", "encoder_tokenizer"):
-        if (
-            setting in declared
-            and getattr(profile, setting) == "bert"
-            and not _hub_has("bert-base-uncased", "vocab.txt")
-        ):
-            what = "the vocabulary of bert-base-uncased"
-            needs.append(Need(what, f"{_HUB}/bert-base-uncased", {setting: "wordpiece"}))
+        if setting in declared and getattr(profile, setting) == "bert" and not _hub_has(BERT, "vocab.txt"):
+            what = f"the vocabulary of {BERT}"
+            needs.append(Need(what, f"{_HUB}/{BERT}", {setting: "wordpiece"}))
     return needs
 
 

@@ -9,7 +9,6 @@
 import hashlib
 import math
 import shutil
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,7 +23,7 @@ from numpy.lib.format import open_memmap
 
 from helpers.artefacts import check, intact, seal
 from helpers.data.images import load_photo, resize_photo
-from helpers.environment import cores, keep_freed_memory, progress
+from helpers.environment import ahead, keep_freed_memory, progress
 from helpers.features.backbones import Backbone
 from helpers.features.rows import Rows
 from helpers.files import (
@@ -239,12 +238,8 @@ def _decoded(photos: Sequence[HasPath], size: int, done: int) -> Iterator[tuple[
     def decode(photo: HasPath) -> np.ndarray:
         return resize_photo(load_photo(photo.path, size), size)
 
-    with ThreadPoolExecutor(cores()) as pool:
-        ahead = deque(pool.submit(decode, photo) for photo in photos[done : done + _AHEAD])
-        for row in progress(range(done, len(photos)), "extracting features", unit="photo"):
-            if row + _AHEAD < len(photos):
-                ahead.append(pool.submit(decode, photos[row + _AHEAD]))
-            yield row, ahead.popleft().result()
+    decoded = ahead(decode, photos[done:], _AHEAD)
+    yield from enumerate(progress(decoded, "extracting features", len(photos) - done, "photo"), start=done)
 
 
 def _open_partial(

@@ -8,12 +8,11 @@ python -m helpers.scale search index.db "two dogs in the snow" --label dog
 
 import argparse
 import sys
-from functools import cache
 from pathlib import Path
 from time import perf_counter
 
 from helpers.environment import cores, set_threads
-from helpers.files import InputError
+from helpers.files import InputError, exit_status
 from helpers.graphs import PRECISIONS
 from helpers.profiles import get_profile
 from helpers.scale.packages import require_packages
@@ -56,16 +55,12 @@ def main(argv: list[str] | None = None) -> int:
     """Do what the options ask; 2 if something that was given is wrong."""
     options = parser().parse_args(argv)
     set_threads(cores())
-    try:
-        require_packages()
-        {"embed": _embed, "index": _index, "search": _search}[options.command](options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Interrupted; the same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(lambda: _do(options))
+
+
+def _do(options: argparse.Namespace) -> None:
+    require_packages()
+    {"embed": _embed, "index": _index, "search": _search}[options.command](options)
 
 
 def _run(options: argparse.Namespace) -> Path:
@@ -105,14 +100,13 @@ def _index(options: argparse.Namespace) -> None:
 def _search(options: argparse.Namespace) -> None:
     from helpers.scale.filters import Filter
     from helpers.scale.indexes import open_index
-    from helpers.search.album_models import Eye, encoder_of
+    from helpers.search.album_models import NO_CAPTIONS, models_of
     from helpers.search.engine import PhotoSearch
     from helpers.search.index import query_vector
 
     where = Filter(options.split, options.label, options.word)
     run = PhotoSearch(_run(options))
-    eyes = cache(lambda name: Eye(run.outputs, name, options.precision))
-    encoder = encoder_of(run, options.model, options.precision, eyes)
+    encoder, _ = models_of(run, options.model, NO_CAPTIONS, options.precision)
     index = open_index(options.index, encoder.fingerprint)
     query = query_vector(encoder.reader(options.precision), options.words)
     scores, ids = index.search(query, options.top, where)

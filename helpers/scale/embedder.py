@@ -12,14 +12,12 @@ The rejects are written first: where there are vectors, the rejects are whole.
 
 import hashlib
 import io
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,18 +25,17 @@ import pyarrow.parquet as pq
 from PIL import UnidentifiedImageError
 
 from helpers.data.images import load_photo, open_header
-from helpers.environment import keep_freed_memory, set_threads
+from helpers.environment import ahead, chunks, keep_freed_memory, set_threads
 from helpers.files import InputError, atomic_path
 from helpers.scale.sources import Item, Shard
-from helpers.search.album_models import NO_CAPTIONS, Describer, Encoder, Eye, describer_of, encoder_of
+from helpers.search.album_models import NO_CAPTIONS, models_of
+from helpers.search.album_update import reason
 from helpers.search.engine import PhotoSearch
 
 VECTORS, REJECTS = "vectors", "rejects"
 REJECT_SCHEMA = pa.schema([("id", pa.string()), ("key", pa.string()), ("reason", pa.string())])
 _CHUNK = 64  # photos that the models look at together
 _ON_THE_SIDE = (5, 6, 7, 8)  # EXIF's orientations of a photo that lies on its side
-
-One, Other = TypeVar("One"), TypeVar("Other")
 
 
 @dataclass(frozen=True)
@@ -81,17 +78,7 @@ class Embedder:
         keep_freed_memory()  # of a decoded photo, for the next one
         self._recipe, self._threads = recipe, threads
         run = PhotoSearch(recipe.run)
-        eyes = cache(lambda name: Eye(run.outputs, name, recipe.precision))
-        self.encoder: Encoder = encoder_of(run, recipe.model, recipe.precision, eyes)
-        if recipe.precision not in self.encoder.precisions:
-            raise InputError(
-                f"There is no precision {recipe.precision!r} of the model {recipe.model} in {recipe.run}; "
-                f"choose one of: {', '.join(self.encoder.precisions)}."
-            )
-        name = recipe.captioner
-        self.captioner: Describer | None = (
-            None if name == NO_CAPTIONS else describer_of(run, name, recipe.precision, eyes)
-        )
+        self.encoder, self.captioner = models_of(run, recipe.model, recipe.captioner, recipe.precision)
 
     def made_from(self, shard: Shard) -> str:
         """Twelve hex digits that stand for the models, the kind of numbers and the files of a shard."""
@@ -108,11 +95,10 @@ class Embedder:
         start = perf_counter()
         rows: list[_Row] = []
         rejects: list[tuple[str, str, str]] = []
-        with ThreadPoolExecutor(self._threads) as pool:
-            opened = _ahead(pool, self._open, _unique(shard.items()), 2 * _CHUNK)
-            for chunk in _chunks(opened, _CHUNK):
-                rejects += [(one.item.id, one.item.key, one.item.problem) for one in chunk if not one.squares]
-                rows += self._look([one for one in chunk if one.squares])
+        opened = ahead(self._open, _unique(shard.items()), 2 * _CHUNK, self._threads)
+        for chunk in chunks(opened, _CHUNK):
+            rejects += [(one.item.id, one.item.key, one.item.problem) for one in chunk if not one.squares]
+            rows += self._look([one for one in chunk if one.squares])
         self._write(shard, out, rows, rejects)
         return Done(shard.name, len(rows), len(rejects), perf_counter() - start)
 
@@ -134,7 +120,7 @@ class Embedder:
             size = _upright_size(item.content) or photo.size
             return _Opened(item, size, tuple(square(photo) for square in self._squares))
         except InputError as error:
-            return _Opened(_rejected(item, str(error).removeprefix(f"{name} ").split("; ")[0].removeprefix("is ")))
+            return _Opened(_rejected(item, reason(str(error), name)))
 
     def _look(self, chunk: "list[_Opened]") -> "list[_Row]":
         """What the models make of photos."""
@@ -217,27 +203,3 @@ def _unique(items: Iterable[Item]) -> Iterator[Item]:
     for item in items:
         yield item if item.id not in known else _rejected(item, "another photo of its shard has its id")
         known.add(item.id)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[One], Other], items: Iterable[One], count: int
-) -> Iterator[Other]:
-    """`function` of every item, in order, `count` of them ahead at most: all would not fit in memory."""
-    waiting: deque = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > count:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _chunks(items: Iterator[One], size: int) -> Iterator[list[One]]:
-    chunk: list[One] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -9,16 +9,14 @@ goes on with the shards that are missing; changed files, and other models, have 
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from helpers.environment import cores, progress
-from helpers.files import InputError, read_as, sweep_temporary, write_json
+from helpers.files import InputError, only_one, read_as, sweep_temporary, write_json
 from helpers.scale.embedder import REJECTS, VECTORS, Done, Embedder, Recipe, shard_file
 from helpers.scale.sources import SHARD_SIZE, Shard, shards_of
 
@@ -87,7 +85,7 @@ def embed(
     shards = shards_of(source, shard_size)
     embedder = Embedder(recipe, threads or cores())
     out.mkdir(parents=True, exist_ok=True)
-    with _only_one(out):
+    with only_one(out, f"embeds photos into {out}"):
         _begin(out, Job(str(source), [shard.name for shard in shards]))
         todo = [shard for shard in shards if made_from(shard_file(out, shard.name)) != embedder.made_from(shard)]
         tally = Tally(made=len(todo), there=len(shards) - len(todo))
@@ -127,20 +125,6 @@ def _begin(out: Path, job: Job) -> None:
                 (out / kind / f"{name}.parquet").unlink(missing_ok=True)
     sweep_temporary(out, hours=0)  # of a process that was killed
     write_json(out / JOB, {"source": job.source, "shards": job.shards})
-
-
-@contextmanager
-def _only_one(out: Path) -> Iterator[None]:
-    """Keep other processes from writing into `out` meanwhile; one that is killed lets go of it."""
-    lock = FileLock(out / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"Another process embeds photos into {out}; try again when it is done.") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _count(out: Path, shards: Sequence[Shard], tally: Tally) -> None:

@@ -18,7 +18,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +26,9 @@ from PIL import Image
 from helpers.data.images import load_photo
 from helpers.data.manifest import Photo
 from helpers.environment import cores, located, portable, set_threads
-from helpers.files import InputError, atomic_path
+from helpers.files import InputError, atomic_path, exit_status
 from helpers.profiles import get_profile
-from helpers.search.album_models import NO_CAPTIONS, Eye, describer_of, encoder_of
+from helpers.search.album_models import NO_CAPTIONS, models_of
 from helpers.search.album_store import AlbumStore, Look
 from helpers.search.album_update import Tally, Update
 from helpers.search.engine import Hit, PhotoSearch
@@ -78,15 +77,12 @@ class Album:
             self._store.forget_looks()
         made = self._store.settings
         self.precision = precision or made.get("precision", "fp32")
-        eyes = cache(lambda name: Eye(self.run.outputs, name, self.precision))
-        self.encoder = encoder_of(self.run, model or made.get("model", "pretrained"), self.precision, eyes)
-        if self.precision not in self.encoder.precisions:
-            raise InputError(
-                f"There is no precision {self.precision!r} of the model {self.encoder.name} in {self.run.outputs}; "
-                f"choose one of: {', '.join(self.encoder.precisions)}."
-            )
-        name = captioner or made.get("captioner") or self.run.captioners[0]
-        self.captioner = None if name == NO_CAPTIONS else describer_of(self.run, name, self.precision, eyes)
+        self.encoder, self.captioner = models_of(
+            self.run,
+            model or made.get("model", "pretrained"),
+            captioner or made.get("captioner") or self.run.captioners[0],
+            self.precision,
+        )
         self._check_models(made)
         self._load()
 
@@ -330,15 +326,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(value, Path):
             setattr(options, name, value.expanduser())  # `make album PHOTOS=~/Pictures` brings it as it stands
     set_threads(cores())
-    try:
-        _run(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Interrupted; the same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> None:

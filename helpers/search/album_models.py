@@ -6,7 +6,7 @@ one backbone, which then runs once a photo.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -242,6 +242,22 @@ class PublicEncoder:
 def is_public(name: str) -> bool:
     """Whether `name` is one of the Hugging Face hub, `somebody/model`, or a folder with such a model, `./model`."""
     return "/" in name or "\\" in name
+
+
+def models_of(run: PhotoSearch, model: str, captioner: str, precision: str) -> tuple[Encoder, Describer | None]:
+    """The encoder and the captioner of these names, which look through one eye where they can; NO_CAPTIONS: None.
+
+    Raises:
+        InputError: there is none, or not in this precision.
+    """
+    eyes = cache(lambda name: Eye(run.outputs, name, precision))
+    encoder = encoder_of(run, model, precision, eyes)
+    if precision not in encoder.precisions:
+        raise InputError(
+            f"There is no precision {precision!r} of the model {encoder.name} in {run.outputs}; "
+            f"choose one of: {', '.join(encoder.precisions)}."
+        )
+    return encoder, None if captioner == NO_CAPTIONS else describer_of(run, captioner, precision, eyes)
 
 
 def encoder_of(run: PhotoSearch, name: str, precision: str, eyes: Eyes) -> Encoder:

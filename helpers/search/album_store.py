@@ -11,14 +11,13 @@ or nothing, so that a process that ends at any moment leaves an album that can b
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
-from helpers.files import InputError
+from helpers.files import InputError, only_one
 
 DATABASE = "album.db"
 _VERSION = 2  # of what is below; files and looks of another one are made again
@@ -103,24 +102,13 @@ class AlbumStore:
                 f"{self.home / DATABASE} is damaged ({error}); move it away, and the album is made anew."
             ) from None
 
-    @contextmanager
-    def only_one(self) -> Iterator[None]:
-        """Keep other processes from changing the album meanwhile; a process that is killed lets go of it.
+    def only_one(self) -> AbstractContextManager[None]:
+        """Keep other processes from changing the album meanwhile.
 
         Raises:
             InputError: another one has it.
         """
-        lock = FileLock(self.home / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise InputError(
-                f"Another process brings the album in {self.home} up to date; try again when it is done."
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
+        return only_one(self.home, f"brings the album in {self.home} up to date")
 
     # --- Settings: what the album was made with ---
 

@@ -5,9 +5,8 @@ so that an update may end at any moment, and goes on there the next time.
 """
 
 import hashlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.images import find_photos, load_photo
-from helpers.environment import cores, keep_freed_memory, progress
+from helpers.environment import ahead, chunks, keep_freed_memory, progress
 from helpers.files import InputError
 from helpers.search.album_models import Describer, Encoder
 from helpers.search.album_store import AlbumStore, File, Look
@@ -189,23 +188,11 @@ class Update:
                 photo = load_photo(path, size)
                 return _Seen(id_, file, tuple(square(photo) for square in squares))
             except InputError as error:
-                return _Seen(id_, problem=_reason(str(error), path))
+                return _Seen(id_, problem=reason(str(error), str(path)))
             except OSError as error:
                 return _Seen(id_, problem=f"cannot be read ({error.strerror})")
 
-        with ThreadPoolExecutor(cores()) as pool:
-            ahead = deque(pool.submit(open_one, id_) for id_ in ids[: 2 * _CHUNK])
-            part = []
-            try:
-                for row in progress(range(len(ids)), task, unit="photo"):
-                    part.append(ahead.popleft().result())
-                    if row + 2 * _CHUNK < len(ids):
-                        ahead.append(pool.submit(open_one, ids[row + 2 * _CHUNK]))
-                    if len(part) == _CHUNK or row + 1 == len(ids):
-                        yield part
-                        part = []
-            finally:
-                pool.shutdown(cancel_futures=True)
+        yield from chunks(progress(ahead(open_one, ids, 2 * _CHUNK), task, len(ids), "photo"), _CHUNK)
 
     def _keep_correction(self, before: str, now: str) -> None:
         """A photo that was changed a little, such as made a little brighter, keeps a person's caption."""
@@ -216,6 +203,6 @@ class Update:
                 self._store.correct(now, caption)
 
 
-def _reason(message: str, path: Path) -> str:
-    """A sentence about one file, without the file and the advice."""
-    return message.removeprefix(f"{path} ").split("; ")[0].removeprefix("is ")
+def reason(message: str, name: str) -> str:
+    """A sentence about one file, without the file's `name` and the advice."""
+    return message.removeprefix(f"{name} ").split("; ")[0].removeprefix("is ")
