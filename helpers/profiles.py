@@ -262,6 +262,11 @@ def find_run(name: Any, outputs_dir: Any = None) -> Run | None:
     return Run(run.profile, run.settings | here)
 
 
+def of_profile(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `given` that a profile knows; the others are parameters of notebooks alone."""
+    return {setting: value for setting, value in given.items() if setting in ("backbone", *SETTING_NAMES)}
+
+
 def with_changes(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Remembered settings and changes of them; None takes one away, and a backbone for all replaces those of each."""
     each = {"vector_backbone", "grid_backbone"} if "backbone" in changes else set()
@@ -295,8 +300,7 @@ def get_profile(name: str, **changes: Any) -> Profile:
         if run is None:
             names = ", ".join(PROFILES)
             raise InputError(f"There is no profile {name!r}; choose one of: {names}; and no run has this name.")
-        known = {setting: value for setting, value in run.settings.items() if setting in ("backbone", *SETTING_NAMES)}
-        return replace(get_profile(run.profile, **with_changes(known, changes)), run=name)
+        return replace(get_profile(run.profile, **with_changes(of_profile(run.settings), changes)), run=name)
     backbone = changes.pop("backbone", None)
     if backbone is not None:
         changes = {"vector_backbone": backbone, "grid_backbone": backbone} | changes

@@ -19,12 +19,12 @@ from helpers.profiles import (
     PROFILES,
     RUN,
     RUN_NAME,
-    SETTING_NAMES,
     Profile,
     Run,
     each_path,
     find_run,
     get_profile,
+    of_profile,
     portable_paths,
     with_changes,
 )
@@ -60,7 +60,7 @@ def open_run(
         if name is not None and profile not in (None, name):
             raise InputError(f"{name} is the run of the profile {name}; give one of {profile} another --name.")
         settings = {setting: value for setting, value in given.items() if value is not None}
-        return get_profile(name or profile or "sample", **_settings(settings)), settings
+        return get_profile(name or profile or "sample", **of_profile(settings)), settings
     if name in PROFILES:
         raise InputError(f"{name} is a profile's own run, which is the same for all; give your photos another --name.")
     if not RUN_NAME.fullmatch(name):
@@ -77,7 +77,7 @@ def open_run(
     settings = with_changes(known.settings if known else {}, changes)
     here = {setting: value for setting, value in given.items() if setting in _HERE and value is not None}
     base = known.profile if known else profile or "sample"
-    found = replace(get_profile(base, **_settings(settings | here)), run=name)
+    found = replace(get_profile(base, **of_profile(settings | here)), run=name)
     _say(found, known, settings, by_photos, only_look)
     return found, settings | here
 
@@ -107,11 +107,6 @@ def runs_table(outputs_dir: Path, stages: Sequence[Stage]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines) if len(rows) > 1 else ""
-
-
-def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `given` that a profile knows; the others are parameters of notebooks alone."""
-    return {setting: value for setting, value in given.items() if setting in ("backbone", *SETTING_NAMES)}
 
 
 def _name_of_own(setting: str, folder: str, profile: str) -> str:

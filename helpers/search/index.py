@@ -132,9 +132,8 @@ class SearchIndex:
         """
         asked = self._with(asked_vectors(queries, k, self), fair)  # (Q, width + 1)
         if without is not None:
-            asked -= UNWANTED * self._with(
-                unit_vectors(without, self.width), True
-            )  # of words, hence with hubs in their place
+            unwanted = unit_vectors(without, self.width)
+            asked -= UNWANTED * self._with(unwanted, True)  # of words, hence with hubs in their place
         scores, rows = self._flat.search(asked, min(k, len(self)))  # (Q, k) each
         return scores, [[self.ids[row] for row in line] for line in rows]
 
