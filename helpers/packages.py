@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 _NOT_HERE = {"jupyter"}  # a platform has a Jupyter of its own
+_TOOLS = {"pip", "setuptools", "wheel"}  # that install; PyTorch needs a newer setuptools than a new venv may have
 _PIN = re.compile(r"(?m)^([\w.\-]+)==(\S+)")
 
 
@@ -36,12 +37,13 @@ def missing(requirements: str) -> dict[str, str]:
 def install(packages: dict[str, str]) -> bool:
     """Install `packages` in the versions given, or, where those do not go with what is there, in others; if it worked.
 
-    pip is held to the versions that are there by a list of constraints.
+    pip is held to the versions that are there by a list of constraints, all but those of its own tools.
     """
     there = {one.metadata["Name"]: one.version for one in distributions() if one.metadata["Name"]}
+    held = "".join(f"{name}=={found}\n" for name, found in there.items() if name not in _TOOLS)
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
-        constraints.write_text("".join(f"{name}=={found}\n" for name, found in there.items()), encoding="utf-8")
+        constraints.write_text(held, encoding="utf-8")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", str(constraints)]
         if not subprocess.run([*pip, *(f"{name}=={pinned}" for name, pinned in packages.items())]).returncode:
             return True

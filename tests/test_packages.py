@@ -71,6 +71,19 @@ def test_what_is_missing_is_installed_and_what_is_there_stays_as_it_is(platform:
     assert (again.returncode, again.stdout) == (0, "")
 
 
+def test_a_package_may_bring_newer_tools_to_install_with(platform: Path) -> None:
+    """As PyTorch does, in an environment that was made with an old setuptools."""
+    make_wheel(platform / "wheels", "setuptools", "65.5")
+    make_wheel(platform / "wheels", "setuptools", "80.0")
+    make_wheel(platform / "wheels", "builder", "1.0")
+    make_wheel(platform / "wheels", "builder", "2.0", "setuptools>=77")
+    assert python(platform, "-m", "pip", "install", "--quiet", "setuptools==65.5").returncode == 0
+    (platform / "project" / "requirements.txt").write_text("builder==2.0\n")
+    run = python(platform, "-m", "helpers.packages")
+    assert run.returncode == 0 and "looking for others" not in run.stdout, run.stderr
+    assert python(platform, "-c", "import builder; print(builder.version)").stdout == "2.0\n"
+
+
 def test_a_package_that_cannot_be_had_is_said_with_the_reasons_of_pip(platform: Path) -> None:
     (platform / "project" / "requirements.txt").write_text("unheard-of==1.0\n")
     run = python(platform, "-m", "helpers.packages")
