@@ -22,9 +22,9 @@ test: $(INSTALLED)
 profiles: $(INSTALLED)
 	COURSE_LONG=1 $(BIN)/python -m pytest tests/profiles
 
-# Notebook 08 and its wing, with the real engines; installs another 400 MB.
+# Notebook 08 and its wing, with the real engines, and the reader of Parquet; installs another 400 MB.
 test-scale: $(INSTALLED_SCALE)
-	$(BIN)/python -m pytest tests/scale
+	$(BIN)/python -m pytest tests/scale tests/data/readers/test_records.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -10,12 +10,16 @@ import argparse
 import sys
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from helpers.environment import cores, set_threads
 from helpers.files import InputError, exit_status
 from helpers.graphs import PRECISIONS
 from helpers.profiles import get_profile
 from helpers.scale.packages import require_packages
+
+if TYPE_CHECKING:
+    from helpers.search.album_models import Encoder
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument("--split", help="only photos of this split")
     search.add_argument("--label", help="only photos of this class")
     search.add_argument("--word", help="only photos with this word in their caption")
-    for command in (embed, search):
+    for command in (embed, index, search):
         command.add_argument("--profile", default="sample", help="whose run to look with (default: sample)")
         command.add_argument("--run", type=Path, metavar="OUTPUTS", help="another outputs folder than the profile's")
         command.add_argument("--model", default="pretrained", help="scratch, pretrained, fusion or of the hub")
@@ -79,18 +83,38 @@ def _embed(options: argparse.Namespace) -> None:
     print(embed(options.source, options.out, recipe, ray=options.ray, threads=threads, shard_size=size))
 
 
+def _encoder(options: argparse.Namespace) -> "Encoder":
+    """The model that finds photos, of the run that the options name."""
+    from helpers.search.album_models import NO_CAPTIONS, models_of
+    from helpers.search.engine import PhotoSearch
+
+    return models_of(PhotoSearch(_run(options)), options.model, NO_CAPTIONS, options.precision)[0]
+
+
 def _index(options: argparse.Namespace) -> None:
     from helpers.scale.embedded import Embedded
-    from helpers.scale.faiss_index import FaissIndex
-    from helpers.scale.indexes import build_index
+    from helpers.scale.faiss_index import QUERIES, FaissIndex
+    from helpers.scale.indexes import build_index, kind_at
 
     photos = Embedded(options.out.expanduser())
+    kind = kind_at(options.index, photos, options.kind)
+    captions = photos.captions(QUERIES, seed=0) if kind in ("hnsw", "ivf_pq") else []
+    queries = None
+    if captions:  # who searches asks with words, so recall is measured with words, where there are any
+        encoder = _encoder(options)
+        if encoder.fingerprint != photos.fingerprint:
+            raise InputError(
+                f"The vectors in {options.out} are of another model ({photos.fingerprint}) than the one in use "
+                f"({encoder.fingerprint}); name that one with --model, and its run with --profile or --run."
+            )
+        queries = encoder.reader(options.precision).embed_texts(captions)
     start = perf_counter()
-    index = build_index(photos, options.index, options.kind)
+    index = build_index(photos, options.index, kind, queries)
     print(f"{len(photos):,} photos indexed in {perf_counter() - start:.1f} s.")
     if isinstance(index, FaissIndex):
+        asked = f"{len(captions)} captions" if captions else "photos"
         found = "not measured on so few" if index.recall is None else f"{index.recall:.3f}"
-        print(f"Kind: {index.kind}; recall of the ten nearest to photos, against exact search: {found}.")
+        print(f"Kind: {index.kind}; recall of the ten nearest to {asked}, against exact search: {found}.")
         return
     if (more := len(index) - len(photos)) > 0:
         print(f"{more:,} more photos are in {options.index}, from earlier times or other folders.")
@@ -100,13 +124,10 @@ def _index(options: argparse.Namespace) -> None:
 def _search(options: argparse.Namespace) -> None:
     from helpers.scale.filters import Filter
     from helpers.scale.indexes import open_index
-    from helpers.search.album_models import NO_CAPTIONS, models_of
-    from helpers.search.engine import PhotoSearch
     from helpers.search.index import query_vector
 
     where = Filter(options.split, options.label, options.word)
-    run = PhotoSearch(_run(options))
-    encoder, _ = models_of(run, options.model, NO_CAPTIONS, options.precision)
+    encoder = _encoder(options)
     index = open_index(options.index, encoder.fingerprint)
     query = query_vector(encoder.reader(options.precision), options.words)
     scores, ids = index.search(query, options.top, where)

@@ -90,6 +90,15 @@ class Embedded:
             first += len(table)
         return np.concatenate(rows), np.concatenate(drawn)
 
+    def captions(self, count: int, seed: int) -> list[str]:
+        """Captions of about `count` photos, drawn evenly from all; of those among them that have one."""
+        rng, drawn = np.random.default_rng(seed), []
+        for path in self._files:
+            captions = pq.read_table(path, columns=["caption"])["caption"]
+            chosen = np.flatnonzero(rng.random(len(captions)) < count / len(self))
+            drawn += captions.take(pa.array(chosen)).drop_null().to_pylist()
+        return drawn
+
     def rejects(self) -> pa.Table:
         """What could not be used, and why: id, key, reason."""
         files = sorted((self.folder / REJECTS).rglob("*.parquet"))

@@ -10,7 +10,7 @@ import pytest
 from helpers.artefacts import seal
 from helpers.files import InputError
 from helpers.scale.embedded import Rows
-from helpers.scale.faiss_index import FaissIndex, build_faiss, kind_for, vector_bytes
+from helpers.scale.faiss_index import EFFORTS, RECALL, FaissIndex, build_faiss, kind_for, vector_bytes
 from helpers.scale.filters import Filter, words
 from helpers.speed.search import bytes_of, clustered_vectors
 
@@ -117,6 +117,20 @@ def test_recall_is_measured_with_the_queries_that_are_given(tmp_path: Path) -> N
     photos = FaissIndex.load(tmp_path, "model-a")
     photos.effort = 16
     assert share(photos.search(elsewhere, 10)[1], nearest(elsewhere, 10)) < found  # what photos would have asked for
+
+
+@pytest.mark.parametrize("built", ["ivf_pq"], indirect=True)
+def test_no_effort_is_spent_that_brings_nothing(built: tuple[str, Path]) -> None:
+    """A few bytes a vector cannot tell which of two near ones is nearer, however many lists are read."""
+    kind, folder = built
+    index = FaissIndex.load(folder, "model-a")
+    truth, shares = nearest(QUERIES, 10), {}
+    for effort in EFFORTS[kind]:
+        index.effort = effort
+        shares[effort] = share(index.search(QUERIES, 10)[1], truth)
+    chosen = FaissIndex.load(folder, "model-a").effort
+    assert max(shares.values()) < RECALL and shares[chosen] >= max(shares.values()) - 0.02
+    assert chosen < max(EFFORTS[kind])
 
 
 def test_a_filter_that_lets_nothing_through_finds_nothing(built: tuple[str, Path]) -> None:

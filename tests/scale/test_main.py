@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from scale.many_photos import COUNT, photos_of, write_folder, write_tars
 from scale.test_embedding import expected_vectors
@@ -12,6 +13,10 @@ from scale.test_embedding import expected_vectors
 from helpers.environment import project_root
 from helpers.scale.__main__ import main
 from helpers.search.engine import PhotoSearch
+
+
+def captions_of(out: str) -> list[str | None]:
+    return pq.read_table(Path(out) / "vectors")["caption"].to_pylist()
 
 
 def test_embed_index_and_search_with_both_engines(tiny_run: Path, tmp_path: Path, capsys) -> None:
@@ -65,6 +70,17 @@ def test_index_kinds_are_those_of_faiss(tiny_run: Path, tmp_path: Path, capsys) 
     assert "Milvus chooses its index by itself" in capsys.readouterr().err
     assert main(["index", out, str(tmp_path / "a"), "--kind", "hnsw"]) == 0
     assert "Kind: hnsw; recall of the ten nearest to photos, against exact search: 1.000." in capsys.readouterr().out
+
+
+def test_where_photos_have_captions_recall_is_measured_with_them(tiny_run: Path, tmp_path: Path, capsys) -> None:
+    tars = write_tars(photos_of(write_folder(tmp_path / "photos")), tmp_path / "tars")
+    out, models = str(tmp_path / "out"), ["--run", str(tiny_run), "--model", "scratch"]
+    assert main(["embed", str(tars), out, *models]) == 0
+    assert main(["index", out, str(tmp_path / "a"), "--kind", "hnsw", *models]) == 0
+    asked = int(re.search(r"the ten nearest to (\d+) captions, against", capsys.readouterr().out)[1])
+    assert asked == len([caption for caption in captions_of(out) if caption is not None])
+    assert main(["index", out, str(tmp_path / "b"), "--kind", "hnsw", *models[:2], "--model", "pretrained"]) == 2
+    assert "are of another model" in capsys.readouterr().err and not (tmp_path / "b").exists()
 
 
 def test_without_the_extra_packages_one_sentence_says_how_to_get_them() -> None:
