@@ -22,6 +22,8 @@ PROSE = """# {title}
 See the [glossary](../docs/glossary.md), [the next](02_features.ipynb#a-part) and [a module](../helpers/files.py).
 """
 FORMULA = "## A part\n\nWith $d$ numbers:\n\n$$\\frac{1}{d} \\sum_i x_i$$\n\nand the word zebrafinch."
+FULL = "## Full\n\n" + "\n".join(f"- {number} to fill a line, and then some more words of it" for number in range(9))
+TABLE = "| a | b |\n|---|---|\n" + "| a cell | another |\n" * 5
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -63,7 +65,10 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
             cell("markdown", "title", PROSE.format(title=title)),
             cell("markdown", "formula", FORMULA, tags=("slide",)),
             cell("code", "prints", "print(6 * 7)", printing("forty-two\n"), bar, tags=("slide",)),
+            cell("markdown", "full", FULL, tags=("slide",)),
             cell("code", "draws", "draw()", picture, helper, tags=("slide",)),
+            cell("markdown", "more", "It goes on with a table:\n\n" + TABLE, tags=("slide",)),
+            cell("code", "draws-more", "draw()", picture, tags=("slide",)),
             cell("markdown", "last", "## Summary\n\n**Read on:** Somebody (2001), *A Title*. Next: nothing."),
         ]
         write_notebook(folder / "run" / "notebooks" / f"{name}.ipynb", *cells)
@@ -97,14 +102,24 @@ def test_a_page_shows_the_notebook_as_it_is_with_the_results_of_cells_that_have_
     assert "<math" in first and "MathJax" not in first
     assert "<style>.k {}" not in first and '<span class="o">&lt;</span>' in first  # coloured by the book's own theme
     assert "/blob/main/helpers/files.py" in first and "widget-view" not in first
+    assert "Cells without results (1)" in second and "Cells without results" not in first
 
 
 def test_teachers_find_times_needs_short_versions_slides_and_references(site: Path) -> None:
     teachers = (site / "teachers.html").read_text(encoding="utf-8")
     assert "1:01" in teachers and "slides/02_features.html" in teachers and "five_minutes/02_features.html" in teachers
-    assert teachers.count("<summary>Answer</summary>") >= 33
+    for lesson in sorted((project_root() / "notebooks").glob("[0-9]*.ipynb")):
+        questions = teachers.split(f"<h3>{lesson.stem.split('_')[0]} ·")[1].split("<h3>")[0]
+        assert questions.count("<summary>Answer</summary>") == 3, lesson.stem
     short = (site / "five_minutes" / "01_download.html").read_text(encoding="utf-8")
     assert "forty-two" in short and "print(" not in short and "Summary" not in short
+    assert "<h1>01 in five minutes · First" in short  # told apart from the lesson, in a search too
+    for page, way in (
+        ("five_minutes", "../notebooks/"),
+        ("notebooks", "../five_minutes/"),
+        ("notebooks", "../slides/"),
+    ):
+        assert f'href="{way}01_download.html"' in (site / page / "01_download.html").read_text(encoding="utf-8")
     assert "Somebody (2001)" in (site / "references.html").read_text(encoding="utf-8")
 
 
@@ -143,16 +158,38 @@ def test_pages_in_a_browser_load_nothing_fit_the_screen_and_can_be_searched(
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     for name in ("index", "notebooks/01_download", "teachers", "five_minutes/02_features", "README"):
         page.goto((site / f"{name}.html").as_uri())
         assert page.evaluate("document.documentElement.dataset.theme") == scheme
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
     page.goto((site / "search.html").as_uri() + "?q=zebrafinch")
     page.get_by_role("link", name="01 · First").first.wait_for()
+    page.get_by_text("Search finished").wait_for()
+    assert errors == []
     page.goto((site / "slides" / "01_download.html").as_uri())
     page.keyboard.press("ArrowRight")
     page.get_by_role("heading", name="A part").wait_for()
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    page.close()
+
+
+def test_slides_show_all_of_what_is_on_them(site: Path, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 960, "height": 700})
+    page.goto((site / "slides" / "01_download.html").as_uri())
+    seen = []
+    for _ in range(page.evaluate("Reveal.getTotalSlides()")):
+        heading, overflow, pictures = page.evaluate(
+            """() => { const slide = Reveal.getCurrentSlide();
+            return [slide.querySelector("h1, h2").innerText, slide.scrollHeight - Reveal.getConfig().height,
+                    [...slide.querySelectorAll("img")].map(image => image.getBoundingClientRect().height)] }"""
+        )
+        assert overflow <= 0 and all(height >= 150 for height in pictures), (heading, overflow, pictures)
+        seen.append((heading, len(pictures)))
+        page.keyboard.press("Space")
+    # What follows a picture below the same heading has a slide of its own.
+    assert seen == [("01 in five minutes · First", 0), ("A part", 0), ("Full", 1), ("Full", 1)]
     page.close()
 
 

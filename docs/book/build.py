@@ -35,6 +35,8 @@ WORDS_A_MINUTE = 120  # of a text that is studied
 ON_A_SLIDE = 70  # words
 LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 HEADING = re.compile(r"^#{1,3} (.+)$", re.MULTILINE)
+BREAK = "+++"  # between blocks of MyST, which a page does not show
+NEW_SLIDE = "```{revealjs-break}\n```"
 Cell = dict[str, Any]
 
 
@@ -104,6 +106,14 @@ def leading_to(text: str, place: Path, project: Path, source: Path, address: str
     return LINK.sub(lead, text)
 
 
+def guide(name: str, lacking: int) -> Cell:
+    """What stands below a lesson's title: the way to its short versions, and how many cells have no results."""
+    text = f'**In a hurry:** [five minutes](../five_minutes/{name}.md), <a href="../slides/{name}.html">slides</a>.\n'
+    if lacking:
+        text += f"\n:::{{note}}\nCells without results ({lacking}) have not run, or changed since.\n:::\n"
+    return {"cell_type": "markdown", "id": "book-guide", "metadata": {}, "source": text}
+
+
 # --- The five-minute version ---
 
 
@@ -137,26 +147,36 @@ def printed(cell: Cell, lines: int = 12) -> str:
 
 
 def five_minutes(page: dict[str, Any], notebook: Path, folder: Path) -> str:
-    """A lesson's cells tagged `slide` as a page: how each begins, and of code its picture, or else what it printed."""
-    parts = [beginning(text_of(page["cells"][0]), 40)]
-    for number, cell in enumerate(page["cells"]):
+    """A lesson's cells tagged `slide` as a page: how each begins, and of code its picture, or else what it printed.
+
+    A part that goes on after that has a `BREAK` before what follows, which is another slide.
+    """
+    number, _, title = HEADING.search(text_of(page["cells"][0]))[1].partition(" · ")
+    whole = f'<a href="../notebooks/{notebook.stem}.html">The whole lesson</a>'
+    parts: list[str] = []
+    after_code = False
+    for position, cell in enumerate(page["cells"]):
         if "slide" not in cell["metadata"].get("tags", ()):
             continue
         if cell["cell_type"] == "markdown":
             heading = HEADING.search(text_of(cell))
             text = text_of(cell)[heading.end() :] if heading else text_of(cell)
-            parts += [f"## {heading[1]}", beginning(text)] if heading else [beginning(text)]
+            parts += [f"## {heading[1]}"] if heading else [BREAK] if after_code else []
+            parts.append(beginning(text))
+            after_code = False
             continue
+        after_code = True
         found = (output.get("data", {}) for output in cell["outputs"])
         pictures = [(kind, data[kind]) for data in found for kind in ("image/png", "image/jpeg") if kind in data]
         if pictures:
             kind, content = pictures[0]
-            path = folder / f"{notebook.stem}_{number}.{kind.removeprefix('image/')}"
+            path = folder / f"{notebook.stem}_{position}.{kind.removeprefix('image/')}"
             path.write_bytes(base64.b64decode(content))
             parts.append(f"![What the code of this part draws]({path.name})")
         else:
             parts.append(printed(cell))
-    return by_itself("\n\n".join(parts), notebook, folder) + "\n"
+    text = by_itself("\n\n".join(parts), notebook, folder)
+    return f"# {number} in five minutes · {title}\n\n{whole}\n\n{text}\n"
 
 
 # --- For teachers ---
@@ -221,9 +241,10 @@ def assemble(project: Path, run: Path, source: Path, stages: Sequence[Stage]) ->
         for cell in page["cells"]:
             if cell["cell_type"] == "markdown":
                 cell["source"] = leading_to(text_of(cell), place, project, source, address)
-        (source / place).write_text(json.dumps(page), encoding="utf-8")
         short = five_minutes(page, notebook, source / "five_minutes")
         (source / "five_minutes" / f"{notebook.stem}.md").write_text(short, encoding="utf-8")
+        content = page | {"cells": [page["cells"][0], guide(notebook.stem, lacking), *page["cells"][1:]]}
+        (source / place).write_text(json.dumps(content), encoding="utf-8")
     for path in [source / "README.md", *(source / "docs").rglob("*.md")]:
         text = leading_to(path.read_text(encoding="utf-8"), path.relative_to(source), project, source, address)
         path.write_text(text, encoding="utf-8")
@@ -251,6 +272,9 @@ def make_book(project: Path, run: Path, book: Path, stages: Sequence[Stage]) -> 
     sphinx("html", source, site, "-j", "auto")
     slides = book / "slides"
     shutil.copytree(source / "five_minutes", slides, dirs_exist_ok=True)
+    for path in slides.glob("*.md"):
+        text = path.read_text(encoding="utf-8").replace(f"\n{BREAK}\n", f"\n{NEW_SLIDE}\n")
+        path.write_text(text, encoding="utf-8")
     first = min(slides.glob("*.md")).stem
     decks = ("-Dextensions=myst_nb,sphinx_revealjs", "-Dsuppress_warnings=toc.not_included", f"-Droot_doc={first}")
     sphinx("revealjs", slides, site / "slides", *decks)

@@ -50,12 +50,13 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+html_context = {"default_mode": "auto"}  # light or dark, as the system is
 html_math_renderer = "mathml"
 
 revealjs_style_theme = "white"  # its fonts lie beside it
 revealjs_static_path = ["static"]
 revealjs_css_files = ["slides.css"]
-revealjs_script_conf = {"hash": True, "slideNumber": True, "transition": "none", "center": False}
+revealjs_script_conf = {"hash": True, "slideNumber": True, "transition": "none", "center": False, "display": "flex"}
 revealjs_use_section_ids = True
 
 
@@ -71,3 +72,5 @@ def _formula(translator: HTMLTranslator, node: nodes.math | nodes.math_block) ->
 
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (_formula, None), (_formula, None))
+    # Pages that were opened as files may not read each other: a search shows titles then, and excerpts on a server.
+    app.add_js_file(None, body="DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = location.protocol !== 'file:';")
