@@ -70,7 +70,12 @@ def _formula(translator: HTMLTranslator, node: nodes.math | nodes.math_block) ->
     raise nodes.SkipNode
 
 
+def _search_without_excerpts_in_files(app: Sphinx) -> None:
+    """Pages that were opened as files may not read each other: a search shows titles then, and excerpts on a server."""
+    if app.builder.name == "html":
+        app.add_js_file(None, body="DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = location.protocol !== 'file:';")
+
+
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (_formula, None), (_formula, None))
-    # Pages that were opened as files may not read each other: a search shows titles then, and excerpts on a server.
-    app.add_js_file(None, body="DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = location.protocol !== 'file:';")
+    app.connect("builder-inited", _search_without_excerpts_in_files)
