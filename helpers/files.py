@@ -131,6 +131,11 @@ def _size(size: int) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
+def beginning(text: str, most: int = 200) -> str:
+    """`text` for a sentence about it: at most so many characters, with an ellipsis where it goes on."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
 def check_space(folder: Path, size: int, what: str) -> None:
     """Say how much of the disk something will take, and refuse to begin what will not fit.
 
@@ -296,7 +301,7 @@ def load_array(path: Path, made_by: str, mode: str = "r") -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # a damaged header is parsed as Python, and can stumble in any way
-        reason = str(error).partition("\n")[0][:200]
+        reason = beginning(str(error).partition("\n")[0])
         raise InputError(f"{path} is no readable array ({reason}); delete it and run {made_by} again.") from None
 
 

@@ -9,6 +9,7 @@ run can be.
 """
 
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -218,6 +219,9 @@ RUN = "run.json"
 RUN_NAME = re.compile(r"\w[\w. -]{0,62}\w|\w")  # a folder's name on any system
 Value = str | int | float | bool | None
 
+_short = reprlib.Repr()  # of values in messages: their beginning and their end
+_short.maxstring = _short.maxother = _short.maxlong = 60
+
 
 @dataclass(frozen=True)
 class Run:
@@ -317,5 +321,5 @@ def get_profile(name: str, **changes: Any) -> Profile:
         if backbone is not None and changes[setting] is backbone:
             setting = "backbone"
         raise InputError(
-            f"The setting {setting} cannot be {repr(problem['input'])[:60]}: {reason} (helpers/profiles.py)."
+            f"The setting {setting} cannot be {_short.repr(problem['input'])}: {reason} (helpers/profiles.py)."
         ) from None

@@ -193,6 +193,10 @@ def test_an_array_is_read_or_named(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"a\.npy is no readable array .*run notebook 02 again"):
             load_array(path, "notebook 02")
+    long = b"{'" + b"no such key " * 40 + b"': 1}"  # which the reason quotes
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(long).to_bytes(2, "little") + long)
+    with pytest.raises(InputError, match=r"\(.{,199}…\); delete it"):
+        load_array(path, "notebook 02")
     with pytest.raises(InputError, match="does not exist"):
         load_array(tmp_path / "gone.npy", "notebook 02")
     with pytest.raises(InputError, match="is a folder"):

@@ -69,6 +69,16 @@ def test_a_setting_of_another_type_or_out_of_range_is_named(setting: str, value:
     assert reason in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["lstm and " * 30, 10**90], ids=["text", "number"])
+def test_a_long_value_is_named_by_its_beginning_and_its_end(value: object) -> None:
+    whole = repr(value)
+    with pytest.raises(InputError) as caught:
+        chosen_profile({"profile": "sample", "search_model": value})
+    named = str(caught.value).removeprefix("The setting search_model cannot be ").partition(": it should")[0]
+    first, last = named.split("...")
+    assert whole.startswith(first) and whole.endswith(last) and len(named) <= 60
+
+
 def test_the_choices_of_a_setting_are_those_there_are() -> None:
     assert set(get_args(BackboneName)) == set(BACKBONES)
     assert set(get_args(get_type_hints(Profile)["search_model"])) == set(MODELS)

@@ -8,7 +8,7 @@ from pathlib import Path
 from helpers.data.images import find_photos, is_hidden
 from helpers.data.left_out import Findings
 from helpers.data.manifest import SPLITS, ClassPhoto, Split, split_called
-from helpers.files import InputError
+from helpers.files import InputError, beginning
 
 LEAST = 10  # photos a class: fewer leave a split without any
 _MOST_LOST = 0.5  # of the photos of a class; if more cannot be used, that is said by itself
@@ -98,7 +98,7 @@ def usable_classes(
     if len({photo.label for photo in photos}) < 2:
         few = ", ".join(f"{label} ({after[label]})" for label in before) or "no folder with photos"
         raise InputError(
-            f"{root} has too few photos in its classes ({few[:200]}); give at least two folders, one a class, with ten "
-            "usable photos each."
+            f"{root} has too few photos in its classes ({beginning(few)}); give at least two folders, one a class, "
+            "with ten usable photos each."
         )
     return photos

@@ -20,13 +20,13 @@ class _Image:
 @dataclass
 class _Caption:
     image_id: int
-    caption: str
+    caption: str | None = None  # boxes and outlines have none, whatever their file is called
 
 
 @dataclass
 class _Annotations:
     images: list[_Image]
-    annotations: list[_Caption]
+    annotations: list[_Caption] | None = None
 
 
 def read_coco(place: Place, findings: Findings) -> Captioned | None:
@@ -54,10 +54,17 @@ def read_coco(place: Place, findings: Findings) -> Captioned | None:
 def _rows(file: Path, place: Place, findings: Findings) -> Iterator[Row]:
     part = file.stem.removeprefix("captions_")  # train2017, or train2014
     content = read_as(_Annotations, file, made_by="the download of COCO's captions")
+    captions = content.annotations
+    if captions is None or (captions and all(row.caption is None for row in captions)):
+        raise InputError(
+            f"{file} holds no captions but another kind of COCO's annotations; put {file.name} of the download of its "
+            "captions in its place."
+        )
     names = {image.id: image.file_name for image in content.images}
-    for number, row in enumerate(content.annotations, start=1):
+    for number, row in enumerate(captions, start=1):
+        text = row.caption or ""
         if (name := names.get(row.image_id)) is None:
             where = f"image_id {row.image_id} ({file.name}, annotation {number})"
-            findings.leave_out("caption", where, "of a photo that their file does not list", row.caption[:200])
+            findings.leave_out("caption", where, "of a photo that their file does not list", text[:200])
         else:
-            yield Row(f"{part}/{name}", row.caption, f"annotation {number}")
+            yield Row(f"{part}/{name}", text, f"annotation {number}")

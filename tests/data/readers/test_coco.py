@@ -119,7 +119,12 @@ def test_annotations_of_another_kind_are_named(tmp_path: Path) -> None:
         ([], "object"),
         ({"images": [], "annotations": [{"image_id": "1", "caption": "A dog."}]}, "annotations.0.image_id"),
         ({"images": [{"id": 1}], "annotations": []}, "images.0.file_name"),
-        ({"images": [], "annotations": [{"image_id": 1, "segmentation": []}]}, "annotations.0.caption"),
+        (
+            {"images": [], "annotations": [{"image_id": 1, "segmentation": []}]},
+            r"train2017\.json holds no captions but",
+        ),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}]}, r"train2017\.json holds no captions but another kind"),
+        ({"images": [], "annotations": [{"image_id": 1, "caption": 7}]}, "annotations.0.caption"),
         ({"images": [], "annotations": []}, "No row of"),
     ],
 )
