@@ -49,6 +49,16 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return outputs
 
 
+@pytest.fixture
+def holidays(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny run as the run called "holidays", in the outputs folder of a project of its own."""
+    monkeypatch.setattr("helpers.profiles.project_root", lambda: tmp_path / "project")
+    outputs = tmp_path / "project" / "outputs" / "holidays"
+    shutil.copytree(tiny_run, outputs)
+    (outputs / "run.json").write_text('{"profile": "sample", "settings": {"beam": 2}}', encoding="utf-8")
+    return outputs
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The browser that Playwright installed, else one on the PATH; without any, what needs one is skipped."""

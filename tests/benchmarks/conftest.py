@@ -32,15 +32,19 @@ def pytest_configure() -> None:
     set_threads(cores())  # the tests' own conftest asks for one thread
 
 
-@pytest.fixture(scope="session")
-def outputs() -> Path:
+def measured_run() -> Path:
     """The folder of the finished run, the sample's or BENCH_RUN, whose trained models are measured."""
-    folder = get_profile(os.environ.get("BENCH_RUN", "sample")).outputs
     try:
+        folder = get_profile(os.environ.get("BENCH_RUN", "sample")).outputs
         load_manifest(folder)
     except InputError as error:
         pytest.exit(f"The benchmarks measure the models of a finished run: `make run` first. {error}", returncode=2)
     return folder
+
+
+@pytest.fixture(scope="session")
+def outputs() -> Path:
+    return measured_run()
 
 
 @pytest.fixture(scope="session")

@@ -414,6 +414,16 @@ def test_corrections_outlive_everything(run: PhotoSearch, photos: Path, kept: Al
 # --- The command ------------------------------------------------------------------------------------------------
 
 
+def test_the_command_looks_with_the_run_of_a_name(
+    holidays: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(photos), "--name", "holidays", "--find", WORDS, "--top", "1", "--paths-only"]) == 0
+    (hit,) = Album(photos, PhotoSearch(holidays)).search(WORDS, k=1)
+    assert capsys.readouterr().out == f"{hit.photo.path}\n"
+    assert main([str(photos), "--name", "weekend", "--find", WORDS]) == 2
+    assert "no run has this name" in capsys.readouterr().err
+
+
 def test_the_command_prints_paths_that_other_tools_take(
     run: PhotoSearch, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ from helpers.environment import project_root
 from helpers.files import InputError, write_json
 from helpers.search import app, web
 from helpers.search.album import Album
+from helpers.search.album import main as album_main
 from helpers.search.display import photo_details, read_upload
 from helpers.search.engine import CAPTIONER, Hit, PhotoSearch
 from helpers.search.guard import FOREIGN, LARGEST_UPLOAD, WITHOUT_TOKEN, Guard
@@ -527,6 +528,23 @@ def test_without_a_finished_run_it_says_what_to_run(
     shutil.rmtree(tmp_path / "run" / CAPTIONER)
     assert app.main(["--outputs", str(tmp_path / "run")]) == 2
     assert "no captioner" in capsys.readouterr().err
+
+
+def test_a_run_is_opened_by_its_name_and_looks_at_an_album(
+    holidays: Path, album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[PhotoSearch | Album] = []
+    monkeypatch.setattr(app, "serve", lambda gallery, *_: opened.append(gallery))
+    assert app.main(["--name", "holidays", "--no-browser"]) == 0
+    # What runs in a process of its own, in this one, which knows the project of the test.
+    monkeypatch.setattr(
+        subprocess, "run", lambda command: subprocess.CompletedProcess(command, album_main(command[3:]))
+    )
+    home = ["--home", str(tmp_path / "kept")]
+    assert app.main(["--album", str(album.folder), *home, "--name", "holidays"]) == 0
+    assert app.main(["--album", str(album.folder), *home]) == 0  # the album knows its run
+    assert [gallery.outputs for gallery in opened[:1]] == [holidays]
+    assert [gallery.run.outputs for gallery in opened[1:]] == [holidays] * 2
 
 
 def test_the_command_takes_the_next_free_port_prints_its_address_and_ends_with_ctrl_c(tiny_run: Path) -> None:

@@ -1,6 +1,7 @@
 """What the benchmarks rest on: processes, time and memory, slopes, reading, and that `pytest` alone runs none."""
 
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -75,3 +76,12 @@ def test_pytest_alone_runs_no_benchmark() -> None:
     command = [sys.executable, "-m", "pytest", "tests/benchmarks", "--collect-only"]
     run = subprocess.run(command, cwd=project_root(), capture_output=True, text=True)
     assert run.returncode == 5, run.stdout + run.stderr  # nothing collected
+
+
+def test_the_run_of_a_name_is_measured(holidays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_RUN", "holidays")
+    measured_run = runpy.run_path(str(project_root() / "tests" / "benchmarks" / "conftest.py"))["measured_run"]
+    assert measured_run() == holidays
+    monkeypatch.setenv("BENCH_RUN", "weekend")
+    with pytest.raises(pytest.exit.Exception, match=r"finished run.*no run has this name"):
+        measured_run()
