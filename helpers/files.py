@@ -96,6 +96,15 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+def as_file_name(name: str) -> str:
+    """The name of a model as a part of a file's name.
+
+    >>> as_file_name("openai/clip-vit-base-patch16")
+    'openai--clip-vit-base-patch16'
+    """
+    return re.sub(r"[/\\:]+", "--", name)
+
+
 def sweep_temporary(folder: Path, hours: float = 1.0) -> int:
     """Remove the temporary files that killed runs left below `folder`; returns how many.
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from helpers.environment import located, portable, project_root
 from helpers.files import InputError, read_as, there
@@ -31,7 +32,20 @@ Width = Annotated[int, Field(ge=8, le=8192)]
 Side = Annotated[int, Field(ge=16, le=1024)]  # pixels; the CNN halves them four times
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
-BackboneName = Literal["vgg16", "resnet50", "efficientnet_lite0"]
+BuiltIn = Literal["vgg16", "resnet50", "efficientnet_lite0"]
+
+
+def _backbone(name: str) -> str:
+    if name in get_args(BuiltIn) or re.search(r"[^/]/[^/]", name):
+        return name
+    raise PydanticCustomError(
+        "backbone",
+        "Input should be 'vgg16', 'resnet50', 'efficientnet_lite0' or a vision transformer of the Hugging Face hub, "
+        "such as 'openai/clip-vit-base-patch16'",
+    )
+
+
+BackboneName = Annotated[str, AfterValidator(_backbone)]
 TokenizerKind = Literal["word", "wordpiece", "bert"]
 
 
@@ -314,7 +328,13 @@ def get_profile(name: str, **changes: Any) -> Profile:
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise InputError(f"There is no setting {setting!r} (helpers/profiles.py lists them all).{hint}")
     try:
-        return replace(PROFILES[name], **changes)
+        profile = replace(PROFILES[name], **changes)
+        if profile.finetune and profile.grid_backbone not in get_args(BuiltIn):
+            raise InputError(
+                f"finetune=True trains the last layers of one of {', '.join(get_args(BuiltIn))}, and not of "
+                f"{profile.grid_backbone}; take one of these as grid_backbone, or finetune=False."
+            )
+        return profile
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         setting, reason = problem["loc"][0], problem["msg"].replace("Input should", "it should").replace("String", "it")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from small_data import write_captions
+from tiny_models import save_tiny_model
 
 from helpers.environment import prepare_torchvision
 from helpers.files import write_json
@@ -16,6 +17,7 @@ from helpers.profiles import PROFILES
 PHOTOS = 40
 COLOURS, ANIMALS, PLACES = ("red", "green", "blue"), ("dog", "cat", "horse", "bird"), ("grass", "beach", "street")
 SPLITS = ["train"] * 6 + ["val", "test"] + ["restval", "train"]  # of each ten photos
+CLIP = "openai/clip-vit-base-patch16"
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -93,11 +95,22 @@ def save_tiny_encoder(home: Path) -> None:
 
     words = sorted({word for number in range(PHOTOS) for text in captions_of(number) for word in text.lower().split()})
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
-    repository = home / "hub" / f"models--{ENCODER.replace('/', '--')}"
-    folder = repository / "snapshots" / ("0" * 40)
+    folder = _in_hub(home, ENCODER)
     torch.manual_seed(2)
     sizes = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     BertTokenizer(vocab={word: row for row, word in enumerate(words)}).save_pretrained(folder)
     BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
-    (repository / "refs").mkdir()
+
+
+def save_tiny_clip(home: Path) -> None:
+    """A dual encoder of two small layers under the name CLIP, likewise."""
+    save_tiny_model("clip", _in_hub(home, CLIP))
+
+
+def _in_hub(home: Path, name: str) -> Path:
+    """The folder where the hub's cache keeps the model `name`, to be filled."""
+    repository = home / "hub" / f"models--{name.replace('/', '--')}"
+    folder = repository / "snapshots" / ("0" * 40)
+    (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(folder.name)
+    return folder

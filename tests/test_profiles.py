@@ -13,7 +13,7 @@ from helpers.files import InputError
 from helpers.profiles import (
     PROFILES,
     SETTING_NAMES,
-    BackboneName,
+    BuiltIn,
     Profile,
     TokenizerKind,
     chosen_profile,
@@ -59,7 +59,7 @@ def test_unknown_profile_and_setting_are_named() -> None:
         ("captions_folder", 2024, "a valid string"),
         ("search_model", "nosuch", "'scratch', 'pretrained' or 'fusion'"),
         ("mirrored", "yes", "a valid boolean"),
-        ("backbone", "vgg19", "'vgg16', 'resnet50' or 'efficientnet_lite0'"),
+        ("backbone", "vgg19", "'vgg16', 'resnet50', 'efficientnet_lite0' or a vision transformer"),
     ],
 )
 def test_a_setting_of_another_type_or_out_of_range_is_named(setting: str, value: object, reason: str) -> None:
@@ -79,8 +79,15 @@ def test_a_long_value_is_named_by_its_beginning_and_its_end(value: object) -> No
     assert whole.startswith(first) and whole.endswith(last) and len(named) <= 60
 
 
+def test_a_backbone_of_the_hub_is_frozen() -> None:
+    name = "openai/clip-vit-base-patch16"
+    assert get_profile("sample", backbone=name).grid_backbone == name
+    with pytest.raises(InputError, match=f"finetune=True trains the last layers of one of vgg16.*not of {name}"):
+        get_profile("sample", grid_backbone=name, finetune=True)
+
+
 def test_the_choices_of_a_setting_are_those_there_are() -> None:
-    assert set(get_args(BackboneName)) == set(BACKBONES)
+    assert set(get_args(BuiltIn)) == set(BACKBONES)
     assert set(get_args(get_type_hints(Profile)["search_model"])) == set(MODELS)
     for kind in get_args(TokenizerKind):
         if kind != "bert":  # comes from the network

@@ -13,11 +13,12 @@ _LAYERS = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "
 _TEXT = _LAYERS | {"vocab_size": len(WORDS), "max_position_embeddings": 20}
 _TEXT |= {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
 _VISION = _LAYERS | {"image_size": SIDE, "patch_size": 8}
+_MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 _SQUARE = {"height": SIDE, "width": SIDE}
 
 
 def save_tiny_model(kind: str, folder: Path) -> Path:
-    """Fill `folder` with a model of this kind: clip, siglip or blip."""
+    """Fill `folder` with a model of this kind: clip, siglip, dinov2 or blip."""
     prepare_torchvision()
     import transformers
     from transformers import BertTokenizer
@@ -32,6 +33,12 @@ def save_tiny_model(kind: str, folder: Path) -> Path:
         processor = transformers.SiglipImageProcessor(size=_SQUARE, resample=2)
         text = _TEXT | {"projection_size": 16}
         model = transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=_VISION))
+    elif kind == "dinov2":  # photos alone
+        size, crop = {"shortest_edge": SIDE + 4}, _SQUARE
+        processor = transformers.BitImageProcessor(size=size, crop_size=crop, image_mean=_MEAN, image_std=_STD)
+        model = transformers.Dinov2Model(
+            transformers.Dinov2Config(**_LAYERS, image_size=SIDE, patch_size=8, mlp_ratio=2)
+        )
     else:
         processor = transformers.BlipImageProcessor(size=_SQUARE)
         text = _TEXT | {"encoder_hidden_size": 16, "projection_dim": 8, "max_position_embeddings": 64}

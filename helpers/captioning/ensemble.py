@@ -11,6 +11,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from helpers.captioning.captioner import LOOKS_AT, Captioner
+from helpers.features.backbones import vector_is_mean
 from helpers.files import InputError
 
 
@@ -53,11 +54,11 @@ class Ensemble(nn.Module):
 def can_join(captioner: Captioner, other: Captioner) -> bool:
     """Whether the two could write together: with one vocabulary, and from one grid of a photo.
 
-    A captioner that looks at a vector is given the mean of the grid, which the vector of vgg16 is not.
+    A captioner that looks at a vector is given the mean of the grid, which not every backbone's vector is.
     """
     same = captioner.tokenizer.vocabulary == other.tokenizer.vocabulary and captioner.backbone == other.backbone
     sights = {LOOKS_AT[one.kind] for one in (captioner, other)}
-    return same and (sights == {"grid"} or captioner.backbone != "vgg16")
+    return same and (sights == {"grid"} or vector_is_mean(captioner.backbone))
 
 
 def ensemble(captioners: Sequence[Captioner]) -> Captioner:
@@ -74,7 +75,9 @@ def ensemble(captioners: Sequence[Captioner]) -> Captioner:
             f"settings (these look through {', '.join(sorted(backbones))})."
         )
     if not all(can_join(captioner, captioners[-1]) for captioner in captioners):
-        raise InputError("The vector of vgg16 is not the mean of its grid; leave the LSTM out of the ensemble.")
+        raise InputError(
+            f"The vector of {captioners[-1].backbone} is not the mean of its grid; leave the LSTM out of the ensemble."
+        )
     sees_vector = [LOOKS_AT[captioner.kind] == "vectors" for captioner in captioners]
     model = Ensemble([captioner.model for captioner in captioners], sees_vector).eval()
     return replace(captioners[-1], kind="ensemble", model=model)

@@ -46,6 +46,8 @@ def missing(profile: Profile, declared: Iterable[str]) -> list[Need]:
                 )
     backbones = [getattr(profile, name) for name in ("vector_backbone", "grid_backbone") if name in declared]
     for name in dict.fromkeys(backbones):
+        if "/" in name and not _hub_has(name, "config.json"):
+            needs.append(Need(f"the backbone {name}", f"{_HUB}/{name}", {"backbone": "efficientnet_lite0"}))
         file, size = WEIGHTS.get(name, (None, ""))
         if file and not (torch_home() / "hub" / "checkpoints" / file).exists():
             what = f"the published weights of {name} ({size})"

@@ -22,7 +22,7 @@ from helpers.encoders.fusion import WEIGHTS as FUSION_WEIGHTS
 from helpers.encoders.fusion import FusionConfig, FusionEncoder, load_fusion
 from helpers.encoders.pretrained import PretrainedConfig, PretrainedPair, load_pretrained_pair
 from helpers.encoders.sentence_encoder import sentence_vectors
-from helpers.features.backbones import Backbone
+from helpers.features.backbones import Backbone, graph_file
 from helpers.files import fingerprint_files
 from helpers.graphs import Graph, graph_path, read_graph
 
@@ -130,15 +130,15 @@ class OpenVINOBackbone(nn.Module):
 
 
 def load_openvino_pretrained_pair(
-    folder: Path, backbones: Path, precision: str = "fp32", arithmetic: str = "f32"
+    folder: Path, outputs: Path, precision: str = "fp32", arithmetic: str = "f32"
 ) -> PretrainedPair:
-    """The pair saved in `folder`, run by OpenVINO in one of PRECISIONS, with the backbone exported to `backbones`.
+    """The pair saved in `folder`, run by OpenVINO in one of PRECISIONS, with the backbone of the run in `outputs`.
 
     Raises:
         InputError: the pair or its graphs are missing, damaged, or do not belong together.
     """
     pair = load_pretrained_pair(folder)
-    graph = Graph(read_graph(graph_path(backbones / f"{pair.backbone.name}.xml", precision)), arithmetic)
+    graph = Graph(read_graph(graph_path(graph_file(outputs, pair.backbone.name), precision)), arithmetic)
     model = OpenVINODualEncoder(folder, pair.model.config, precision, arithmetic)
     return PretrainedPair(model, OpenVINOBackbone(pair.backbone, graph))
 

@@ -11,6 +11,9 @@ photos, it sees them at the size it knows (Touvron et al., "Fixing the train-tes
 10 x 10 maps are pooled to the 7 x 7 of the others. For the pretrained towers of notebook 04c that was worth about two
 points of recall@1 from text to photo.
 
+A name with a slash is that of a vision transformer on the Hugging Face hub, such as `openai/clip-vit-base-patch16`, or
+of a folder with one: see `vision_transformers.py`.
+
 `<name>_stem` is the frozen first part of a network: a grid of 14 x 14 or 20 x 20 regions of 512, 1024 or 112 channels,
 from which the second part, its `Tail`, makes the grid in the table. A captioner that fine-tunes the tail looks at
 photos through the stem.
@@ -20,13 +23,15 @@ evaluation, export and search therefore cannot disagree about preprocessing.
 """
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from helpers.downloads import patiently
 from helpers.environment import command, prepare_torchvision
-from helpers.files import InputError
+from helpers.features.vision_transformers import VisionTransformer, load_vision_transformer
+from helpers.files import InputError, as_file_name
 
 GRID_SIDE = 7
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -117,6 +122,18 @@ class _Stem(nn.Module):
         return grid.mean(1), grid  # (B, C), (B, R, C)
 
 
+class _Patches(nn.Module):
+    """A vision transformer, with its maps pooled to the grid of the others."""
+
+    def __init__(self, network: VisionTransformer) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        vectors, maps = self.network(pixels)
+        return vectors, pooled(maps)  # (B, D), (B, 49, C)
+
+
 class Tail(nn.Module):
     """The last layers of a backbone as a part of a captioner, trained with it.
 
@@ -184,6 +201,17 @@ def _build_efficientnet_lite0(pretrained: bool) -> Backbone:
     return Backbone("efficientnet_lite0", _EfficientNetLite0(network), mean, std, 320, 1280, (49, 1280))
 
 
+def _build_vision_transformer(name: str) -> Backbone:
+    network, preparation = load_vision_transformer(name)
+    # Bytes x scale + shift, as its processor has it, are (bytes - mean) / std.
+    mean = (-preparation.shift / preparation.scale / 255).flatten().tolist()
+    std = (1 / preparation.scale / 255).flatten().tolist()
+    size, patches = preparation.photo_size, _Patches(network)
+    with torch.inference_mode():
+        vectors, grid = patches(torch.zeros(1, 3, size, size))
+    return Backbone(name, patches, mean, std, size, vectors.shape[1], tuple(grid.shape[1:]))
+
+
 _BUILDERS = {
     "vgg16": _build_vgg16,
     "resnet50": _build_resnet50,
@@ -197,17 +225,38 @@ def load_backbone(name: str, random_seed: int | None = None) -> Backbone:
     """A frozen backbone with its published weights, in evaluation mode.
 
     Args:
-        name: one of `BACKBONES`, or one of them with `_stem` behind it.
-        random_seed: take random weights of this seed instead of the published ones; for tests and timing.
+        name: one of `BACKBONES`, or one of them with `_stem` behind it; or, with a slash, a model of the Hugging Face
+            hub or a folder.
+        random_seed: take random weights of this seed instead of the published ones; of `BACKBONES` alone.
 
     Raises:
         InputError: unknown name, or the weights cannot be downloaded.
     """
+    if on_hub(name):
+        return _build_vision_transformer(name)
     whole = name.removesuffix("_stem")
     if whole not in _BUILDERS:
-        raise InputError(f"There is no backbone {name!r}; choose one of: {', '.join(BACKBONES)}.")
+        raise InputError(
+            f"There is no backbone {name!r}; choose one of: {', '.join(BACKBONES)}; or a model of the "
+            "Hugging Face hub, owner/model."
+        )
     backbone = _load_random(whole, random_seed) if random_seed is not None else _load_published(whole)
     return backbone if name == whole else _stem_of(backbone)
+
+
+def on_hub(name: str) -> bool:
+    """Whether a backbone of this name is a vision transformer of the Hugging Face hub, or in a folder."""
+    return "/" in name
+
+
+def vector_is_mean(name: str) -> bool:
+    """Whether the vector that backbone `name` gives is the mean of its grid."""
+    return name != "vgg16" and not on_hub(name)
+
+
+def graph_file(outputs: Path, name: str) -> Path:
+    """Where notebook 05 writes the graph of backbone `name`."""
+    return outputs / "openvino" / f"{as_file_name(name)}.xml"
 
 
 def load_tail(name: str, published: bool = True) -> Tail:

@@ -28,6 +28,7 @@ from helpers.features.backbones import Backbone
 from helpers.features.rows import Rows
 from helpers.files import (
     InputError,
+    as_file_name,
     check_space,
     digest,
     load_pickle,
@@ -162,7 +163,7 @@ def _made_from(photos: Sequence[HasPath], backbone: Backbone, mirrored: bool) ->
 
 def _name(backbone_name: str, mirrored: bool) -> str:
     """What the names of the files begin with."""
-    return f"{backbone_name}_mirrored" if mirrored else backbone_name
+    return as_file_name(f"{backbone_name}_mirrored" if mirrored else backbone_name)
 
 
 def _fill(
@@ -214,6 +215,11 @@ def load_views(folder: Path, backbone_name: str, mirrored: bool) -> list[Feature
         InputError: as of `load_features`.
     """
     return [load_features(folder, backbone_name, turned) for turned in ((False, True) if mirrored else (False,))]
+
+
+def features_file(backbone_name: str) -> str:
+    """The file of a run's outputs folder that holds what this backbone sees of the photos."""
+    return f"features/{_name(backbone_name, False)}.pkl"
 
 
 def photo_features(backbone: Backbone, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ from helpers.data.images import resize_photo
 from helpers.deploy.clip import openvino_clip
 from helpers.encoders.clip import ClipPair
 from helpers.encoders.pretrained import PretrainedPair
+from helpers.features.backbones import graph_file
 from helpers.files import InputError, fingerprint_files
 from helpers.graphs import PRECISIONS, compile_graph, graph_path, read_graph, request_queue
 from helpers.search.engine import CAPTIONERS, Pair, PhotoSearch
@@ -88,7 +89,7 @@ class Eye:
     """
 
     def __init__(self, outputs: Path, name: str, precision: str) -> None:
-        self._graph = graph_path(outputs / "openvino" / f"{name}.xml", precision)
+        self._graph = graph_path(graph_file(outputs, name), precision)
         self._photos: np.ndarray | None = None
         self._seen: tuple[np.ndarray, np.ndarray] | None = None
 

@@ -37,7 +37,7 @@ from helpers.encoders.fusion import WEIGHTS as FUSION_WEIGHTS
 from helpers.encoders.fusion import FusionEncoder
 from helpers.encoders.pretrained import PretrainedPair, photo_views
 from helpers.encoders.sentence_encoder import SEPARATOR, beside, saved_sentences
-from helpers.features.backbones import load_backbone
+from helpers.features.backbones import graph_file, load_backbone
 from helpers.features.store import Features
 from helpers.files import InputError, fingerprint_files, read_json
 from helpers.graphs import PRECISIONS, Graph, graph_path, read_graph
@@ -129,7 +129,7 @@ class PhotoSearch:
         """The precisions in which the graphs of `model` are there."""
         graphs = [self.home(model) / f"{name}.xml" for name in GRAPHS[model]]
         if model != "scratch":  # it looks through a backbone, which has a graph of its own
-            graphs.append(self.outputs / "openvino" / f"{self.backbone_of(model)}.xml")
+            graphs.append(graph_file(self.outputs, self.backbone_of(model)))
         return [one for one in PRECISIONS if all(graph_path(graph, one).exists() for graph in graphs)]
 
     def backbone_of(self, model: str) -> str:
@@ -185,7 +185,7 @@ class PhotoSearch:
             if model == "scratch":
                 pair = load_openvino_pair(home, precision)
             elif model == "pretrained":
-                pair = load_openvino_pretrained_pair(home, self.outputs / "openvino", precision)
+                pair = load_openvino_pretrained_pair(home, self.outputs, precision)
                 self._backbones.setdefault((pair.backbone.name, precision), RememberingBackbone(pair.backbone))
                 pair = pair._replace(backbone=self._backbones[pair.backbone.name, precision])
             else:
@@ -196,7 +196,7 @@ class PhotoSearch:
 
     def _backbone(self, name: str, precision: str) -> RememberingBackbone:
         if (name, precision) not in self._backbones:
-            graph = Graph(read_graph(graph_path(self.outputs / "openvino" / f"{name}.xml", precision)))
+            graph = Graph(read_graph(graph_path(graph_file(self.outputs, name), precision)))
             self._backbones[name, precision] = RememberingBackbone(OpenVINOBackbone(load_backbone(name), graph))
         return self._backbones[name, precision]
 

@@ -71,6 +71,8 @@ def test_only_those_that_fit_together_write_together() -> None:
         (("lstm", "transformer"), "resnet50", True),
         (("lstm", "transformer"), "vgg16", False),
         (("lstm", "lstm"), "vgg16", False),
+        (("lstm", "transformer"), "openai/clip-vit-base-patch16", False),
+        (("attention", "transformer"), "openai/clip-vit-base-patch16", True),
         (("attention", "transformer"), "vgg16", True),
     ],
 )

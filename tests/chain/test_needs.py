@@ -53,6 +53,8 @@ def test_what_is_in_a_cache_is_not_missing(caches: Path) -> None:
         "the sentence encoder sentence-transformers/all-MiniLM-L6-v2",
     ]
     assert [need.what for need in missing(PROFILES["flickr8k"], {"grid_backbone"})] == found[4:5]  # for some stages
+    eye = get_profile("sample", backbone="openai/clip-vit-base-patch16")
+    assert [need.what for need in missing(eye, ALL)] == ["the backbone openai/clip-vit-base-patch16"]
     own = get_profile("flickr8k", captions_folder="photos", classes_folder="classes", caption_tokenizer="bert")
     assert [need.what for need in missing(own, ALL)] == [*found[3:], "the vocabulary of bert-base-uncased"]
     (caches / "hub" / "checkpoints").mkdir(parents=True)

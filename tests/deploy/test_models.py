@@ -26,7 +26,7 @@ from helpers.deploy.models import (
 from helpers.encoders.dual_encoder import DualEncoder, DualEncoderConfig, EncoderPair
 from helpers.encoders.fusion import FusionConfig, FusionEncoder, new_fusion, save_fusion
 from helpers.encoders.pretrained import PretrainedPair, new_pretrained_pair
-from helpers.features.backbones import load_backbone
+from helpers.features.backbones import graph_file, load_backbone
 from helpers.files import InputError
 from helpers.graphs import PRECISIONS, graph_path
 
@@ -237,7 +237,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[PretrainedPair
     export_pretrained_pair(pair, folder, views, TEXTS)
     photos = [(torch.from_numpy(photo[None]),) for photo in random_pixels(4, backbone.photo_size)]
     # Weights only: its 8-bit arithmetic is not the subject here, and calibrating it takes half a minute.
-    export(backbone, backbone, folder / "backbones" / f"{backbone.name}.xml", photos, weights_only=True)
+    export(backbone, backbone, graph_file(folder, backbone.name), photos, weights_only=True)
     return pair, folder
 
 
@@ -246,7 +246,7 @@ def test_pretrained_pair_equals_pytorch_with_one_view_or_two(
     pretrained: tuple[PretrainedPair, Path], precision: str
 ) -> None:
     pair, folder = pretrained
-    exported = load_openvino_pretrained_pair(folder, folder / "backbones", precision)
+    exported = load_openvino_pretrained_pair(folder, folder, precision)
     assert exported.photo_size == pair.photo_size
     pixels = random_pixels(2, pair.photo_size, seed=5)
     cosine, difference = WORST[precision]
@@ -268,4 +268,4 @@ def test_graphs_of_other_pretrained_weights_are_refused(
     shutil.copytree(folder, tmp_path / "copy")
     new_pretrained_pair(pair.backbone, "use", 512, seed=1).save(tmp_path / "copy")
     with pytest.raises(InputError, match="other weights"):
-        load_openvino_pretrained_pair(tmp_path / "copy", folder / "backbones")
+        load_openvino_pretrained_pair(tmp_path / "copy", folder)
