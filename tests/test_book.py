@@ -1,6 +1,7 @@
 """The book: a small one, made as the large one is, its links, and its pages in a real browser."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,8 @@ def test_pages_in_a_browser_load_nothing_fit_the_screen_and_can_be_searched(
     page.goto((site / "slides" / "01_download.html").as_uri())
     page.keyboard.press("ArrowRight")
     page.get_by_role("heading", name="A part").wait_for()
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", paper)[:3])) < 60) == (scheme == "dark")  # drawings turn with the system
     assert errors == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     page.close()
