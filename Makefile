@@ -9,7 +9,7 @@ INSTALLED := .venv/installed-requirements.txt
 INSTALLED_SCALE := .venv/installed-requirements-scale.txt
 LOCKED := requirements.lock
 
-.PHONY: run test profiles test-scale lint lab app album captions book workflows bench torture lock address audit clean
+.PHONY: run test profiles test-scale gpu lint lab app album captions book workflows bench torture lock address audit clean
 
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
@@ -25,6 +25,10 @@ profiles: $(INSTALLED)
 # Notebook 08 and its wing, with the real engines, and the reader of Parquet; installs another 400 MB.
 test-scale: $(INSTALLED_SCALE)
 	$(BIN)/python -m pytest tests/scale tests/data/readers/test_records.py
+
+# Training and looking on an NVIDIA GPU: the tests, words a second beside the processor's, and the sample.
+gpu: $(INSTALLED)
+	PYTHONPATH=. $(BIN)/python tests/gpu/measure.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -130,16 +130,22 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def start(seed: int, threads: int | None = None) -> None:
-    """Begin a notebook: fix seeds and threads, and print the versions a result depends on."""
+def start(seed: int, threads: int | None = None, device: str = "cpu") -> None:
+    """Begin a notebook: fix seeds, threads and the device, and print what a result depends on.
+
+    Raises:
+        InputError: there is no such device, see `helpers.devices.choose_device`.
+    """
     import torch
 
+    from helpers.devices import choose_device, in_words
+
     set_threads(threads or cores())
+    chosen = choose_device(device)
     set_seed(seed)
     print(
         f"Python {platform.python_version()}, PyTorch {torch.__version__}, NumPy {np.__version__}; "
-        f"seed {seed}, {torch.get_num_threads()} threads, "
-        f"bfloat16 {'on' if supports_bf16() else 'off (this processor has no instructions for it)'}"
+        f"seed {seed}, {in_words(chosen)}"
     )
 
 
@@ -205,13 +211,6 @@ def _has_avx512() -> bool:
     import torch
 
     return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
-
-
-def autocast() -> AbstractContextManager[None]:
-    """Matrix products and convolutions in bfloat16 where the processor has it, else in float32 as written."""
-    import torch
-
-    return torch.autocast("cpu", dtype=torch.bfloat16) if supports_bf16() else nullcontext()
 
 
 def progress(items: Iterable[Item], description: str, total: int | None = None, unit: str = "it") -> Iterable[Item]:

@@ -47,6 +47,7 @@ def _backbone(name: str) -> str:
 
 BackboneName = Annotated[str, AfterValidator(_backbone)]
 TokenizerKind = Literal["word", "wordpiece", "bert"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True))
@@ -63,6 +64,7 @@ class Profile:
     outputs_dir: Text = "outputs"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None  # None: one thread for each core this process may use
+    device: DeviceName = "auto"  # to train and to extract on; auto: an NVIDIA GPU if PyTorch sees one, else the CPU
 
     # 01: which data. A handle is pinned to a version, so that a cached copy needs no network.
     captions_handle: Text | None = None  # Kaggle data set with captions; None: the embedded sample

@@ -9,7 +9,7 @@ import psutil
 import pytest
 import torch
 
-from helpers.environment import autocast, progress, project_root, set_seed, set_threads, supports_bf16
+from helpers.environment import progress, project_root, set_seed, set_threads
 
 
 def test_project_root_holds_the_fixed_layout() -> None:
@@ -33,24 +33,6 @@ def test_threads_reach_torch_and_child_processes(monkeypatch: pytest.MonkeyPatch
     )
     assert child.stdout.strip() == "2"
     set_threads(before)
-
-
-def test_autocast_changes_matrix_products_only_where_it_pays() -> None:
-    with autocast():
-        product = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert product.dtype == (torch.bfloat16 if supports_bf16() else torch.float32)
-
-
-def test_a_processor_held_to_less_gets_no_bfloat16() -> None:
-    code = """
-import torch
-from helpers.environment import autocast
-with autocast():
-    print((torch.ones(1, 1) @ torch.ones(1, 1)).dtype)
-"""
-    held = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_root(), env=held)
-    assert run.stdout.strip() == "torch.float32", run.stderr
 
 
 def test_a_processor_held_to_less_may_overflow_in_8_bits() -> None:

@@ -98,7 +98,8 @@ class AttentionCaptioner(nn.Module):
         k = len(tokens) // len(features)
         lengths = (tokens != 0).sum(1)  # (B,)
         order = lengths.argsort(descending=True, stable=True)
-        going_on = (lengths[order, None] > torch.arange(tokens.shape[1])).sum(0).tolist()  # captions at each place
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        going_on = (lengths[order, None] > places).sum(0).tolist()  # captions at each place
         memory = self.encode(features)
         h, c = self.initial_state(memory)
         owner = order // k  # the photo of each caption

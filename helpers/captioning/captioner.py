@@ -169,7 +169,7 @@ def new_captioner(
     settings, build = MODELS[kind]
     if kind == "transformer":  # it has as many places for words as a caption may have
         model["max_length"] = max_length
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(settings(vocab_size=tokenizer.vocab_size, feature_width=feature_width, **model))
     if model.get("tail"):

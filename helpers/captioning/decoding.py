@@ -1,7 +1,8 @@
 """Decoders: from a photo's features to a caption, word by word. One module for every captioner.
 
 A captioner offers three functions (`StepModel`), in PyTorch or on OpenVINO. `step` carries a cached state, so no
-prefix is ever run twice, and all photos of a batch advance together.
+prefix is ever run twice, and all photos of a batch advance together. A decoder works where the model is, and takes
+features from anywhere.
 
 - `greedy` takes the most probable token each time.
 - `beam_search` keeps the `beam` best beginnings a photo. A longer caption multiplies more probabilities and so always
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from helpers.data.text import Tokenizer
+from helpers.devices import to_device
 from helpers.files import InputError
 
 State = tuple[Tensor, ...]
@@ -127,7 +129,8 @@ def sample(
     def draw(log_probs: Tensor) -> Tensor:
         # One random number a row, looked up in the running sum; `torch.multinomial` would need one a word.
         reached = trim(log_probs, temperature, top_k, top_p).exp().cumsum(1)  # (B, V)
-        drawn = 1 - torch.rand(len(reached), 1, generator=generator)  # in (0, 1]: nothing impossible is drawn
+        # In (0, 1], so that nothing impossible is drawn; on the processor, so that all devices draw the same.
+        drawn = to_device(1 - torch.rand(len(reached), 1, generator=generator), reached.device)
         return torch.searchsorted(reached, drawn * reached[:, -1:])[:, 0]
 
     return _walk(model, features, rules, draw, count)
@@ -169,13 +172,14 @@ def _walk(
     model: StepModel, features: Tensor, rules: Rules, choose: Callable[[Tensor], Tensor], count: int = 1
 ) -> list[Caption]:
     """Extend `count` captions of every photo by what `choose` picks from (B, V), until all have ended."""
-    memory = model.encode(features)
+    memory = model.encode(to_device(features, model))
     state = model.initial_state(memory)
+    device = memory.device
     if count > 1:  # a photo is encoded once for all its captions
         memory, *state = (part.repeat_interleave(count, dim=0) for part in (memory, *state))
-    tokens = torch.full((len(memory), 1), rules.sos_id)  # (B, 1)
-    scores = torch.zeros(len(memory))
-    running = torch.ones(len(memory), dtype=torch.bool)
+    tokens = torch.full((len(memory), 1), rules.sos_id, device=device)  # (B, 1)
+    scores = torch.zeros(len(memory), device=device)
+    running = torch.ones(len(memory), dtype=torch.bool, device=device)
     maps = []
     while running.any():
         log_probs, state, attention = model.step(tokens[:, -1], state, memory)
@@ -205,20 +209,21 @@ def beam_search(
     if beam < 1:
         raise InputError(f"A beam must hold at least 1 caption, and {beam} is less.")
     photos = len(features)
-    memory = model.encode(features)
+    memory = model.encode(to_device(features, model))
     state = model.initial_state(memory)
+    device = memory.device
     # A photo's K beginnings lie side by side, in rows photo * K .. photo * K + K - 1.
-    rows = torch.arange(photos).repeat_interleave(beam)  # (B * K,)
+    rows = torch.arange(photos, device=device).repeat_interleave(beam)  # (B * K,)
     memory, state = memory[rows], tuple(part[rows] for part in state)
-    tokens = torch.full((photos * beam, 1), rules.sos_id)  # (B * K, 1)
+    tokens = torch.full((photos * beam, 1), rules.sos_id, device=device)  # (B * K, 1)
     # All K start equal, so only the first may count.
-    scores = torch.full((photos, beam), -torch.inf)  # (B, K)
+    scores = torch.full((photos, beam), -torch.inf, device=device)  # (B, K)
     scores[:, 0] = 0
     maps: Tensor | None = None
     winners: list[Caption | None] = [None] * photos
-    record = torch.full((photos,), -torch.inf)  # the winner's score over its length
-    finished = torch.zeros(photos, dtype=torch.int64)
-    done = torch.zeros(photos, dtype=torch.bool)
+    record = torch.full((photos,), -torch.inf, device=device)  # the winner's score over its length
+    finished = torch.zeros(photos, dtype=torch.int64, device=device)
+    done = torch.zeros(photos, dtype=torch.bool, device=device)
 
     while not done.all():
         log_probs, state, attention = model.step(tokens[:, -1], state, memory)
@@ -230,7 +235,7 @@ def beam_search(
         width = log_probs.shape[1]
         totals = (scores.view(-1, 1) + log_probs).view(photos, -1)  # (B, K * V)
         best, index = totals.topk(2 * beam)  # (B, 2 * K)
-        parents = index // width + torch.arange(photos)[:, None] * beam  # rows, (B, 2 * K)
+        parents = index // width + torch.arange(photos, device=device)[:, None] * beam  # rows, (B, 2 * K)
         following = index % width
         ends = following == rules.eos_id
 
@@ -259,4 +264,4 @@ def _caption(rules: Rules, row: int, tokens: Tensor, score: Tensor, maps: Tensor
     words = tokens[row, 1:].tolist()
     if rules.eos_id in words:
         words = words[: words.index(rules.eos_id)]
-    return Caption(words, float(score), None if maps is None else maps[row, : len(words)].clone())
+    return Caption(words, float(score), None if maps is None else maps[row, : len(words)].clone().cpu())

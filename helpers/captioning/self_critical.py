@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from helpers.captioning.captioner import Captioner
 from helpers.captioning.decoding import Caption, Rules, sample
 from helpers.captioning.scoring import tokenize
-from helpers.environment import autocast
+from helpers.devices import autocast, to_device
 
 _TEMPERATURE = 0.8  # smoothed labels leave a tenth of the probability to any word at all: draw fewer of those
 _END = "<EOS>"  # the end counts as a word: without it, captions that stop after "in a" would be worth as much
@@ -157,21 +157,24 @@ def self_critical_loss(
         seed: decides what is drawn.
     """
     model = captioner.model.eval()
-    with autocast():
+    features = to_device(features, model)
+    device = features.device
+    with autocast(device):
         captions = sample(model, features, captioner.rules, temperature=_TEMPERATURE, count=count, seed=seed)
     texts = captioner.texts(captions)
     owners = np.repeat(photos, count)  # (P * k,)
     rewards = np.array([reward(photo, text) for photo, text in zip(owners, texts, strict=True)])
-    advantage = torch.from_numpy(advantages(rewards.reshape(-1, count)).astype(np.float32)).view(-1)  # (P * k,)
+    advantage = to_device(advantages(rewards.reshape(-1, count)).astype(np.float32), device).view(-1)  # (P * k,)
 
-    tokens = _tokens(captions, captioner.rules)  # (P * k, T)
+    tokens = to_device(_tokens(captions, captioner.rules), device)  # (P * k, T)
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     chosen = targets != 0
     chosen[:, captioner.max_length - 2 :] = False  # an end at the last place is forced
     row, place = chosen.nonzero(as_tuple=True)  # (words,)
-    with autocast():
+    with autocast(device):
         logits = model.logits(model.states(features, inputs)[row, place])  # (words, V)
-    logits = (logits.float() / _TEMPERATURE).index_fill(1, torch.tensor(captioner.rules.banned), -torch.inf)
+    banned = torch.tensor(captioner.rules.banned, device=device)
+    logits = (logits.float() / _TEMPERATURE).index_fill(1, banned, -torch.inf)
     surprise = F.cross_entropy(logits, targets[row, place], reduction="none")  # -log p of each word, (words,)
     return (advantage[row] * surprise).mean(), float(rewards.mean())
 

@@ -37,7 +37,8 @@ from helpers.captioning.scoring import score_captions
 from helpers.captioning.self_critical import CiderReward, self_critical_loss
 from helpers.data.manifest import Photo
 from helpers.data.text import Tokenizer
-from helpers.environment import autocast, keep_freed_memory, progress
+from helpers.devices import autocast, chosen_device, device_of, gradient_scaler, to_device
+from helpers.environment import keep_freed_memory, progress
 from helpers.features.rows import Rows
 from helpers.features.store import Features
 from helpers.files import InputError, read_json, write_json
@@ -51,7 +52,7 @@ from helpers.training.checkpoints import (
     save_checkpoint,
     seed_epoch,
 )
-from helpers.training.optimizer import adamw, descend, load_moments, set_learning_rate, warmup_cosine
+from helpers.training.optimizer import adamw, descend, load_moments, load_scale, set_learning_rate, warmup_cosine
 
 History = list[dict[str, Any]]  # an entry an epoch
 _POOL = 16  # batches' worth of photos that are sorted by length together
@@ -155,9 +156,10 @@ def caption_loss(
 
     `<SOS> a dog runs` goes in, and `a dog runs <EOS>` must come out.
     """
+    features, tokens = to_device(features, model), to_device(tokens, model)
     inputs, targets = tokens[:, :-1], tokens[:, 1:]  # (P * k, T - 1)
     real = targets != 0
-    with autocast():
+    with autocast(tokens.device):
         states = model.states(features, inputs)  # (P * k, T - 1, H)
         logits = model.logits(states[real])  # (words, V)
     return F.cross_entropy(logits.float(), targets[real], label_smoothing=label_smoothing), int(real.sum())
@@ -199,7 +201,7 @@ def validate(captioner: Captioner, data: CaptionData, batch: int = 100) -> dict[
 def train_captioner(
     captioner: Captioner, train: CaptionData, val: CaptionData, settings: CaptionTraining, folder: Path
 ) -> History:
-    """Train `captioner` in place and write it to `folder`; one dict of figures an epoch.
+    """Train `captioner` in place, on the chosen device, and write it to `folder`; one dict of figures an epoch.
 
     Until training has ended, `folder` receives nothing but `checkpoint.pt`: a finished captioner that is already
     there stays usable. A checkpoint of the same run is continued, one of another run is set aside. Where the same run
@@ -211,7 +213,7 @@ def train_captioner(
     if settings.epochs < 1:
         raise InputError(f"{settings.epochs} epochs train nothing; give at least 1.")
     keep_freed_memory()
-    model = captioner.model
+    model = captioner.model.to(chosen_device())
     run = fingerprint_run(
         settings=asdict(settings),
         model=[captioner.kind, asdict(model.config), captioner.backbone, captioner.max_length],
@@ -233,6 +235,7 @@ def train_captioner(
         return ended
     tail = list(getattr(model, "tail", nn.Identity()).parameters())  # of the backbone, where it is trained on
     optimizer = adamw(model.parameters(), settings.learning_rate, settings.weight_decay, pretrained=tail)
+    scaler = gradient_scaler(device_of(model))
     history: History = []
     best: dict[str, Any] = {}
     likelihood: dict[str, Any] | None = None  # the best weights of the first stage, once the second has begun
@@ -243,6 +246,7 @@ def train_captioner(
             if weights is not None:
                 model.load_state_dict(weights)
         load_moments(optimizer, state["optimizer"])
+        load_scale(scaler, state)
         history, best, likelihood = state["history"], state["best"], state["likelihood"]
         told = [_in_words(figures) for figures in history]  # which takes what an epoch has
         print(f"continuing after epoch {len(told)}")
@@ -261,9 +265,9 @@ def train_captioner(
                 optimizer = adamw(
                     model.parameters(), settings.self_critical_rate, settings.weight_decay, pretrained=tail
                 )
-            figures = _self_critical_epoch(captioner, optimizer, train, settings, history, rng, reward)
+            figures = _self_critical_epoch(captioner, optimizer, scaler, train, settings, history, rng, reward)
         else:
-            figures = _cross_entropy_epoch(model, optimizer, train, settings, len(history), rng)
+            figures = _cross_entropy_epoch(model, optimizer, scaler, train, settings, len(history), rng)
         seconds = time.perf_counter() - start
         history.append(
             {"epoch": len(history) + 1, "stage": stage}
@@ -281,6 +285,7 @@ def train_captioner(
             {
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
+                "scaler": scaler.state_dict(),
                 "history": history,
                 "best": best,
                 "likelihood": likelihood,
@@ -312,6 +317,7 @@ def _next_stage(history: History, settings: CaptionTraining) -> str | None:
 def _cross_entropy_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
     data: CaptionData,
     settings: CaptionTraining,
     epoch: int,
@@ -326,7 +332,7 @@ def _cross_entropy_epoch(
         rate = warmup_cosine(epoch * len(parts) + number, settings.epochs * len(parts), settings.warmup)
         set_learning_rate(optimizer, settings.learning_rate * rate)
         loss, count = caption_loss(model, *data.batch(places, rng), settings.label_smoothing)
-        descend(model, optimizer, loss, settings.clip)
+        descend(model, optimizer, loss, settings.clip, scaler)
         total, words = total + loss.item() * count, words + count
     if not math.isfinite(total):
         raise InputError(
@@ -339,6 +345,7 @@ def _cross_entropy_epoch(
 def _self_critical_epoch(
     captioner: Captioner,
     optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
     data: CaptionData,
     settings: CaptionTraining,
     history: History,
@@ -357,7 +364,7 @@ def _self_critical_epoch(
         loss, mean_reward = self_critical_loss(
             captioner, features, places, reward, settings.self_critical_captions, int(rng.integers(2**31))
         )
-        descend(captioner.model, optimizer, loss, settings.clip)
+        descend(captioner.model, optimizer, loss, settings.clip, scaler)
         total += mean_reward * len(places)
     return {"train_reward": total / len(data.ids)}
 

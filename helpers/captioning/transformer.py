@@ -199,7 +199,7 @@ class TransformerCaptioner(nn.Module):
         memory = self.encode(features)
         length = tokens.shape[1]
         x = self.embed(tokens, self.positions[:length])  # (B, T, W)
-        mask = torch.full((length, length), -torch.inf).triu(1)
+        mask = torch.full((length, length), -torch.inf, device=tokens.device).triu(1)
         for layer, regions in zip(self.decoder, memory.split(2 * self.config.width, 2), strict=True):
             x, _ = layer(x, layer.keys_and_values(x), mask, regions)
         return self.dropout(self.decoder_norm(x))

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from helpers.artefacts import Factor, Few, Share, Size
 from helpers.data.text import Tokenizer, load_tokenizer
+from helpers.devices import device_of, to_device
 from helpers.training.checkpoints import load_trained, save_trained
 
 WEIGHTS = "best_multimodal_model.pth"
@@ -159,11 +160,12 @@ def new_pair(config: DualEncoderConfig, tokenizer: Tokenizer, seed: int) -> Enco
 
 @torch.inference_mode()
 def in_batches(model: nn.Module, encode: Callable[[Tensor], Tensor], rows: np.ndarray, size: int = 128) -> np.ndarray:
-    """`encode` over `rows`, `size` at a time, with dropout off and batch normalisation fixed, in float32."""
-    model.eval()
-    return np.concatenate(
-        [encode(torch.from_numpy(rows[start : start + size])).numpy() for start in range(0, len(rows), size)]
-    )
+    """`encode` over `rows`, `size` at a time, where `model` is, with dropout off and batch normalisation fixed, in
+    float32.
+    """
+    device = device_of(model.eval())
+    parts = (rows[start : start + size] for start in range(0, len(rows), size))
+    return np.concatenate([encode(to_device(part, device)).cpu().numpy() for part in parts])
 
 
 def load_dual_encoder(folder: Path) -> EncoderPair:

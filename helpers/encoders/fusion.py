@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.artefacts import Share, Size
+from helpers.devices import device_of, to_device
 from helpers.encoders.sentence_encoder import USE, WIDTH, sentence_vectors
 from helpers.features.backbones import Backbone, load_backbone
 from helpers.files import InputError
@@ -127,7 +128,8 @@ class FusionEncoder(NamedTuple):
         if photos is not None and photos.dtype == np.uint8:
             backbone = self.backbone or _backbone(self.config.backbone)
             with torch.inference_mode():
-                photos = torch.cat([backbone(part)[0] for part in torch.from_numpy(photos.copy()).split(32)]).numpy()
+                parts = torch.from_numpy(photos.copy()).split(32)
+                photos = torch.cat([backbone(to_device(part, backbone))[0] for part in parts]).cpu().numpy()
         if photos is not None and photos.shape[1] != self.config.photo_width:
             raise InputError(
                 f"The photo vectors have {photos.shape[1]:,} numbers and the model takes the "
@@ -144,17 +146,17 @@ def _backbone(name: str) -> Backbone:
 @torch.inference_mode()
 def embed_rows(model: Fusion, photos: np.ndarray | None, texts: np.ndarray | None) -> np.ndarray:
     """Photo vectors (B, D) and sentence vectors (B, W), one of which may be None -> (B, embedding)."""
-    model.eval()
+    device = device_of(model.eval())
     count = len(photos if photos is not None else texts)
 
     def tensors(rows: np.ndarray | None, width: int) -> tuple[Tensor, Tensor]:
         if rows is None:
-            return torch.zeros(count, width), torch.zeros(count, dtype=torch.bool)
-        return torch.from_numpy(np.array(rows, np.float32)), torch.ones(count, dtype=torch.bool)
+            return torch.zeros(count, width, device=device), torch.zeros(count, dtype=torch.bool, device=device)
+        return to_device(np.array(rows, np.float32), device), torch.ones(count, dtype=torch.bool, device=device)
 
     photo, has_photo = tensors(photos, model.config.photo_width)
     text, has_text = tensors(texts, model.config.text_width)
-    return model(photo, text, has_photo, has_text).numpy()
+    return model(photo, text, has_photo, has_text).cpu().numpy()
 
 
 def new_fusion(config: FusionConfig, vectors: np.ndarray, seed: int) -> FusionEncoder:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from helpers.devices import chosen_device, to_device
 from helpers.encoders.fusion import WEIGHTS, Fusion, FusionEncoder, save_fusion
 from helpers.encoders.keywords import overlap, shared_counts
 from helpers.encoders.metrics import ndcg, retrieval_metrics, without_own
@@ -161,7 +162,8 @@ def selection_score(figures: dict[str, float]) -> float:
 def train_fusion(
     encoder: FusionEncoder, train: FusionData, val: FusionData, settings: FusionSettings, folder: Path
 ) -> tuple[FusionEncoder, dict[str, Any]]:
-    """Train a copy of `encoder` and publish its best epoch in `folder`; until then only a checkpoint is written there.
+    """Train a copy of `encoder`, on the chosen device, and publish its best epoch in `folder`; until then only a
+    checkpoint is written there.
 
     Where the very same training has ended before, its result is loaded instead.
 
@@ -226,7 +228,7 @@ class _FusionTraining(Training):
     """Two views of each photo, and the triplet loss."""
 
     def __init__(self, model: Fusion, data: FusionData, val: FusionData, settings: FusionSettings) -> None:
-        model = copy.deepcopy(model)
+        model = copy.deepcopy(model).to(chosen_device())
         self.data, self.val = data, val
         self.draw = TextDraw(data.owners)
         self.triplets = draw_triplets(val, TRIPLETS, settings.shared, settings.seed)
@@ -237,14 +239,11 @@ class _FusionTraining(Training):
         photos = np.repeat(rows, 2)  # (B,)
         captions = self.draw(photos, rng)
         has_photo, has_text = draw_sides(len(photos), self.settings.alone, rng)
-        vectors = self.model(
-            torch.from_numpy(self.data.vectors[photos]),
-            torch.from_numpy(self.data.sentences[captions]),
-            torch.from_numpy(has_photo),
-            torch.from_numpy(has_text),
-        )  # (B, embedding)
-        positives, negatives = relations(self.data.keywords[photos], photos, self.settings.shared)
-        return triplet_loss(vectors, torch.from_numpy(positives), torch.from_numpy(negatives), self.settings.margin)
+        sides = self.data.vectors[photos], self.data.sentences[captions], has_photo, has_text
+        vectors = self.model(*(to_device(side, self.model) for side in sides))  # (B, embedding)
+        related = relations(self.data.keywords[photos], photos, self.settings.shared)
+        positives, negatives = (to_device(pairs, self.model) for pairs in related)
+        return triplet_loss(vectors, positives, negatives, self.settings.margin)
 
     def judge(self) -> tuple[dict[str, float], float]:
         figures = evaluate(FusionEncoder(self.model), self.val, self.triplets, self.settings.seed)

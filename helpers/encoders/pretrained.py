@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from helpers.artefacts import Factor, Share, Size
 from helpers.data.manifest import Photo
+from helpers.devices import CPU, chosen_device, to_device
 from helpers.encoders.dual_encoder import WEIGHTS, in_batches
 from helpers.encoders.sentence_encoder import sentence_vectors
 from helpers.encoders.training import EncoderSettings, PairData
@@ -80,8 +81,9 @@ class PretrainedPair(NamedTuple):
 
     def encode_photo(self, pixels: Tensor) -> Tensor:
         """uint8 (B, S, S, 3) -> unit vectors (B, E), from each photo and its mirror image."""
+        pixels = to_device(pixels, self.backbone)
         views = [self.backbone(view)[0] for view in (pixels, pixels.flip(2))]  # (B, D) each
-        return self.model.encode_image(torch.stack(views, dim=1))
+        return self.model.encode_image(to_device(torch.stack(views, dim=1), self.model))
 
     def embed_photos(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 (N, S, S, 3) -> float32 unit vectors (N, E)."""
@@ -111,10 +113,10 @@ def new_pretrained_pair(backbone: Backbone, sentence_encoders: str, width: int, 
 class ViewData(PairData):
     """Photos as their views, float32 (N, V, D), and texts as sentence vectors, float32 (M, W)."""
 
-    def batch_photos(self, rows: np.ndarray, settings: EncoderSettings) -> Tensor:
+    def batch_photos(self, rows: np.ndarray, settings: EncoderSettings, device: torch.device = CPU) -> Tensor:
         """One view of each photo, drawn at random: (B, 1, D)."""
         view = torch.randint(self.photos.shape[1], (len(rows),)).numpy()
-        return torch.from_numpy(self.photos[rows, view][:, None])
+        return to_device(self.photos[rows, view][:, None], device)
 
     def batch_texts(self, rows: np.ndarray) -> Tensor:
         """Texts `rows`: (B, W)."""
@@ -147,4 +149,4 @@ def load_pretrained_pair(folder: Path) -> PretrainedPair:
         InputError: a file is missing, damaged, or belongs to another model.
     """
     model = load_trained(folder / WEIGHTS, PretrainedConfig, PretrainedEncoder, MADE_BY, "usable pretrained towers")
-    return PretrainedPair(model, load_backbone(model.config.backbone))
+    return PretrainedPair(model, load_backbone(model.config.backbone).to(chosen_device()))

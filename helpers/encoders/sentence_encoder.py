@@ -22,7 +22,8 @@ from pydantic import Field
 
 from helpers.artefacts import intact, seal
 from helpers.data.text import clean_caption
-from helpers.environment import autocast, command, progress
+from helpers.devices import autocast, chosen_device
+from helpers.environment import command, progress
 from helpers.files import InputError, load_array, read_as, reserved_memmap, write_json
 from helpers.hugging_face import load_pretrained
 
@@ -50,17 +51,20 @@ def _transformer(name: str) -> Callable[[list[str]], np.ndarray]:
         f"use the one that is installed with the requirements: {command(sentence_encoders=USE)}",
     )
 
+    model.to(chosen_device())
+
     @torch.inference_mode()
     def encode(texts: list[str]) -> np.ndarray:
         vectors = []
         order = np.argsort([len(text) for text in texts])  # alike in length, so that little is padding
         for rows in np.array_split(order, -(-len(texts) // 64)):
             tokens = tokenizer([texts[row] for row in rows], padding=True, truncation=True, return_tensors="pt")
-            with autocast():
+            tokens = tokens.to(model.device)
+            with autocast(model.device):
                 states = model(**tokens).last_hidden_state.float()  # (B, T, D)
             mask = tokens["attention_mask"][:, :, None]  # (B, T, 1)
             mean = (states * mask).sum(1) / mask.sum(1)  # (B, D)
-            vectors.append(torch.nn.functional.normalize(mean, dim=1).numpy())
+            vectors.append(torch.nn.functional.normalize(mean, dim=1).cpu().numpy())
         return np.concatenate(vectors)[np.argsort(order)]
 
     return encode

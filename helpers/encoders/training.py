@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from helpers.data.images import load_pixels
 from helpers.data.manifest import ClassPhoto, Photo
+from helpers.devices import CPU, autocast, chosen_device, device_of, to_device
 from helpers.encoders.contrastive import ContrastiveLoss, same
 from helpers.encoders.dual_encoder import WEIGHTS, EncoderPair, in_batches
 from helpers.encoders.metrics import class_metrics, retrieval_metrics
-from helpers.environment import autocast
 from helpers.files import InputError, write_json
 from helpers.training.checkpoints import CHECKPOINT, HISTORY, fingerprint_run, finished_history, mark_finished
 from helpers.training.loop import Training
@@ -59,9 +59,9 @@ class PairData:
         """Whether each photo is a group of its own."""
         return len(np.unique(self.photo_groups)) == len(self.photo_groups)
 
-    def batch_photos(self, rows: np.ndarray, settings: "EncoderSettings") -> Tensor:
-        """Photos `rows` as the photo tower meets them in training: augmented, (B, S, S, 3)."""
-        return augment(torch.from_numpy(self.photos[rows]), settings)
+    def batch_photos(self, rows: np.ndarray, settings: "EncoderSettings", device: torch.device = CPU) -> Tensor:
+        """Photos `rows` as the photo tower meets them in training: augmented, (B, S, S, 3), on `device`."""
+        return augment(to_device(self.photos[rows], device), settings)
 
     def batch_texts(self, rows: np.ndarray) -> Tensor:
         """Texts `rows`, (B, T), without padding that none of them needs."""
@@ -106,7 +106,8 @@ class EncoderSettings:
 def augment(pixels: Tensor, settings: EncoderSettings) -> Tensor:
     """Mirror, turn, zoom and recolour each photo of a batch differently, all photos at once.
 
-    uint8 (B, S, S, 3) -> float 0..255 (B, S, S, 3). Draws from PyTorch's global generator.
+    uint8 (B, S, S, 3) -> float 0..255 (B, S, S, 3), where `pixels` are. Draws from PyTorch's global generator of the
+    processor, so that all devices draw the same.
     """
     count = len(pixels)
 
@@ -114,7 +115,7 @@ def augment(pixels: Tensor, settings: EncoderSettings) -> Tensor:
         return torch.empty(count).uniform_(low, high)
 
     def about_one() -> Tensor:
-        return uniform(1 - settings.colour, 1 + settings.colour)[:, None, None, None]
+        return to_device(uniform(1 - settings.colour, 1 + settings.colour), pixels.device)[:, None, None, None]
 
     # One matrix a photo holds mirror, angle, zoom and shift: output place -> input place, both from -1 to 1.
     angle = torch.deg2rad(uniform(-settings.turn, settings.turn))
@@ -129,7 +130,7 @@ def augment(pixels: Tensor, settings: EncoderSettings) -> Tensor:
         dim=1,
     )  # (B, 2, 3)
     x = pixels.permute(0, 3, 1, 2).float()  # (B, 3, S, S)
-    places = F.affine_grid(matrix, list(x.shape), align_corners=False)  # (B, S, S, 2)
+    places = F.affine_grid(to_device(matrix, pixels.device), list(x.shape), align_corners=False)  # (B, S, S, 2)
     x = F.grid_sample(x, places, mode="bilinear", padding_mode="reflection", align_corners=False)
     grey = x.mean(dim=1, keepdim=True)  # (B, 1, S, S)
     x = grey + about_one() * (x - grey)  # saturation
@@ -172,7 +173,8 @@ def selection_score(metrics: dict[str, float]) -> float:
 def train_dual_encoder(
     pair: Pair, train: PairData, val: PairData, settings: EncoderSettings, folder: Path
 ) -> tuple[Pair, dict[str, Any]]:
-    """Train a copy of `pair` and publish its best epoch in `folder`; until then only a checkpoint is written there.
+    """Train a copy of `pair`, on the chosen device, and publish its best epoch in `folder`; until then only a
+    checkpoint is written there.
 
     Where the very same training has ended before, its result is loaded instead.
 
@@ -220,8 +222,8 @@ class _EncoderTraining(Training):
     """Photos with texts of theirs, and the contrastive loss."""
 
     def __init__(self, model: nn.Module, data: PairData, val: PairData, settings: EncoderSettings) -> None:
-        model = copy.deepcopy(model).to(memory_format=torch.channels_last)
-        self.loss = ContrastiveLoss(model.config.temperature)
+        model = copy.deepcopy(model).to(chosen_device(), memory_format=torch.channels_last)
+        self.loss = ContrastiveLoss(model.config.temperature).to(chosen_device())
         self.data, self.val = data, val
         self.draw = TextDraw(data.text_groups)
         parameters = [*model.parameters(), *self.loss.parameters()]
@@ -231,12 +233,14 @@ class _EncoderTraining(Training):
     def loss_of(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
         groups = self.data.photo_groups[rows]
         drawn = self.draw(groups, rng, self.settings.texts)
-        photos, texts = self.data.batch_photos(rows, self.settings), self.data.batch_texts(drawn)
-        with autocast():
+        device = device_of(self.model)
+        photos = self.data.batch_photos(rows, self.settings, device)
+        texts = to_device(self.data.batch_texts(drawn), device)
+        with autocast(device):
             images = self.model.encode_image(photos)  # (B, D)
             words = self.model.encode_text(texts)  # (B * texts, D)
         numbers, text_numbers = torch.from_numpy(groups), torch.from_numpy(self.data.text_groups[drawn])
-        return self.loss(images, words, same(numbers, text_numbers))
+        return self.loss(images, words, to_device(same(numbers, text_numbers), device))
 
     def judge(self) -> tuple[dict[str, float], float]:
         figures = evaluate(self.model, self.val)

@@ -153,7 +153,7 @@ class Tail(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """The stem's grid (P, R, C) -> the backbone's grid (P, 49, D)."""
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(grid.device.type, enabled=False):
             return pooled(self.layers(feature_maps(grid)))
 
 
@@ -270,7 +270,7 @@ def load_tail(name: str, published: bool = True) -> Tail:
 
 
 def _load_random(name: str, seed: int) -> Backbone:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _BUILDERS[name](pretrained=False)
 

@@ -6,12 +6,15 @@
 <backbone>_mirrored*   the same of the photos turned left to right, to train on
 """
 
+import copy
 import hashlib
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +26,7 @@ from numpy.lib.format import open_memmap
 
 from helpers.artefacts import check, intact, seal
 from helpers.data.images import load_photo, resize_photo
+from helpers.devices import CPU, chosen_device, to_device
 from helpers.environment import ahead, keep_freed_memory, progress
 from helpers.features.backbones import Backbone
 from helpers.features.rows import Rows
@@ -43,6 +47,7 @@ from helpers.graphs import compile_graph, convert, request_queue
 MADE_BY = "notebook 02_features"
 _CHUNK = 256  # photos between two notes of how far the extraction has come
 _AHEAD = 32  # photos decoded ahead of the network
+_BATCH = 64  # photos that a GPU looks at together
 
 
 class HasPath(Protocol):
@@ -61,6 +66,7 @@ class _Rows:
     photo_size: str
     weights: str
     photos: str
+    engine: str = ""  # what ran the network; no part of what decides the features
 
 
 @dataclass(frozen=True)
@@ -109,9 +115,10 @@ def together(*parts: tuple[Features, Sequence[str]]) -> Features:
 def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path, mirrored: bool = False) -> Features:
     """Vectors and grids of all `photos`, or of their mirror images, written to `folder` and returned.
 
-    The network runs in OpenVINO, in float32 and with one photo a request on every core, while the next photos are
-    decoded. An interrupted extraction goes on where it stopped. Features that are already there for the same photos
-    and backbone are returned at once.
+    On the processor the network runs in OpenVINO, with one photo a request on every core; on a GPU it runs in PyTorch,
+    many photos at a time; in float32 both, so that the vectors agree. The next photos are decoded meanwhile. An
+    interrupted extraction goes on where it stopped, on either. Features that are already there for the same photos and
+    backbone are returned at once.
 
     Raises:
         InputError: a photo cannot be read.
@@ -122,12 +129,12 @@ def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path
         return load_features(folder, backbone.name, mirrored)
     keep_freed_memory()  # of a decoded photo, for the next one
     partial = folder / f"{name}.partial"
-    _fill(partial, provenance, photos, backbone, mirrored)
+    engine = _fill(partial, provenance, photos, backbone, mirrored)
     ids = [photo.id for photo in photos]
     vectors = np.asarray(np.load(partial / "vectors.npy", mmap_mode="r"))  # read while it is written
     save_pickle(folder / f"{name}.pkl", dict(zip(ids, vectors, strict=True)))
     (partial / "grid.npy").replace(folder / f"{name}_grid.npy")
-    write_json(folder / f"{name}_grid.json", {"ids": ids} | provenance)
+    write_json(folder / f"{name}_grid.json", {"ids": ids} | provenance | {"engine": engine})
     del vectors  # Windows removes no file that is mapped
     seal(folder, *_files(name))
     shutil.rmtree(partial)
@@ -168,15 +175,20 @@ def _name(backbone_name: str, mirrored: bool) -> str:
 
 def _fill(
     partial: Path, provenance: dict[str, str], photos: Sequence[HasPath], backbone: Backbone, mirrored: bool
-) -> None:
-    """Run the backbone over `photos` into memory-mapped files in `partial`, noting now and then how far it is."""
-    vectors, grid, done = _open_partial(partial, provenance, len(photos), backbone)
+) -> str:
+    """Run the backbone over `photos` into memory-mapped files in `partial`, noting now and then how far it is.
 
-    def store(request: ov.InferRequest, row: int) -> None:
-        vectors[row] = request.get_output_tensor(0).data[0]
-        grid[row] = request.get_output_tensor(1).data[0]
+    Returns what ran it, which may be several engines where it was interrupted.
+    """
+    vectors, grid, done, before = _open_partial(partial, provenance, len(photos), backbone)
+    device = chosen_device()
+    engine = f"OpenVINO {version('openvino')}" if device == CPU else f"PyTorch {torch.__version__} on {device.type}"
+    engine = " and ".join(dict.fromkeys([*before.split(" and "), engine] if before else [engine]))
 
-    with request_queue(_compile(backbone), store) as queue:
+    def store(row: int, vector: np.ndarray, regions: np.ndarray) -> None:
+        vectors[row], grid[row] = vector, regions
+
+    with _requests(backbone, store) if device == CPU else nullcontext(_Batches(backbone, device, store)) as queue:
         for row, pixels in _decoded(photos, backbone.photo_size, done):
             pixels = np.ascontiguousarray(pixels[None, :, ::-1]) if mirrored else pixels[None]
             queue.start_async({0: pixels}, row)  # waits while all requests are busy
@@ -184,7 +196,8 @@ def _fill(
                 queue.wait_all()
                 vectors.flush()
                 grid.flush()
-                write_json(partial / "progress.json", provenance | {"done": row + 1})
+                write_json(partial / "progress.json", provenance | {"done": row + 1, "engine": engine})
+    return engine
 
 
 def load_features(folder: Path, backbone_name: str, mirrored: bool = False) -> Features:
@@ -225,8 +238,46 @@ def features_file(backbone_name: str) -> str:
 def photo_features(backbone: Backbone, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vector (D,) and grid (R, C) of one photo given as uint8 (S, S, 3)."""
     with torch.inference_mode():
-        vectors, grid = backbone(torch.from_numpy(photo[None].copy()))
-    return vectors[0].numpy(), grid[0].numpy()
+        vectors, grid = backbone(to_device(photo[None].copy(), backbone))
+    return vectors[0].cpu().numpy(), grid[0].cpu().numpy()
+
+
+Store = Callable[[int, np.ndarray, np.ndarray], None]  # row, vector, grid
+
+
+@contextmanager
+def _requests(backbone: Backbone, store: Store) -> Iterator[ov.AsyncInferQueue]:
+    """A queue of requests to the backbone in OpenVINO, whose answers are stored."""
+
+    def answered(request: ov.InferRequest, row: int) -> None:
+        store(row, *(request.get_output_tensor(number).data[0] for number in (0, 1)))
+
+    with request_queue(_compile(backbone), answered) as queue:
+        yield queue
+
+
+class _Batches:
+    """The same of the backbone in PyTorch: photos are collected, and looked at together."""
+
+    def __init__(self, backbone: Backbone, device: torch.device, store: Store) -> None:
+        self._network, self._store = copy.deepcopy(backbone).to(device), store
+        self._rows: list[int] = []
+        self._pixels: list[np.ndarray] = []
+
+    def start_async(self, inputs: dict[int, np.ndarray], row: int) -> None:
+        self._rows.append(row)
+        self._pixels.append(inputs[0])
+        if len(self._rows) == _BATCH:
+            self.wait_all()
+
+    @torch.inference_mode()
+    def wait_all(self) -> None:
+        if self._rows:
+            photos = to_device(np.concatenate(self._pixels), self._network)  # (B, S, S, 3)
+            seen = (part.cpu().numpy() for part in self._network(photos))
+            for found in zip(self._rows, *seen, strict=True):
+                self._store(*found)
+            self._rows, self._pixels = [], []
 
 
 def _compile(backbone: Backbone) -> ov.CompiledModel:
@@ -250,22 +301,23 @@ def _decoded(photos: Sequence[HasPath], size: int, done: int) -> Iterator[tuple[
 
 def _open_partial(
     partial: Path, provenance: dict[str, str], count: int, backbone: Backbone
-) -> tuple[np.memmap, np.memmap, int]:
-    """Memory-mapped vectors and grid to fill, and how many rows are already done."""
+) -> tuple[np.memmap, np.memmap, int, str]:
+    """Memory-mapped vectors and grid to fill, how many rows are already done, and by which engine."""
     vectors, grid, progress_file = partial / "vectors.npy", partial / "grid.npy", partial / "progress.json"
     if progress_file.exists():
         content = read_json(progress_file)
-        done = content.pop("done")
+        done, engine = content.pop("done"), content.pop("engine", "")
         # The grid is moved to its place before this folder is removed; between the two there is nothing to go on with.
         if content == provenance and grid.exists():
             print(f"{backbone.name}: going on after {done:,} of {count:,} photos.")
-            return open_memmap(vectors, "r+"), open_memmap(grid, "r+"), done
+            return open_memmap(vectors, "r+"), open_memmap(grid, "r+"), done, engine
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     return (
         reserved_memmap(vectors, np.float32, (count, backbone.vector_width)),
         reserved_memmap(grid, np.float16, (count, *backbone.grid_shape)),
         0,
+        "",
     )
 
 
@@ -287,7 +339,7 @@ def _provenance(folder: Path, name: str) -> dict[str, str] | None:
     if not all(path.exists() for path in files) or not intact(*files):
         return None
     rows = asdict(read_as(_Rows, folder / f"{name}_grid.json", MADE_BY))
-    del rows["ids"]
+    del rows["ids"], rows["engine"]
     return rows
 
 
@@ -303,5 +355,5 @@ def _contents(photos: Sequence[HasPath]) -> str:
 def _weights_fingerprint(backbone: Backbone) -> str:
     digest = hashlib.sha256()
     for tensor in backbone.state_dict().values():
-        digest.update(tensor.numpy())
+        digest.update(tensor.cpu().numpy())
     return digest.hexdigest()[:12]

@@ -22,7 +22,8 @@ from helpers.captioning.captioner import Captioner
 from helpers.captioning.decoding import sample
 from helpers.captioning.self_critical import CiderReward
 from helpers.data.text import clean_caption
-from helpers.environment import autocast, progress
+from helpers.devices import autocast, device_of
+from helpers.environment import progress
 from helpers.search.reranking import crowding, pair_log_likelihoods
 
 DRAWS = 20  # captions drawn of each captioner for a photo, beside the one that it would give
@@ -39,7 +40,7 @@ def drawn_captions(captioner: Captioner, seen: np.ndarray, count: int = DRAWS, s
     for start in range(0, len(seen), _BATCH):
         part = seen[start : start + _BATCH].astype(np.float32)
         own = captioner.texts(captioner.decode(part))
-        with torch.inference_mode(), autocast():
+        with torch.inference_mode(), autocast(device_of(captioner.model)):
             drawn = sample(
                 captioner.model,
                 torch.from_numpy(part),

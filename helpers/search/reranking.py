@@ -26,8 +26,9 @@ import torch
 
 from helpers.captioning.captioner import Captioner
 from helpers.data.text import clean_caption
+from helpers.devices import autocast, to_device
 from helpers.encoders.metrics import blocks
-from helpers.environment import autocast, progress
+from helpers.environment import progress
 from helpers.features.rows import Rows
 
 WEIGHT = 0.03  # of the captioner's word in the score; chosen on Flickr8k's validation photos
@@ -96,12 +97,13 @@ def pair_log_likelihoods(
     for photo, places in progress(parts, "log-likelihoods", unit="photo") if len(parts) > 100 else parts:
         words = torch.from_numpy(tokens[columns[places]])  # (k, T)
         words = words[:, : int((words != 0).sum(dim=1).max())]  # without padding that none of them needs
-        features = torch.from_numpy(seen[photo : photo + 1].astype(np.float32))  # one photo for all its texts
-        with autocast():
+        words = to_device(words, captioner.model)
+        features = to_device(seen[photo : photo + 1].astype(np.float32), captioner.model)  # one photo for all its texts
+        with autocast(words.device):
             logits = captioner.model(features, words[:, :-1])  # (k, T - 1, V)
         following = words[:, 1:, None]
         log_probs = logits.float().log_softmax(dim=2).gather(2, following)[:, :, 0]  # (k, T - 1)
-        found[places] = log_probs.masked_fill(words[:, 1:] == 0, 0).sum(dim=1).numpy()
+        found[places] = log_probs.masked_fill(words[:, 1:] == 0, 0).sum(dim=1).cpu().numpy()
     return found
 
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from helpers.captioning.captioner import load_captioner
 from helpers.captioning.training import CaptionData, CaptionTraining, batches, caption_data, caption_loss
 from helpers.data.manifest import load_manifest
+from helpers.devices import chosen_device, gradient_scaler, to_device
 from helpers.environment import keep_freed_memory
 from helpers.features.store import load_features
 from helpers.training.optimizer import adamw, descend
@@ -54,9 +55,10 @@ def rows_of_words(data: CaptionData, length: int, rng: np.random.Generator) -> I
 
 def row_loss(model: nn.Module, features: Tensor, prefixes: Tensor, following: Tensor) -> Tensor:
     """The slow loop's loss: each row through the whole model in float32, for the one word after it."""
+    features, prefixes, following = (to_device(part, model) for part in (features, prefixes, following))
     states = model.states(features, prefixes)  # (64, T, H)
     last = (prefixes != 0).sum(1) - 1
-    logits = model.logits(states[torch.arange(len(prefixes)), last])  # (64, V)
+    logits = model.logits(states[torch.arange(len(prefixes), device=last.device), last])  # (64, V)
     return F.cross_entropy(logits, following)
 
 
@@ -64,6 +66,7 @@ def caption_loss_in_float32(
     model: nn.Module, features: Tensor, tokens: Tensor, label_smoothing: float = 0.0
 ) -> tuple[Tensor, int]:
     """`caption_loss` without bfloat16."""
+    features, tokens = to_device(features, model), to_device(tokens, model)
     inputs, targets = tokens[:, :-1], tokens[:, 1:]  # (P * k, T - 1)
     real = targets != 0
     logits = model.logits(model.states(features, inputs)[real])  # (words, V)
@@ -142,13 +145,15 @@ def _ways(
 
 def _speed(model: nn.Module, learn: Learn, settings: CaptionTraining, steps: int) -> float:
     """Words a second over `steps` steps, after two to warm up."""
-    model.train()
+    model.to(chosen_device()).train()
+    scaler = gradient_scaler(chosen_device())
     optimizer = adamw(model.parameters(), settings.learning_rate, settings.weight_decay)
     words, seconds = [], []
     for _ in range(steps + 2):
         begin = time.perf_counter()
         loss, count = learn(model)
-        descend(model, optimizer, loss, settings.clip)
+        descend(model, optimizer, loss, settings.clip, scaler)
+        loss.item()  # which a GPU has only when it is done
         words.append(count)
         seconds.append(time.perf_counter() - begin)
     return sum(words[2:]) / sum(seconds[2:])

@@ -8,6 +8,7 @@ import copy
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from helpers.data.manifest import load_manifest
+from helpers.devices import CPU, autocast
 from helpers.encoders.contrastive import ContrastiveLoss, same
 from helpers.encoders.dual_encoder import EncoderPair, in_batches, load_dual_encoder
 from helpers.encoders.training import EncoderSettings, PairData, augment, caption_pairs
-from helpers.environment import autocast, keep_freed_memory
+from helpers.environment import keep_freed_memory
 from helpers.speed.extraction import decode
 from helpers.training.optimizer import adamw, descend
 
@@ -88,7 +90,8 @@ def photos_ladder(
     def speed(look: Look, fast: bool) -> float:
         layout = torch.channels_last if fast else torch.contiguous_format
         model = copy.deepcopy(pair.model).to(memory_format=layout)
-        return photos_per_second(model, data, look, autocast if fast else nullcontext, settings, steps, texts)
+        precision = partial(autocast, CPU) if fast else nullcontext
+        return photos_per_second(model, data, look, precision, settings, steps, texts)
 
     ladder = {
         "each photo opened again": speed(opened, False),

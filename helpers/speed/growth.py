@@ -8,6 +8,7 @@ not survive a large data set.
 import itertools
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,9 +20,10 @@ from helpers.captioning.training import CaptionData, CaptionTraining, batches, c
 from helpers.data.descriptions import ENGLISH
 from helpers.data.images import load_pixels
 from helpers.data.text import build_tokenizer
+from helpers.devices import CPU, autocast
 from helpers.encoders.dual_encoder import DualEncoderConfig, new_pair
 from helpers.encoders.training import EncoderSettings, PairData
-from helpers.environment import autocast, keep_freed_memory
+from helpers.environment import keep_freed_memory
 from helpers.features.backbones import load_backbone
 from helpers.features.store import extract_features
 from helpers.sample.draw import draw_sample
@@ -81,7 +83,7 @@ def _encoder_epoch(count: int, photos: Sequence[Path], folder: Path) -> Callable
     model = new_pair(DualEncoderConfig(500), tokenizer, 0).model.to(memory_format=torch.channels_last)
     steps = count // settings.batch
     return lambda: photos_per_second(
-        model, data, lambda rows: data.batch_photos(rows, settings), autocast, settings, steps, warm_up=0
+        model, data, lambda rows: data.batch_photos(rows, settings), partial(autocast, CPU), settings, steps, warm_up=0
     )
 
 

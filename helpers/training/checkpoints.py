@@ -27,6 +27,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from helpers.artefacts import check, seal
+from helpers.devices import chosen_device, on_cpu
 from helpers.files import (
     FINISHED,
     InputError,
@@ -55,7 +56,7 @@ def fingerprint_run(**parts: Any) -> str:
     for name, part in sorted(parts.items()):
         digest.update(f"{name}\n".encode())
         if isinstance(part, np.ndarray | torch.Tensor):
-            array = np.ascontiguousarray(part)
+            array = np.ascontiguousarray(on_cpu(part))
             digest.update(f"{array.dtype} {array.shape}\n".encode())
             digest.update(array.reshape(-1).view(np.uint8))
         else:
@@ -124,12 +125,13 @@ def resume(path: Path, fingerprint: str, restore: Callable[[dict[str, Any]], Non
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors atomically and durably, the same ones always as the same bytes.
+    """Write tensors atomically and durably, the same ones always as the same bytes, wherever they are in memory.
 
-    The file is handed to PyTorch open, since it would write the name of a path into it.
+    So what was trained on a GPU loads where there is none. The file is handed to PyTorch open, since it would write the
+    name of a path into it.
     """
     with atomic_path(path, durable=True) as temporary, temporary.open("wb") as file, native_write():
-        torch.save(content, file)
+        torch.save(on_cpu(content), file)
 
 
 def mark_finished(weights: Path, fingerprint: str) -> None:
@@ -181,7 +183,7 @@ class _Undrawn(TorchFunctionMode):
 
 
 def load_weights(weights: Path, build: Callable[[], Model]) -> Model:
-    """A finished model in evaluation mode: what `build` makes, with the weights of a file.
+    """A finished model in evaluation mode, on the chosen device: what `build` makes, with the weights of a file.
 
     Raises:
         InputError: the file holds fewer weights than the model asks for, which is found out before memory is used for
@@ -193,7 +195,7 @@ def load_weights(weights: Path, build: Callable[[], Model]) -> Model:
     if needed > weights.stat().st_size:
         raise InputError(f"its settings ask for {needed:,} bytes of weights, and {weights.name} has fewer")
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return model.eval()
+    return model.to(chosen_device()).eval()
 
 
 def load_trained(

@@ -15,10 +15,11 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from helpers.devices import device_of, gradient_scaler
 from helpers.environment import keep_freed_memory, progress
 from helpers.files import InputError
 from helpers.training.checkpoints import CHECKPOINT, resume, save_checkpoint, seed_epoch
-from helpers.training.optimizer import descend, load_moments, set_learning_rate, warmup_cosine
+from helpers.training.optimizer import descend, load_moments, load_scale, set_learning_rate, warmup_cosine
 
 
 class LoopSettings(Protocol):
@@ -35,7 +36,7 @@ class Training(ABC):
     """Everything that an epoch changes, and the epoch itself.
 
     Args:
-        model: what learns.
+        model: what learns, where it is to be trained.
         optimizer: of all that learns.
         settings: the recipe.
         count: training photos.
@@ -59,6 +60,7 @@ class Training(ABC):
             raise InputError(f"{settings.epochs} epochs train nothing; give at least 1.")
         self.model, self.optimizer, self.settings, self.count = model, optimizer, settings, count
         self.clip = clip
+        self.scaler = gradient_scaler(device_of(model))
         self.epochs: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"score": -1.0}
         self._modules = {"model": model, **others}
@@ -80,7 +82,7 @@ class Training(ABC):
         loss = self.loss_of(rows, rng)
         if not loss.isfinite():
             raise InputError("The loss is no longer a number; use a lower learning rate.")
-        descend(self.model, self.optimizer, loss, self.clip)
+        descend(self.model, self.optimizer, loss, self.clip, self.scaler)
         return loss.item()
 
     def run_epoch(self, epoch: int) -> None:
@@ -115,7 +117,7 @@ class Training(ABC):
             print(f"Continuing after epoch {len(self.epochs)} of {self.settings.epochs}.")
         for epoch in progress(range(len(self.epochs), self.settings.epochs), "training", unit="epoch"):
             self.run_epoch(epoch)
-            parts = self._modules | {"optimizer": self.optimizer}
+            parts = self._modules | {"optimizer": self.optimizer, "scaler": self.scaler}
             state = {name: part.state_dict() for name, part in parts.items()}
             save_checkpoint(folder / CHECKPOINT, fingerprint, state | {"epochs": self.epochs, "best": self.best})
         self.model.load_state_dict(self.best["model"])
@@ -135,6 +137,7 @@ class Training(ABC):
         for name, module in self._modules.items():
             module.load_state_dict(state[name])
         load_moments(self.optimizer, state["optimizer"])
+        load_scale(self.scaler, state)
         self.epochs = TypeAdapter(list[dict[str, int | float]]).validate_python(state["epochs"], strict=True)
         self.best = state["best"]
         if min(row["seconds"] for row in self.epochs) <= 0 or not 1 <= self.best["epoch"] <= len(self.epochs):

@@ -48,13 +48,25 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
         group["lr"] = learning_rate * group["share"]
 
 
-def descend(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float | None) -> None:
-    """One step down the gradient; `clip` is the largest norm of all gradients of `model` together."""
+def descend(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    clip: float | None,
+    scaler: torch.amp.GradScaler | None = None,
+) -> None:
+    """One step down the gradient; `clip` is the largest norm of all gradients of `model` together.
+
+    `scaler` is from `helpers.devices.gradient_scaler`, where the loss may have been computed in float16.
+    """
+    scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
     optimizer.zero_grad()
-    loss.backward()
+    scaler.scale(loss).backward()
     if clip is not None:
+        scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
+    scaler.step(optimizer)
+    scaler.update()
 
 
 def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
@@ -75,3 +87,9 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> Non
                 raise ValueError("moments of another size than the weights")
             if state["step"].shape != () or len(state) != 3:
                 raise ValueError("a state that AdamW does not have")
+
+
+def load_scale(scaler: torch.amp.GradScaler, state: dict[str, Any]) -> None:
+    """Go on with a checkpoint's scale, if it has one; after a training in other numbers there is none."""
+    if state.get("scaler"):
+        scaler.load_state_dict(state["scaler"])
