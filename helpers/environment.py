@@ -152,14 +152,17 @@ def start(seed: int, threads: int | None = None, device: str = "cpu") -> None:
 def set_threads(threads: int) -> None:
     """Use `threads` threads for arithmetic.
 
-    Three pools meet in one process. `OMP_NUM_THREADS` is read once by OpenMP libraries that load later (FAISS),
-    and by child processes. Torch's intra-op pool splits one operation (a matrix product) over cores. Its inter-op
-    pool runs independent operations side by side; our models are chains, so one thread is right, and more would
-    only compete for the same cores.
+    Four pools meet in one process. `OMP_NUM_THREADS` is read once by OpenMP libraries that load later (FAISS),
+    and by child processes. NumPy's matrix products have a pool that took all cores when NumPy was imported; the last
+    digits of a product depend on its threads, as those of a training do. Torch's intra-op pool splits one operation
+    (a matrix product) over cores. Its inter-op pool runs independent operations side by side; our models are chains,
+    so one thread is right, and more would only compete for the same cores.
     """
     import torch
+    from threadpoolctl import threadpool_limits
 
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    threadpool_limits(threads, "blas")  # from now on
     torch.set_num_threads(threads)
     # Torch allows the inter-op pool to be set once a process, before it first runs.
     if torch.get_num_interop_threads() != 1:

@@ -35,6 +35,18 @@ def test_threads_reach_torch_and_child_processes(monkeypatch: pytest.MonkeyPatch
     set_threads(before)
 
 
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_product_in_numpy_has_the_threads_that_were_set(cores: int) -> None:
+    """However many cores there were when NumPy was imported: a stage has more or fewer of them beside another."""
+    code = (
+        "import numpy; from helpers.environment import set_threads; from threadpoolctl import threadpool_info\n"
+        "set_threads(1); print({pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas'})"
+    )
+    held = os.environ | {"OPENBLAS_NUM_THREADS": str(cores)}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_root(), env=held)
+    assert run.stdout.strip() == "{1}", run.stderr
+
+
 def test_a_processor_held_to_less_may_overflow_in_8_bits() -> None:
     code = "from helpers.environment import adds_in_32_bits; print(adds_in_32_bits())"
     held = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
