@@ -27,11 +27,11 @@ from contextlib import nullcontext, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from helpers.chain.freshness import (
+    STATE,
     Record,
     Stage,
     changed_fact,
@@ -46,8 +46,8 @@ from helpers.chain.freshness import (
 from helpers.chain.lock import run_lock
 from helpers.chain.needs import check_network, missing
 from helpers.chain.notebook_runner import Progress, execute, explain, lack
-from helpers.chain.report import StageResult, duration, results_table, stage_notices, write_report
-from helpers.chain.runs import STATE, open_run, remember, runs_table
+from helpers.chain.report import StageResult, duration, results_table, runs_table, stage_notices, write_report
+from helpers.chain.runs import check_paths, open_run, remember
 from helpers.chain.stop import stop_signals
 from helpers.environment import COMMAND, available_cores, can_pin, cores, pin_thread, project_root
 from helpers.files import FINISHED, InputError, sweep_temporary, there, write_json
@@ -149,23 +149,6 @@ def parse_settings(pairs: list[str], stages: Sequence[Stage]) -> dict[str, Any]:
             several = each_path(given[name], lambda part: str(Path(part).expanduser().resolve()))
             given[name] = str(whole) if there(whole.exists) else several
     return given
-
-
-def check_paths(given: dict[str, Any]) -> None:
-    """See that what the user has is there, before a stage misses it after an hour.
-
-    Raises:
-        InputError: it is not.
-    """
-    for name in sorted(PATHS & given.keys()):
-        if isinstance(given[name], str) and given[name]:
-            each_path(given[name], partial(_there, name))
-
-
-def _there(name: str, path: str) -> str:
-    if not there(Path(path).exists):
-        raise InputError(f"{path} does not exist; correct the setting {name}.")
-    return path
 
 
 def command_line(profile: Profile, given: dict[str, Any]) -> str:

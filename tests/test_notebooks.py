@@ -31,8 +31,9 @@ def test_a_notebook_runs_in_a_fresh_kernel_from_its_own_folder(
     NotebookClient(content, timeout=120, resources={"metadata": {"path": str(notebook.parent)}}).execute()
     nbformat.write(content, notebook)
     assert errors_and_unrun(notebook) == ([], 0)
-    # The copy works with the copy: its outputs lie beside its own helpers.
-    assert len(load_manifest(tmp_path / "course" / "outputs" / "sample").photos) == 12
+    # The copy works with the copy: its outputs lie beside its own helpers, in a run that is called like the photos.
+    (run,) = (tmp_path / "course" / "outputs").iterdir()
+    assert run.name == captioned_folder.name and len(load_manifest(run).photos) == 12
 
 
 @pytest.fixture(scope="module")

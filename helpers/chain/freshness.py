@@ -26,6 +26,7 @@ from helpers.environment import located, portable, project_root
 from helpers.files import InputError, digest, fingerprint, fingerprint_files, read_json, stamp
 from helpers.profiles import PATHS, SETTING_NAMES, Profile, portable_paths
 
+STATE = "run_state.json"
 Record = dict[str, Any]  # what run_state.json remembers of a stage's last success
 
 HOW_NOT_WHAT = {"threads", "device", "data_dir", "outputs_dir"}  # parameters whose change reruns nothing

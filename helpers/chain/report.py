@@ -10,16 +10,18 @@ import io
 import platform
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from helpers.chain.freshness import STATE, Stage, load_records
+from helpers.chain.runs import shown
 from helpers.environment import cores
 from helpers.files import InputError, atomic_path, read_json
-from helpers.profiles import PROFILES, Profile
+from helpers.profiles import PROFILES, RUN, Profile, find_run
 
 PACKAGES = ("torch", "torchvision", "numpy", "transformers", "openvino", "nncf", "faiss-cpu", "scikit-learn")
 PICTURE = (1400, 4000)  # pixels of a picture at most, wide and high
@@ -111,6 +113,25 @@ def results_table(results: list[StageResult]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, tuple("-" * width for width in widths))
     return "\n".join("  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def runs_table(outputs_dir: Path, stages: Sequence[Stage]) -> str:
+    """The runs in `outputs_dir`, a line each: name, profile, settings, how far, when, how large; empty without any."""
+    rows = [("run", "profile", "done", "when", "size", "settings")]
+    for path in sorted(outputs_dir.glob(f"*/{RUN}")):
+        folder = path.parent
+        run = find_run(folder.name, str(outputs_dir))
+        if run is None:
+            continue
+        records = load_records(folder / STATE)
+        done = sum(stage.short in records for stage in stages)
+        when = max((record["finished"] for record in records.values()), default="")
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        settings = ", ".join(f"{setting}={shown(setting, value)}" for setting, value in run.settings.items())
+        rows.append((folder.name, run.profile, f"{done} of {len(stages)} stages", when, gigabytes(size), settings))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines) if len(rows) > 1 else ""
 
 
 def stage_notices(folder: Path) -> list[str]:

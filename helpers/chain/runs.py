@@ -5,20 +5,21 @@ never go there, where the next plain run would replace them; they get a run of t
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from helpers.chain.freshness import Stage, load_records
-from helpers.chain.report import gigabytes
-from helpers.files import InputError, read_json, write_json
+from helpers.environment import located
+from helpers.files import InputError, read_json, there, write_json
 from helpers.profiles import (
     OWN_DATA,
     PATHS,
     PROFILES,
     RUN,
     RUN_NAME,
+    SETTING_NAMES,
     Profile,
     Run,
     each_path,
@@ -29,7 +30,6 @@ from helpers.profiles import (
     with_changes,
 )
 
-STATE = "run_state.json"
 _HERE = {"outputs_dir"}  # where the run is to be found, which it cannot remember itself
 
 
@@ -90,23 +90,40 @@ def remember(profile: Profile, given: Mapping[str, Any]) -> None:
         write_json(path, run)
 
 
-def runs_table(outputs_dir: Path, stages: Sequence[Stage]) -> str:
-    """The runs in `outputs_dir`, a line each: name, profile, settings, how far, when, how large; empty without any."""
-    rows = [("run", "profile", "done", "when", "size", "settings")]
-    for path in sorted(outputs_dir.glob(f"*/{RUN}")):
-        folder = path.parent
-        run = find_run(folder.name, str(outputs_dir))
-        if run is None:
-            continue
-        records = load_records(folder / STATE)
-        done = sum(stage.short in records for stage in stages)
-        when = max((record["finished"] for record in records.values()), default="")
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        settings = ", ".join(f"{setting}={_shown(setting, value)}" for setting, value in run.settings.items())
-        rows.append((folder.name, run.profile, f"{done} of {len(stages)} stages", when, gigabytes(size), settings))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines) if len(rows) > 1 else ""
+def run_of_own(settings: Profile) -> Profile:
+    """`settings` of a notebook, in a run of its own if they bring own photos; it is written down for those after it.
+
+    Raises:
+        InputError: the photos are not there, or a run of the same name has others.
+    """
+    if settings.run is not None or not any(getattr(settings, setting) for setting in OWN_DATA):
+        return settings
+    given = {setting: getattr(settings, setting) for setting in SETTING_NAMES}
+    given = {setting: value for setting, value in given.items() if value != getattr(PROFILES[settings.name], setting)}
+    for setting in PATHS & given.keys():
+        given[setting] = each_path(given[setting], lambda part: str(located(part)))
+    check_paths(given)
+    profile, given = open_run(None, settings.name, given)
+    remember(profile, given)
+    print(f"In the notebooks after this one, set profile = {profile.run!r}.")
+    return profile
+
+
+def check_paths(given: Mapping[str, Any]) -> None:
+    """See that what the user has is there, before a stage misses it after an hour.
+
+    Raises:
+        InputError: it is not.
+    """
+    for name in sorted(PATHS & given.keys()):
+        if isinstance(given[name], str) and given[name]:
+            each_path(given[name], partial(_there, name))
+
+
+def _there(name: str, path: str) -> str:
+    if not there(Path(path).exists):
+        raise InputError(f"{path} does not exist; correct the setting {name}.")
+    return path
 
 
 def _name_of_own(setting: str, folder: str, profile: str) -> str:
@@ -117,17 +134,18 @@ def _name_of_own(setting: str, folder: str, profile: str) -> str:
     return f"own_{name}" if name in PROFILES else name
 
 
-def _shown(setting: str, value: Any) -> str:
+def shown(setting: str, value: Any) -> str:
+    """A setting's value for people."""
     return portable_paths(value) if setting in PATHS and value else str(value)
 
 
 def _say(profile: Profile, known: Run | None, settings: Mapping[str, Any], by_photos: bool, only_look: bool) -> None:
     """Print what the run is, and what changes."""
-    listed = ", ".join(f"{setting}={_shown(setting, value)}" for setting, value in settings.items())
+    listed = ", ".join(f"{setting}={shown(setting, value)}" for setting, value in settings.items())
     print(f"Run {profile.title} (profile {profile.name}){': ' if listed else ''}{listed}")
     before, usual = known.settings if known else {}, "as the profile has it"
     changed = [
-        f"{one}: {_shown(one, before.get(one, usual))} → {_shown(one, settings.get(one, usual))}"
+        f"{one}: {shown(one, before.get(one, usual))} → {shown(one, settings.get(one, usual))}"
         for one in before | settings
         if before.get(one) != settings.get(one)
     ]

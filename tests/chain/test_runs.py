@@ -1,0 +1,42 @@
+"""Runs of notebooks that are stepped through by hand; `run_all.py` and its runs are in tests/test_run_all.py."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from helpers.chain.runs import run_of_own
+from helpers.files import InputError, read_json
+from helpers.profiles import chosen_profile, get_profile
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for module in ("helpers.profiles", "helpers.environment"):
+        monkeypatch.setattr(f"{module}.project_root", lambda: tmp_path)
+    (tmp_path / "album" / "summer").mkdir(parents=True)
+    return tmp_path
+
+
+def test_own_photos_get_a_run_that_later_notebooks_find_by_its_name(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = chosen_profile({"profile": "sample", "seed": 42, "captions_folder": "album/summer", "limit": 50})
+    settings = run_of_own(asked)
+    assert settings.outputs == project / "outputs" / "summer" and not (project / "outputs" / "sample").exists()
+    assert "set profile = 'summer'" in capsys.readouterr().out
+    assert chosen_profile({"profile": "summer", "beam": 2}) == replace(settings, beam=2)  # another notebook
+    noted = read_json(project / "outputs" / "summer" / "run.json")
+    assert noted == {"profile": "sample", "settings": {"captions_folder": "album/summer", "limit": 50}}
+    assert run_of_own(asked) == settings  # the cell is run again
+    assert run_of_own(settings) == settings and run_of_own(get_profile("sample")) == get_profile("sample")
+
+
+def test_photos_that_are_not_there_or_of_another_run_are_refused_and_nothing_is_written(project: Path) -> None:
+    with pytest.raises(InputError, match="autumn does not exist; correct the setting captions_folder"):
+        run_of_own(get_profile("sample", captions_folder="album/autumn"))
+    assert not (project / "outputs").exists()
+    run_of_own(get_profile("sample", captions_folder="album/summer"))
+    (project / "summer").mkdir()
+    with pytest.raises(InputError, match="There is a run summer already"):
+        run_of_own(get_profile("sample", captions_folder="summer"))
