@@ -44,13 +44,14 @@ from helpers.chain.freshness import (
     stage_facts,
 )
 from helpers.chain.lock import run_lock
-from helpers.chain.needs import check_network, missing
+from helpers.chain.needs import check_network, features_size, missing
 from helpers.chain.notebook_runner import Progress, execute, explain, lack
 from helpers.chain.report import StageResult, duration, results_table, runs_table, stage_notices, write_report
 from helpers.chain.runs import check_paths, open_run, remember
 from helpers.chain.stop import stop_signals
+from helpers.data.known_sets import expected_photos
 from helpers.environment import COMMAND, available_cores, can_pin, cores, pin_thread, project_root
-from helpers.files import FINISHED, InputError, sweep_temporary, there, write_json
+from helpers.files import FINISHED, InputError, check_space, sweep_temporary, there, write_json
 from helpers.profiles import PATHS, TEXTS, Profile, each_path
 
 NOTEBOOKS = project_root() / "notebooks"
@@ -286,6 +287,8 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
             reasons, _ = would_run(chosen, profile, given, records, arguments.force)
             running = [stage for stage in chosen if stage.short in reasons]
             check_network(missing(profile, {name for one in running for name in declared_parameters(one.notebook)}))
+        if any(stage.folder == "features" for stage in chosen):
+            check_space(profile.outputs, features_size(profile, expected_photos(profile)), "features")
         remember(profile, given)
         for folder in (profile.outputs, profile.data / "sample"):
             sweep_temporary(folder)

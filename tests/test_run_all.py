@@ -15,6 +15,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -629,6 +630,15 @@ def test_a_missing_notebook_is_named(chain, capsys):
     assert chain.run("--to", "03") == 0
     assert chain.run() == 2
     assert str(chain.notebooks / "04_text.ipynb") in capsys.readouterr().err
+
+
+def test_features_that_will_not_fit_on_the_disk_stop_a_run_before_it_begins(chain, capsys, monkeypatch):
+    chain.stages = [replace(stage, folder="features") if stage.short == "02" else stage for stage in chain.stages]
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1_000_000))
+    assert chain.run() == 2 and chain.ran == []
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"Features need 217\.1 MB in .*, and 1\.0 MB are free there; make room, or .*\n", said)
+    assert chain.run("--to", "01") == 0  # which writes no features
 
 
 # --- With real kernels ---

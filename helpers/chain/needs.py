@@ -1,4 +1,4 @@
-"""Needs: what a run will have to fetch from the network, found out at its start and not after an hour.
+"""Needs: what a run has to fetch from the network, and room on the disk, found out at its start and not after an hour.
 
 What is in a cache needs no network. For the rest, one request a server says within seconds whether there is a way to
 it. Downloads themselves are made by the notebook that is the first to need them.
@@ -20,6 +20,8 @@ _HUB = "https://huggingface.co"
 _KAGGLE = "https://www.kaggle.com"
 WEIGHTS = {"vgg16": ("vgg16-397923af.pth", "528 MB"), "resnet50": ("resnet50-11ad3fa6.pth", "98 MB")}
 BERT = "bert-base-uncased"
+# Numbers of a photo's vector and of its grid, as features/backbones.py has them, which takes seconds to import.
+LOOKS = {"vgg16": (4096, 49 * 512), "resnet50": (2048, 49 * 2048), "efficientnet_lite0": (1280, 49 * 1280)}
 _PATIENCE = 8  # seconds that a server has to answer
 
 
@@ -85,6 +87,17 @@ def check_network(needs: list[Need]) -> None:
         without += ", or take photos of your own with captions_folder and classes_folder"
     listed = ", ".join(dict.fromkeys(need.what for need in lost))
     raise InputError(f"This run needs {listed}, and {said}; connect to the internet{without}.")
+
+
+def features_size(profile: Profile, photos: int) -> int:
+    """Bytes that stage 02 takes of the disk for so many photos, at least; backbones that have looked are not counted.
+
+    Vectors are float32 and lie there twice while they are written, grids are float16.
+    """
+    folder = profile.outputs / "features"
+    names = {profile.vector_backbone, profile.grid_backbone}
+    ahead = [LOOKS[name] for name in names if not (folder / f"{name}_grid.json").exists()]
+    return photos * (2 if profile.mirrored else 1) * sum(2 * 4 * vector + 2 * grid for vector, grid in ahead)
 
 
 def torch_home() -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from helpers.data.left_out import Findings
 from helpers.files import InputError
+from helpers.profiles import Profile
 
 _SPEED = 50  # Mbit/s, a usual line
 
@@ -39,6 +40,15 @@ KNOWN = {  # by owner and name
 def known_set(handle: str) -> KnownSet | None:
     """What is known of the data set of a Kaggle handle, whichever its version."""
     return KNOWN.get("/".join(handle.split("/")[:2]))
+
+
+def expected_photos(profile: Profile) -> int:
+    """How many captioned photos a run of `profile` will have, as far as that is known before they are there, else 0."""
+    if profile.captions_folder:
+        return 0
+    sets = [known_set(handle.strip()) for handle in (profile.captions_handle or "").split("+") if handle.strip()]
+    photos = sum(known.photos for known in sets if known) if profile.captions_handle else profile.scenes
+    return min(photos, profile.limit or photos)
 
 
 def announce(handle: str, cache: Path) -> None:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 import torch
 
-from helpers.chain.needs import WEIGHTS, check_network, missing, torch_home
+from helpers.chain.needs import WEIGHTS, check_network, features_size, missing, torch_home
 from helpers.environment import COMMAND, prepare_torchvision
 from helpers.files import InputError
 from helpers.profiles import PROFILES, get_profile
@@ -98,3 +99,14 @@ def test_a_name_that_no_hub_has_is_told_at_once(caches: Path) -> None:
         missing(get_profile("sample", sentence_encoders="use+no/such/model"), ALL)
     with pytest.raises(InputError, match="'flickr8k' names no Kaggle data set"):
         missing(get_profile("flickr8k", captions_handle="flickr8k"), ALL)
+
+
+def test_the_room_for_features_is_that_of_their_arrays_and_none_once_they_are_there(tmp_path: Path) -> None:
+    profile = get_profile("flickr8k", mirrored=True, outputs_dir=str(tmp_path))
+    rows = 2 * 10  # each photo, and its mirror image
+    vgg16 = 2 * np.zeros((rows, 4096), np.float32).nbytes + np.zeros((rows, 49, 512), np.float16).nbytes
+    resnet50 = 2 * np.zeros((rows, 2048), np.float32).nbytes + np.zeros((rows, 49, 2048), np.float16).nbytes
+    assert features_size(profile, 10) == vgg16 + resnet50
+    (profile.outputs / "features").mkdir(parents=True)
+    (profile.outputs / "features" / "vgg16_grid.json").touch()
+    assert features_size(profile, 10) == resnet50

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from helpers.data.known_sets import announce, check_counts, known_set
+from helpers.data.known_sets import announce, check_counts, expected_photos, known_set
 from helpers.data.left_out import Findings
 from helpers.files import InputError
-from helpers.profiles import PROFILES
+from helpers.profiles import PROFILES, get_profile
 
 FLICKR = "adityajn105/flickr8k/versions/1"
 
@@ -29,6 +29,14 @@ def test_all_sets_of_the_profiles_are_known() -> None:
     for profile in PROFILES.values():
         for handles in filter(None, (profile.captions_handle, profile.split_handle, profile.classes_handle)):
             assert all(known_set(handle) for handle in handles.split("+"))
+
+
+def test_how_many_photos_there_will_be() -> None:
+    assert expected_photos(get_profile("sample", scenes=200)) == 200
+    assert expected_photos(PROFILES["together"]) == 8_091 + 31_783 + 123_287  # at most
+    assert expected_photos(get_profile("coco", limit=500)) == 500
+    assert expected_photos(get_profile("flickr8k", captions_folder="mine")) == 0  # nobody knows
+    assert expected_photos(get_profile("flickr8k", captions_handle="somebody/photos/versions/1")) == 0
 
 
 def test_counts_are_compared_and_a_few_doubles_are_none_missing() -> None:

