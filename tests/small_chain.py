@@ -38,15 +38,20 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 class Chain:
-    """A copy of the project in a folder of its own, as after a fresh clone, and `run(...)`, its `run_all.py`."""
+    """A copy of the project in a folder of its own, as after a fresh clone, and `run(...)`, its `run_all.py`.
+
+    A copy that is there is used again, with what it has come to.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.project = folder / "project"
         self.cache = self.kaggle = folder / "cache"
         self.outputs = self.project / "outputs" / "sample"
+        if (self.project / "run_all.py").exists():  # it is copied last
+            return
         for name in ("helpers", "notebooks"):
             ignored = shutil.ignore_patterns("__pycache__", ".*")
-            shutil.copytree(project_root() / name, self.project / name, ignore=ignored)
+            shutil.copytree(project_root() / name, self.project / name, ignore=ignored, dirs_exist_ok=True)
         shutil.copy(project_root() / "run_all.py", self.project)
 
     def start(self, *arguments: str, wrap: Sequence[str] = (), **settings: object) -> subprocess.Popen[str]:

@@ -90,18 +90,10 @@ def differences(outputs: Path, expected: dict[str, Any]) -> list[str]:
 
 
 class QuickChain(Chain):
-    """A small chain in `folder`, the one that is there or a new one, to which Java is not to be found.
+    """A small chain to which Java is not to be found.
 
     METEOR's program takes half of a captioner's stage here, and is no work of ours.
     """
-
-    def __init__(self, folder: Path) -> None:
-        if (folder / "project" / "run_all.py").exists():
-            self.project, self.cache = folder / "project", folder / "cache"
-            self.outputs = self.project / "outputs" / "sample"
-        else:
-            shutil.rmtree(folder / "project", ignore_errors=True)
-            super().__init__(folder)
 
     def start(self, *arguments: str, wrap: Sequence[str] = (), **settings: object) -> subprocess.Popen[str]:
         wrap = (*wrap, "env", f"PATH={Path(sys.executable).parent}")
