@@ -7,6 +7,7 @@ shares all words but one with what people say, and is wrong about the one thing 
     scenes = drawn_scenes({photo.id: photo.path for photo in photos["test"]})  # empty for real photos
     table = fact_table(texts, scenes)
     print_facts({"lstm": table})
+    paired(checked(texts, scenes, "clothes"), guessed(scenes, "clothes"))  # of the same photos, with an interval
 
 A caption may leave out what it likes; what it leaves out counts as neither right nor wrong, and is counted apart.
 """
@@ -15,11 +16,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
+import numpy as np
+
 from helpers.data.text import clean_caption
 from helpers.sample.captions import KINDS, PEOPLE, PLACES, RELATIONS, VERBS, Scene, plural
+from helpers.uncertainty import Interval, mean_interval
 
 ASPECTS = ("subject", "number", "colour", "clothes", "action", "place", "relation", "thing", "thing's colour")
 Facts = dict[str, dict[str, float]]  # by aspect
+Checked = dict[tuple[str, str], bool]  # by photo and aspect: whether what is said of it is so
 
 
 def _any_of(words: Mapping[str, object]) -> str:
@@ -95,6 +100,39 @@ def stated(caption: str) -> dict[str, frozenset[str]]:
     return said
 
 
+def checked(texts: Mapping[str, str], scenes: Mapping[str, Scene], *aspects: str) -> Checked:
+    """Whether the captions `texts` by photo are right about `aspects`, where there is such a fact and they say one."""
+    found: Checked = {}
+    for photo, text in texts.items():
+        said, facts = stated(text), true_facts(scenes[photo])
+        found |= {(photo, one): facts[one] in said[one] for one in aspects if one in facts and one in said}
+    return found
+
+
+def guessed(scenes: Mapping[str, Scene], *aspects: str) -> Checked:
+    """The same of someone who sees nothing and says of each photo what is so of most of these."""
+    facts = {photo: true_facts(scene) for photo, scene in scenes.items()}
+    found: Checked = {}
+    for one in aspects:
+        truth = {photo: known[one] for photo, known in facts.items() if one in known}
+        for commonest, _ in Counter(truth.values()).most_common(1):  # none where nobody asks
+            found |= {(photo, one): fact == commonest for photo, fact in truth.items()}
+    return found
+
+
+def paired(first: Checked, second: Checked) -> tuple[float, float, Interval]:
+    """Percent right of `first` and of `second`, of those facts alone that both say, and how sure the difference is.
+
+    The interval is that of first - second; the facts of a photo are drawn together. NaN where they share nothing.
+    """
+    both = [key for key in first if key in second]
+    if not both:
+        return float("nan"), float("nan"), (float("nan"), float("nan"))
+    right = 100 * np.array([[first[key], second[key]] for key in both], float)  # (facts, 2)
+    difference = mean_interval(right[:, 0] - right[:, 1], np.array([photo for photo, _ in both]))
+    return float(right[:, 0].mean()), float(right[:, 1].mean()), difference
+
+
 def fact_table(texts: Mapping[str, str], scenes: Mapping[str, Scene]) -> Facts:
     """Of the captions `texts` by photo: how often they say what, and how often that is so.
 
@@ -104,17 +142,16 @@ def fact_table(texts: Mapping[str, str], scenes: Mapping[str, Scene]) -> Facts:
         the commonest truth: what guessing is worth).
     """
     table: Facts = {}
-    said = {photo: stated(text) for photo, text in texts.items()}
+    shown = {photo: scenes[photo] for photo in texts}
     for aspect in ASPECTS:
-        facts = {photo: fact for photo in texts if (fact := true_facts(scenes[photo]).get(aspect)) is not None}
-        if not facts:
+        right, guess = (list(found.values()) for found in (checked(texts, shown, aspect), guessed(shown, aspect)))
+        if not guess:
             continue
-        right = [fact in said[photo][aspect] for photo, fact in facts.items() if aspect in said[photo]]
         table[aspect] = {
-            "photos": len(facts),
-            "said": 100 * len(right) / len(facts),
+            "photos": len(guess),
+            "said": 100 * len(right) / len(guess),
             "right": 100 * sum(right) / max(len(right), 1),
-            "commonest": 100 * Counter(facts.values()).most_common(1)[0][1] / len(facts),
+            "commonest": 100 * sum(guess) / len(guess),
         }
     return table
 
@@ -130,5 +167,5 @@ def print_facts(tables: Mapping[str, Facts]) -> None:
 
 
 def weakest(table: Facts) -> str:
-    """The aspect that a captioner knows least of: where `right` is closest to what guessing is worth."""
+    """The aspect that a captioner knows least of: where `right` is closest to what guessing is worth, or below it."""
     return min(table, key=lambda aspect: table[aspect]["right"] - table[aspect]["commonest"])

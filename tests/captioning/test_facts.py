@@ -2,9 +2,10 @@
 
 from random import Random
 
+import numpy as np
 import pytest
 
-from helpers.captioning.facts import ASPECTS, fact_table, stated, true_facts, weakest
+from helpers.captioning.facts import ASPECTS, checked, fact_table, guessed, paired, stated, true_facts, weakest
 from helpers.sample.captions import Scene, choose_scene, usual_caption, write_captions
 from helpers.sample.draw import draw_sample, drawn_scenes
 
@@ -55,6 +56,34 @@ def test_what_is_left_out_is_counted_apart():
     assert table["colour"] == {"photos": 2, "said": 50, "right": 0, "commonest": 100}
     assert table["action"] == {"photos": 2, "said": 50, "right": 100, "commonest": 100}
     assert table["place"]["said"] == 50 and table["number"]["right"] == 100
+
+
+def shirts(*colours: str) -> dict[str, Scene]:
+    """A man in a shirt of each colour, by number."""
+    return {str(number): Scene("man", 1, colour, None, "standing", "street") for number, colour in enumerate(colours)}
+
+
+def test_captions_are_compared_with_guessing_on_the_photos_of_which_both_say_something():
+    scenes = shirts("red", "red", "red", "blue", "green")
+    texts = dict.fromkeys(scenes, "A man in a blue shirt on the street .") | {"0": "A man on the street ."}
+    right = checked(texts, scenes, "clothes", "colour")  # people have no colour of their own
+    assert right == {("1", "clothes"): False, ("2", "clothes"): False, ("3", "clothes"): True, ("4", "clothes"): False}
+    guess = guessed(scenes, "clothes", "thing")
+    assert list(guess.values()) == [True, True, True, False, False] and {aspect for _, aspect in guess} == {"clothes"}
+    first, second, (low, high) = paired(right, guess)  # without photo 0, of which the caption says nothing
+    assert (first, second) == (25.0, 50.0) and low < 0 < high
+    assert paired(guess, right)[:2] == (50.0, 25.0)
+    assert np.isnan(paired(right, guessed(scenes, "thing"))[0])
+
+
+def test_the_facts_of_a_photo_are_drawn_together():
+    numbers = range(60)
+    once = {(str(number), "colour"): number % 3 == 0 for number in numbers}
+    twice = once | {(str(number), "thing's colour"): number % 3 == 0 for number in numbers}
+    for judgement in (once, twice):  # twice the facts of as many photos make nothing surer
+        *values, interval = paired(judgement, dict.fromkeys(judgement, False))
+        assert values == [pytest.approx(100 / 3), 0.0]
+        assert interval == pytest.approx((21.7, 45.0), abs=2.0)  # 1.96 standard errors of 60 photos
 
 
 def test_a_drawn_picture_is_of_the_scene_that_its_name_says(tmp_path):
