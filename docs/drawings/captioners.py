@@ -84,7 +84,7 @@ def attention_step() -> Sheet:
     weights = np.exp(energies) / np.exp(energies).sum()
     context = weights @ values
 
-    sheet = Sheet(880, 436, "One step of attention: energies, a softmax over the regions, the weighted mean")
+    sheet = Sheet(880, 478, "One step of attention: energies, a softmax over the regions, the weighted mean")
     rows = [132, 194, 256]
     titles = (
         (74, "region"),
@@ -126,8 +126,11 @@ def attention_step() -> Sheet:
     sheet.arrow(mean.left, gate.right, colour="green")
     lstm = sheet.box(250, 330, 130, 56, "LSTM cell", "orange")
     sheet.arrow(gate.left, lstm.right, colour="green")
-    sheet.text(315, 418, "the last word", style="small")
-    sheet.arrow((315, 408), lstm.bottom)
+    sheet.text(285, 418, "the last word", style="small")
+    sheet.arrow((285, 408), (285, 387))
+    output = sheet.box(420, 422, 140, 38, "the next word", "blue")
+    sheet.arrow(gate.bottom, output.top, colour="green")
+    sheet.arrow((356, 386), (356, 441), output.left, colour="orange")
     sheet.arrow(lstm.left, (18, 358), (18, 49), (29, 49), colour="orange", style="dashed")
     sheet.text(34, 340, "the new state asks\nfor the next word", "start", "orange", "small")
     return sheet

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from helpers.captioning.captioner import Captioner
-from helpers.captioning.decoding import greedy
 from helpers.captioning.facts import Facts
-from helpers.captioning.scoring import METRICS, score_captions
+from helpers.captioning.scoring import METRICS, rouge_by_photo, score_captions
 from helpers.captioning.training import CaptionData, History, best_epoch
 from helpers.features.store import Features
 from helpers.uncertainty import Interval, with_interval
@@ -43,27 +41,21 @@ def parts(data: CaptionData) -> Iterator[np.ndarray]:
         yield data.features(np.arange(start, min(start + PART, len(data.ids))))
 
 
-def judge(captioner: Captioner, data: CaptionData, texts: Mapping[str, str], blind: str) -> dict[str, Scores]:
-    """Scores of three ways to caption the photos in `data`: blind, greedy, and `texts`, found by beam search.
+def judge(data: CaptionData, ways: Mapping[str, Mapping[str, str]]) -> dict[str, Scores]:
+    """Scores of several ways to caption the photos in `data`, such as blind, greedy and beam search.
 
-    Where the photos come from several data sets, `texts` are also scored set by set: "of flickr8k". CIDEr-D weighs
-    words by how rare they are in the photos it is given, so its figures compare within a set only.
+    The last one is the one that counts: it gets METEOR as well and, where the photos come from several data sets,
+    scores set by set: "of flickr8k". CIDEr-D weighs words by how rare they are in the photos it is given, so its
+    figures compare within a set only.
 
     Args:
-        texts: what `caption_photos` gave.
-        blind: the one caption for all photos, see `blind_caption`.
+        ways: name of a way -> photo id -> caption.
     """
     references = dict(zip(data.ids, data.captions, strict=True))
     origins = sorted(set(data.origins)) if len(set(data.origins)) > 1 else []
-    top_words = [
-        text
-        for part in parts(data)
-        for text in captioner.texts(greedy(captioner.model, torch.from_numpy(part), captioner.rules))
-    ]
+    *_, (last, texts) = ways.items()
     return {
-        "blind": score_captions(dict.fromkeys(data.ids, blind), references),
-        "greedy": score_captions(dict(zip(data.ids, top_words, strict=True)), references),
-        f"beam {captioner.beam}": score_captions(texts, references, meteor=True),
+        **{name: score_captions(said, references, meteor=name == last) for name, said in ways.items()},
         **{f"of {origin}": score_captions(_of_origin(texts, data, origin), references) for origin in origins},
     }
 
@@ -127,5 +119,6 @@ def captioner_metrics(
 def best_and_worst(texts: Mapping[str, str], data: CaptionData, count: int = 4) -> tuple[list[str], list[str]]:
     """Photos whose captions share most with their references (ROUGE-L, photo by photo), and those that share least."""
     references = dict(zip(data.ids, data.captions, strict=True))
-    order = sorted(data.ids, key=lambda i: score_captions({i: texts[i]}, references)["rouge_l"], reverse=True)
+    shared = dict(zip(data.ids, rouge_by_photo({i: texts[i] for i in data.ids}, references), strict=True))
+    order = sorted(data.ids, key=shared.__getitem__, reverse=True)
     return order[:count], order[-count:]

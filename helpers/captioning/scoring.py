@@ -145,6 +145,12 @@ def cider_by_photo(candidates: Mapping[str, str], references: Mapping[str, Seque
     return 100 * np.asarray(Cider().compute_score(truths, results)[1], float)
 
 
+def rouge_by_photo(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """ROUGE-L of each photo in percent (N,), in the order of `candidates`: what a single caption is best judged by."""
+    results, truths = _tokenized(candidates, references)
+    return 100 * np.asarray(Rouge().compute_score(truths, results)[1], float)
+
+
 def bleu_4_of(counts: np.ndarray) -> np.ndarray:
     """BLEU-4 in percent of summed counts (..., 10): matches and guesses of 1 to 4 words, and the two lengths."""
     matches, guesses, lengths = counts[..., :4], counts[..., 4:8], counts[..., 8:]

@@ -17,6 +17,7 @@ from helpers.captioning.scoring import (
     blind_caption,
     cider_by_photo,
     meteor_score,
+    rouge_by_photo,
     score_captions,
     score_intervals,
     tokenize,
@@ -216,6 +217,13 @@ def test_the_parts_of_each_photo_add_up_to_the_scores_of_the_reference_package()
     half = {photo: candidates[photo] for photo in list(candidates)[:15]}
     counts = bleu_counts(candidates, references)[:15]
     assert bleu_4_of(counts.sum(axis=0)) == pytest.approx(score_captions(half, references)["bleu_4"], rel=1e-9)
+
+
+def test_rouge_of_each_photo_is_what_it_gets_alone():
+    references = {"a": ["a dog runs on the grass", "a brown dog"], "b": ["two cats sleep on a sofa"], "c": ["a boat"]}
+    candidates = {"b": "two dogs sleep", "c": "", "a": "a dog on the grass"}
+    alone = [score_captions({photo: text}, references)["rouge_l"] for photo, text in candidates.items()]
+    assert rouge_by_photo(candidates, references) == pytest.approx(alone, abs=1e-12) and len(set(alone)) == 3
 
 
 def test_captions_without_any_match_score_nothing_and_raise_nothing():
