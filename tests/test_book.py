@@ -65,14 +65,21 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cells = [
             cell("markdown", "title", PROSE.format(title=title)),
             cell("markdown", "formula", FORMULA, tags=("slide",)),
-            cell("code", "prints", "print(6 * 7)", printing("forty-two\n"), bar, tags=("slide",)),
+            cell(
+                "code",
+                "prints",
+                "print(6 * 7)",
+                printing(f"forty-two in {folder / 'outputs' / 'sample'}\n"),
+                bar,
+                tags=("slide",),
+            ),
             cell("markdown", "full", FULL, tags=("slide",)),
             cell("code", "draws", "draw()", picture, helper, tags=("slide",)),
             cell("markdown", "more", "It goes on with a table:\n\n" + TABLE, tags=("slide",)),
             cell("code", "draws-more", "draw()", picture, tags=("slide",)),
             cell("markdown", "last", "## Summary\n\n**Read on:** Somebody (2001), *A Title*. Next: nothing."),
         ]
-        write_notebook(folder / "run" / "notebooks" / f"{name}.ipynb", *cells)
+        write_notebook(folder / "outputs" / "sample" / "notebooks" / f"{name}.ipynb", *cells)
         write_notebook(folder / "notebooks" / f"{name}.ipynb", *cells)
     path = folder / "notebooks" / "02_features.ipynb"
     path.write_text(path.read_text(encoding="utf-8").replace("print(6 * 7)", "print(6 * 8)"), encoding="utf-8")
@@ -84,7 +91,7 @@ def make(course: Path) -> list[str]:
         Stage(course / "notebooks" / "01_download.ipynb", (), "dataset", 61),
         Stage(course / "notebooks" / "02_features.ipynb", ("01",), "features"),
     ]
-    return list(make_book(course, course / "run", course / "book", stages))
+    return list(make_book(course, course / "outputs" / "sample", course / "book", stages))
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +102,14 @@ def site(course: Path) -> Path:
     return course / "book" / "site"
 
 
-def test_a_page_shows_the_notebook_as_it_is_with_the_results_of_cells_that_have_not_changed(site: Path) -> None:
+def test_a_page_shows_the_notebook_as_it_is_with_the_results_of_cells_that_have_not_changed(
+    site: Path, course: Path
+) -> None:
     first, second = (
         (site / "notebooks" / f"{name}.html").read_text(encoding="utf-8") for name in ("01_download", "02_features")
     )
     assert "forty-two" in first and "forty-two" not in second  # that cell says something else now
+    assert str(Path("outputs", "sample")) in first and str(course) not in first  # wherever the maker has the course
     assert "<math" in first and "MathJax" not in first
     assert "<style>.k {}" not in first and '<span class="o">&lt;</span>' in first  # coloured by the book's own theme
     assert "/blob/main/helpers/files.py" in first and "widget-view" not in first

@@ -11,6 +11,7 @@ import argparse
 import base64
 import io
 import json
+import os
 import re
 import shutil
 import sys
@@ -69,12 +70,15 @@ def shown(output: dict[str, Any]) -> dict[str, Any] | None:
 def with_results(notebook: Path, executed: Path | None) -> tuple[dict[str, Any], int]:
     """The notebook with the outputs of the cells that are as `executed` ran them, and how many are not.
 
-    Imports and the cell that fetches the course are folded.
+    Imports and the cell that fetches the course are folded. Paths in results are given from the project on: where that
+    is on the machine of the book's maker concerns nobody.
     """
     content = read_json(notebook)
     ran = {}
     if executed and executed.exists():
-        ran = {cell.get("id"): cell for cell in read_json(executed)["cells"] if cell["cell_type"] == "code"}
+        project = f"{executed.resolve().parents[3]}{os.sep}"  # project/outputs/run/notebooks/executed
+        cells = json.loads(json.dumps(read_json(executed)["cells"]).replace(json.dumps(project)[1:-1], ""))
+        ran = {cell.get("id"): cell for cell in cells if cell["cell_type"] == "code"}
     lacking = 0
     for cell in content["cells"]:
         if cell["cell_type"] != "code" or not text_of(cell).strip():
