@@ -63,6 +63,23 @@ def test_a_chapter_has_goals_a_time_exercises_with_solutions_and_reading(page: P
     assert re.search(r"\(\d{4}\)|, \d{4}", text), "names no paper with its year"
 
 
+MINUTES = {
+    "half a minute": 0.5, "a minute": 1, "a minute and a half": 1.5, "two minutes": 2, "two and a half minutes": 2.5,
+    "three minutes": 3, "four minutes": 4, "five minutes": 5, "five and a half minutes": 5.5, "six minutes": 6,
+}  # fmt: skip
+
+
+def test_the_time_that_a_notebook_promises_is_the_one_that_the_readme_has_measured() -> None:
+    readme = (project_root() / "README.md").read_text(encoding="utf-8")
+    measured = dict(re.findall(r"^\|.+\]\(notebooks/(0\w+)\.ipynb\) \|.+\| (\d+:\d\d) \|$", readme, re.MULTILINE))
+    assert len(measured) == 11  # all that `make run` runs
+    for name, shown in measured.items():
+        text = prose(project_root() / "notebooks" / f"{name}.ipynb")
+        (said,) = re.findall(r"\*\*Time:\*\* about (.+?) for the drawn sample", text)
+        minutes, seconds = map(int, shown.split(":"))
+        assert 0.65 < MINUTES[said] / (minutes + seconds / 60) < 1.5, f"{name} says {said}, the README {shown}"
+
+
 @pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.name)
 def test_notebooks_are_committed_without_results(page: Path) -> None:
     for cell in cells(page, "code"):
