@@ -34,8 +34,13 @@ class _Exporter(HTMLExporter):
     """Pages of one file, without scripts from elsewhere."""
 
     def __init__(self) -> None:
-        without_mathjax = "{% extends 'lab/index.html.j2' %}{% block html_head_js_mathjax %}{% endblock %}"
-        super().__init__(require_js_url="", embed_images=True, raw_template=without_mathjax)
+        template = (
+            "{% extends 'lab/index.html.j2' %}{% block html_head_js_mathjax %}{% endblock %}"
+            # Else what is printed breaks in the middle of its words.
+            "{% block html_head_css %}{{ super() }}"
+            "<style>.jp-OutputArea-output pre { word-break: normal; overflow-wrap: anywhere; }</style>{% endblock %}"
+        )
+        super().__init__(require_js_url="", embed_images=True, raw_template=template)
 
     @pass_context
     def markdown2html(self, context: Any, source: str) -> str:

@@ -41,6 +41,11 @@ def test_formulas_become_mathml_and_code_stays_code(tmp_path: Path) -> None:
     assert "mathjax" not in page.lower()
 
 
+def test_what_is_printed_breaks_between_words(tmp_path: Path) -> None:
+    rules = re.findall(r"\.jp-OutputArea-output pre \{[^}]*?word-break: ([\w-]+)", page_of(tmp_path, "A cell"))
+    assert rules[0] == "break-all" and rules[-1] == "normal"  # the last one counts
+
+
 def test_every_formula_of_the_course_is_understood(tmp_path: Path) -> None:
     notebooks = sorted((project_root() / "notebooks").glob("0*.ipynb"))
     prose = [
