@@ -35,7 +35,7 @@ def missing(requirements: str) -> dict[str, str]:
 
 
 def install(packages: dict[str, str]) -> bool:
-    """Install `packages` in the versions given, or, where those do not go with what is there, in others; if it worked.
+    """Install `packages` in the versions given, else in older ones, else in any that go with what is there; if it worked.
 
     pip is held to the versions that are there by a list of constraints, all but those of its own tools.
     """
@@ -45,10 +45,15 @@ def install(packages: dict[str, str]) -> bool:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text(held, encoding="utf-8")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", str(constraints)]
-        if not subprocess.run([*pip, *(f"{name}=={pinned}" for name, pinned in packages.items())]).returncode:
-            return True
-        print("The versions that the course is tested with do not go with these; looking for others.", flush=True)
-        return not subprocess.run([*pip, *packages]).returncode
+        # A platform has mostly older packages, with which older versions go; newer ones nobody has tried here.
+        for limit, said in (("=={}", None), ("<={}", "older ones"), ("", "any others")):
+            if said:
+                print(
+                    f"The versions that the course is tested with do not go with these; looking for {said}.", flush=True
+                )
+            if not subprocess.run([*pip, *(name + limit.format(pin) for name, pin in packages.items())]).returncode:
+                return True
+    return False
 
 
 def main() -> int:

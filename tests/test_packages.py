@@ -37,6 +37,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_wheel(wheels, "lesson", "1.0", "platform_tensor")
     make_wheel(wheels, "lesson", "1.5", "platform_tensor<2")
     make_wheel(wheels, "lesson", "2.0", "platform_tensor>=2")
+    make_wheel(wheels, "lesson", "3.0", "platform_tensor<2")  # which the course has not been tried with
+    make_wheel(wheels, "novelty", "1.0", "platform_tensor>=2")
+    make_wheel(wheels, "novelty", "3.0", "platform_tensor<2")
     subprocess.run([sys.executable, "-m", "venv", folder / "python"], check=True)
     (folder / "project" / "helpers").mkdir(parents=True)
     for name in ("__init__.py", "packages.py"):
@@ -65,10 +68,19 @@ def test_what_is_missing_is_installed_and_what_is_there_stays_as_it_is(platform:
     run = python(platform, "-m", "helpers.packages")
     assert run.returncode == 0, run.stderr
     assert "Installing lesson;" in run.stdout and "neverheard" not in run.stdout
-    assert ("looking for others" in run.stdout) == (pinned == "2.0")
+    assert ("looking for older ones" in run.stdout) == (pinned == "2.0")
     assert versions(platform) == found
     again = python(platform, "-m", "helpers.packages")
     assert (again.returncode, again.stdout) == (0, "")
+
+
+def test_newer_versions_are_taken_where_no_older_one_goes_with_what_is_there(platform: Path) -> None:
+    assert python(platform, "-m", "pip", "install", "--quiet", "platform_tensor==1.0").returncode == 0
+    (platform / "project" / "requirements.txt").write_text("novelty==1.0\n")
+    run = python(platform, "-m", "helpers.packages")
+    assert run.returncode == 0 and "looking for older ones" in run.stdout and "looking for any others" in run.stdout
+    code = "import novelty, platform_tensor; print(novelty.version, platform_tensor.version)"
+    assert python(platform, "-c", code).stdout == "3.0 1.0\n"
 
 
 def test_a_package_may_bring_newer_tools_to_install_with(platform: Path) -> None:
@@ -80,7 +92,7 @@ def test_a_package_may_bring_newer_tools_to_install_with(platform: Path) -> None
     assert python(platform, "-m", "pip", "install", "--quiet", "setuptools==65.5").returncode == 0
     (platform / "project" / "requirements.txt").write_text("builder==2.0\n")
     run = python(platform, "-m", "helpers.packages")
-    assert run.returncode == 0 and "looking for others" not in run.stdout, run.stderr
+    assert run.returncode == 0 and "looking for" not in run.stdout, run.stderr
     assert python(platform, "-c", "import builder; print(builder.version)").stdout == "2.0\n"
 
 
