@@ -35,7 +35,9 @@ def missing(requirements: str) -> dict[str, str]:
 
 
 def install(packages: dict[str, str]) -> bool:
-    """Install `packages` in the versions given, else in older ones, else in any that go with what is there; if it worked.
+    """Install `packages` in the versions given, else in older ones, else in any that go with what is there.
+
+    Returns whether that worked.
 
     pip is held to the versions that are there by a list of constraints, all but those of its own tools.
     """
