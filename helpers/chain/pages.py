@@ -7,6 +7,7 @@ copies, too; and what nbconvert would leave to MathJax, a script on the web, is 
 import re
 import shutil
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from jinja2 import pass_context
@@ -20,7 +21,13 @@ from helpers.files import atomic_path
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown as nbconvert renders it, with formulas as MathML."""
+    """Markdown as nbconvert renders it, with formulas as MathML and all pictures inside."""
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        # A lesson names its pictures from its own folder, and its badges lie outside of it.
+        if (project_root() / "notebooks" / url).exists():
+            url = normpath(f"notebooks/{url}")
+        return super().image(text, url, title)
 
     def block_math(self, body: str) -> str:
         # Browsers know MathML Core, which leaves the alignment of a table's columns to CSS.
@@ -48,7 +55,7 @@ class _Exporter(HTMLExporter):
             escape=False,
             attachments=context.get("cell", {}).get("attachments", {}),
             embed_images=True,
-            path=context.get("resources", {}).get("metadata", {}).get("path", ""),
+            path=str(project_root()),
             anchor_link_text=self.anchor_link_text,
         )
         return MarkdownWithMath(renderer=renderer).render(source)

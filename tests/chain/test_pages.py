@@ -32,6 +32,14 @@ def test_a_drawing_is_brought_to_the_copies_and_into_the_page(tmp_path: Path) ->
     assert (tmp_path / "images" / "beam_search.svg").read_bytes() == drawing.read_bytes()  # for the copy itself
 
 
+def test_all_pictures_of_a_lesson_are_inside(tmp_path: Path) -> None:
+    for notebook in sorted((project_root() / "notebooks").glob("0*.ipynb")):
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        page = page_of(tmp_path, *("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"))
+        shown = re.findall(r'<img[^>]+src="([^"]{1,60})', page)
+        assert shown and all(source.startswith("data:image/") for source in shown), notebook.name
+
+
 def test_formulas_become_mathml_and_code_stays_code(tmp_path: Path) -> None:
     page = page_of(tmp_path, "With $d$ numbers\n\n$$\\frac{Q K^\\top}{\\sqrt{d}}$$\n\n```sh\necho $HOME $PATH\n```")
     inline, block = (ElementTree.fromstring(found) for found in re.findall(r"<math.*?</math>", page, re.DOTALL))
