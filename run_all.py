@@ -5,6 +5,7 @@
     python run_all.py --only 03a --set lstm_epochs=3
     python run_all.py --name holidays --set captions_folder=my_photos      a run that remembers its settings ...
     python run_all.py --name holidays                                      ... and goes on with them
+    python run_all.py --processes 2                     each training shared among two processes
     python run_all.py --list                            what would run, and why, and the runs there are
 
 A stage is up to date while its code, the helpers it imports, its parameters, the stages it needs, the folders it
@@ -88,10 +89,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--jobs",
         type=int,
-        default=min(2, cores()) if can_pin() else 1,
-        help="stages side by side, at most (default: %(default)s; 1 takes the least memory)",
+        help=f"stages side by side, at most (default: {usual_jobs()}, with --processes 1; 1 takes the least memory)",
     )
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--processes", type=int, metavar="N", help="share each training among so many processes (--set processes=N)"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.processes is not None:
+        arguments.set.append(f"processes={arguments.processes}")
+    return arguments
 
 
 def choose(names: list[str], wanted: str, kind: str) -> str:
@@ -261,16 +267,22 @@ def cores_of(stage: Stage, chosen: Sequence[Stage], stages: Sequence[Stage], job
     return [every[lane * share : (lane + 1) * share] for lane in range(jobs)]
 
 
+def usual_jobs(processes: int = 1) -> int:
+    """Stages side by side, where nothing else is asked for: processes that share a training get all cores."""
+    return min(2, cores()) if can_pin() and processes == 1 else 1
+
+
 def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
-    if arguments.jobs < 1:
+    if arguments.jobs is not None and arguments.jobs < 1:
         raise InputError(f"--jobs {arguments.jobs}: at least one stage has to run at a time.")
-    if arguments.jobs > 1 and not can_pin():
+    if arguments.jobs is not None and arguments.jobs > 1 and not can_pin():
         raise InputError("This system cannot give each stage its own cores; leave --jobs out.")
     chosen = choose_stages(arguments, stages)
     asked = parse_settings(arguments.set, stages)
     check_paths(asked)
     profile, given = open_run(arguments.name, arguments.profile, asked, only_look=arguments.list)
     check_paths(given)
+    arguments.jobs = usual_jobs(profile.processes) if arguments.jobs is None else arguments.jobs
     os.environ[COMMAND] = command_line(profile, given)
     used = {"data_dir", "outputs_dir"}.union(*(declared_parameters(stage.notebook) for stage in chosen))
     if idle := sorted(asked.keys() - used):

@@ -15,22 +15,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from helpers.environment import command, supports_bf16
+from helpers.environment import command, cores, supports_bf16
 from helpers.files import InputError
 
 CPU = torch.device("cpu")
 _chosen = CPU
+_processes = 1
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, processes: int = 1) -> torch.device:
     """Use this device from now on: "cpu", "cuda" or "mps"; "auto" is a GPU that CUDA knows, else the processor.
 
-    A Mac's GPU ("mps") has to be asked for by name: PyTorch lacks some of the operations there.
+    A Mac's GPU ("mps") has to be asked for by name: PyTorch lacks some of the operations there. Trainings run in so
+    many `processes`, on a GPU each where it is "cuda".
 
     Raises:
-        InputError: there is no such device here.
+        InputError: there is no such device here, or there are more processes than GPUs or cores.
     """
-    global _chosen
+    global _chosen, _processes
     found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = "cuda" if found["cuda"] else "cpu"
@@ -40,13 +42,22 @@ def choose_device(name: str) -> torch.device:
             "mps": "PyTorch sees no Apple GPU",
         }[name]
         raise InputError(f"The device {name} cannot be used: {why}. Use the processor: {command(device='cpu')}")
-    _chosen = torch.device(name)
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(name, cores())
+    if processes > there:
+        what = "GPU of a Mac" if name == "mps" else "GPUs" if name == "cuda" else "cores that this process may use"
+        raise InputError(f"{processes} processes need as many of the {there} {what}; give fewer with --processes.")
+    _chosen, _processes = torch.device(name), processes
     return _chosen
 
 
 def chosen_device() -> torch.device:
     """The device that `choose_device` took; the processor, where nothing was chosen."""
     return _chosen
+
+
+def chosen_processes() -> int:
+    """How many processes share a training, as chosen beside the device."""
+    return _processes
 
 
 def device_of(model: Any) -> torch.device:

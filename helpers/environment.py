@@ -130,7 +130,7 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def start(seed: int, threads: int | None = None, device: str = "cpu") -> None:
+def start(seed: int, threads: int | None = None, device: str = "cpu", processes: int = 1) -> None:
     """Begin a notebook: fix seeds, threads and the device, and print what a result depends on.
 
     Raises:
@@ -141,11 +141,11 @@ def start(seed: int, threads: int | None = None, device: str = "cpu") -> None:
     from helpers.devices import choose_device, in_words
 
     set_threads(threads or cores())
-    chosen = choose_device(device)
+    chosen = choose_device(device, processes)
     set_seed(seed)
     print(
         f"Python {platform.python_version()}, PyTorch {torch.__version__}, NumPy {np.__version__}; "
-        f"seed {seed}, {in_words(chosen)}"
+        f"seed {seed}, {in_words(chosen)}{f', trainings in {processes} processes' if processes > 1 else ''}"
     )
 
 

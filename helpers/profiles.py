@@ -64,6 +64,7 @@ class Profile:
     outputs_dir: Text = "outputs"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None  # None: one thread for each core this process may use
+    processes: Annotated[int, Field(ge=1, le=64)] = 1  # that share a training, and the cores or GPUs
     device: DeviceName = "auto"  # to train and to extract on; auto: an NVIDIA GPU if PyTorch sees one, else the CPU
 
     # 01: which data. A handle is pinned to a version, so that a cached copy needs no network.

@@ -596,6 +596,15 @@ def test_a_torn_state_file_counts_as_empty(chain, capsys):
     assert "is not readable, so every stage counts as not run" in capsys.readouterr().out
 
 
+def test_processes_are_a_setting_and_have_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = run_all.parse_arguments(["--processes", "2", "--set", "seed=3"])
+    assert (arguments.set, arguments.jobs) == (["seed=3", "processes=2"], None)
+    monkeypatch.setattr(run_all, "cores", lambda: 8)
+    monkeypatch.setattr(run_all, "can_pin", lambda: True)
+    assert (run_all.usual_jobs(), run_all.usual_jobs(2)) == (2, 1)
+    assert run_all.parse_settings(["processes=2"], run_all.STAGES) == {"processes": 2}
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

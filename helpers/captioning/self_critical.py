@@ -21,6 +21,7 @@ from helpers.captioning.captioner import Captioner
 from helpers.captioning.decoding import Caption, Rules, sample
 from helpers.captioning.scoring import tokenize
 from helpers.devices import autocast, to_device
+from helpers.training.processes import weighed
 
 _TEMPERATURE = 0.8  # smoothed labels leave a tenth of the probability to any word at all: draw fewer of those
 _END = "<EOS>"  # the end counts as a word: without it, captions that stop after "in a" would be worth as much
@@ -144,6 +145,8 @@ def self_critical_loss(
 ) -> tuple[Tensor, float]:
     """One step's loss for a few photos, and the mean CIDEr-D of the captions drawn for it.
 
+    Where several processes train, it is that of this one's photos, weighed by their words.
+
     Drawing needs no gradients: the captions are drawn word by word from the cached state, and then their
     probabilities are computed once more as in teacher forcing, all places in one call. Both times the distribution must
     be the same: no dropout, the same temperature, the same words banned. With captions from another distribution than
@@ -176,7 +179,7 @@ def self_critical_loss(
     banned = torch.tensor(captioner.rules.banned, device=device)
     logits = (logits.float() / _TEMPERATURE).index_fill(1, banned, -torch.inf)
     surprise = F.cross_entropy(logits, targets[row, place], reduction="none")  # -log p of each word, (words,)
-    return (advantage[row] * surprise).mean(), float(rewards.mean())
+    return weighed((advantage[row] * surprise).mean(), len(surprise)), float(rewards.mean())
 
 
 def _tokens(captions: Sequence[Caption], rules: Rules) -> Tensor:

@@ -53,6 +53,16 @@ from helpers.training.checkpoints import (
     seed_epoch,
 )
 from helpers.training.optimizer import adamw, descend, load_moments, load_scale, set_learning_rate, warmup_cosine
+from helpers.training.processes import (
+    agreed,
+    process_index,
+    several,
+    share,
+    share_statistics,
+    sum_of_all,
+    together,
+    weighed,
+)
 
 History = list[dict[str, Any]]  # an entry an epoch
 _POOL = 16  # batches' worth of photos that are sorted by length together
@@ -100,16 +110,19 @@ class CaptionData:
     def batch(self, places: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Features float32 (P, ...) and tokens (P * k, T) of the photos at `places` (P,), T as short as it can be.
 
-        With `rng` each photo is seen in one of its views, drawn at random; else in the first, as it is.
+        With `rng` each photo is seen in one of its views, drawn at random; else in the first, as it is. And with it
+        they are, where several processes train, this one's share of the photos.
         """
-        tokens = self.tokens[places]
+        tokens = self.tokens[places if rng is None else share(places)]
         longest = int((tokens != 0).sum(2).max())
         tokens = tokens[:, :, :longest].reshape(-1, longest)
         return torch.from_numpy(self.features(places, rng)), torch.from_numpy(tokens)
 
     def features(self, places: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """Float32 (P, D) or (P, R, C) of the photos at `places` (P,); see `batch`."""
-        drawn = np.zeros(len(places), int) if rng is None else rng.integers(len(self.views), size=len(places))
+        drawn = np.zeros(len(places), int)
+        if rng is not None:
+            drawn, places = share(rng.integers(len(self.views), size=len(places))), share(places)
         rows = zip(drawn, self.rows[places], strict=True)
         return np.stack([self.views[view][row] for view, row in rows]).astype(np.float32)
 
@@ -215,6 +228,7 @@ def train_captioner(
     keep_freed_memory()
     model = captioner.model.to(chosen_device())
     run = fingerprint_run(
+        **several(),
         settings=asdict(settings),
         model=[captioner.kind, asdict(model.config), captioner.backbone, captioner.max_length],
         initial=torch.cat([weight.detach().flatten() for weight in model.state_dict().values()]),
@@ -233,6 +247,20 @@ def train_captioner(
         seal(folder, CONFIG)
         mark_finished(folder / WEIGHTS, run)
         return ended
+    history, best, likelihood = together(_train, captioner, train, val, settings, folder, run)
+    model.load_state_dict(best)
+    model.eval()
+    save_captioner(folder, captioner, history, likelihood)
+    mark_finished(folder / WEIGHTS, run)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return history
+
+
+def _train(
+    captioner: Captioner, train: CaptionData, val: CaptionData, settings: CaptionTraining, folder: Path, run: str
+) -> tuple[History, dict[str, Any], dict[str, Any] | None]:
+    """The epochs, in one of the processes: their figures, the best weights, and those from before the second stage."""
+    model = captioner.model
     tail = list(getattr(model, "tail", nn.Identity()).parameters())  # of the backbone, where it is trained on
     optimizer = adamw(model.parameters(), settings.learning_rate, settings.weight_decay, pretrained=tail)
     scaler = gradient_scaler(device_of(model))
@@ -269,12 +297,9 @@ def train_captioner(
         else:
             figures = _cross_entropy_epoch(model, optimizer, scaler, train, settings, len(history), rng)
         seconds = time.perf_counter() - start
-        history.append(
-            {"epoch": len(history) + 1, "stage": stage}
-            | figures
-            | {"train_seconds": seconds}
-            | validate(captioner, val)
-        )
+        share_statistics(model)
+        judged = agreed(lambda: validate(captioner, val))
+        history.append({"epoch": len(history) + 1, "stage": stage} | figures | {"train_seconds": seconds} | judged)
         history[-1]["seconds"] = time.perf_counter() - start
         print(_in_words(history[-1]))
         if best_epoch(history) == len(history):
@@ -291,13 +316,7 @@ def train_captioner(
                 "likelihood": likelihood,
             },
         )
-
-    model.load_state_dict(best)
-    model.eval()
-    save_captioner(folder, captioner, history, likelihood)
-    mark_finished(folder / WEIGHTS, run)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    return history
+    return history, best, likelihood
 
 
 def best_epoch(history: History) -> int:
@@ -332,8 +351,9 @@ def _cross_entropy_epoch(
         rate = warmup_cosine(epoch * len(parts) + number, settings.epochs * len(parts), settings.warmup)
         set_learning_rate(optimizer, settings.learning_rate * rate)
         loss, count = caption_loss(model, *data.batch(places, rng), settings.label_smoothing)
-        descend(model, optimizer, loss, settings.clip, scaler)
+        descend(model, optimizer, weighed(loss, count), settings.clip, scaler)
         total, words = total + loss.item() * count, words + count
+    total, words = sum_of_all(total, words)
     if not math.isfinite(total):
         raise InputError(
             f"The training loss is no longer a number in epoch {epoch + 1}; lower the learning rate "
@@ -361,11 +381,11 @@ def _self_critical_epoch(
         rate = warmup_cosine(epoch * len(parts) + number, settings.self_critical_epochs * len(parts), settings.warmup)
         set_learning_rate(optimizer, settings.self_critical_rate * rate)
         features = torch.from_numpy(data.features(places, rng))
-        loss, mean_reward = self_critical_loss(
-            captioner, features, places, reward, settings.self_critical_captions, int(rng.integers(2**31))
-        )
+        own, seed = share(places), int(rng.integers(2**31)) + process_index()
+        loss, mean_reward = self_critical_loss(captioner, features, own, reward, settings.self_critical_captions, seed)
         descend(captioner.model, optimizer, loss, settings.clip, scaler)
-        total += mean_reward * len(places)
+        total += mean_reward * len(own)
+    (total,) = sum_of_all(total)
     return {"train_reward": total / len(data.ids)}
 
 

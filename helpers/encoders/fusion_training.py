@@ -25,6 +25,7 @@ from helpers.files import InputError, write_json
 from helpers.training.checkpoints import CHECKPOINT, HISTORY, fingerprint_run, finished_history, mark_finished
 from helpers.training.loop import Training
 from helpers.training.optimizer import adamw
+from helpers.training.processes import gathered, several, share
 
 MODES = ("both", "photo", "text")  # which sides a view has
 GALLERIES = ("photo", "both")  # what is searched
@@ -184,6 +185,7 @@ def train_fusion(
     if len(train.vectors) < 3:
         raise InputError(f"{len(train.vectors)} training photos are too few for a triplet; give at least 3.")
     run = fingerprint_run(
+        **several(),
         settings=asdict(settings),
         config=asdict(encoder.config),
         start=torch.cat([weight.detach().flatten() for weight in encoder.model.state_dict().values()]),
@@ -239,8 +241,10 @@ class _FusionTraining(Training):
         photos = np.repeat(rows, 2)  # (B,)
         captions = self.draw(photos, rng)
         has_photo, has_text = draw_sides(len(photos), self.settings.alone, rng)
-        sides = self.data.vectors[photos], self.data.sentences[captions], has_photo, has_text
-        vectors = self.model(*(to_device(side, self.model) for side in sides))  # (B, embedding)
+        own = share(np.arange(len(photos)).reshape(len(rows), 2)).reshape(-1)  # of the views, those of this process
+        sides = self.data.vectors[photos[own]], self.data.sentences[captions[own]], has_photo[own], has_text[own]
+        vectors = self.model(*(to_device(side, self.model) for side in sides))
+        vectors = gathered(vectors, len(rows))  # (B, embedding)
         related = relations(self.data.keywords[photos], photos, self.settings.shared)
         positives, negatives = (to_device(pairs, self.model) for pairs in related)
         return triplet_loss(vectors, positives, negatives, self.settings.margin)

@@ -27,6 +27,7 @@ from helpers.files import InputError, write_json
 from helpers.training.checkpoints import CHECKPOINT, HISTORY, fingerprint_run, finished_history, mark_finished
 from helpers.training.loop import Training
 from helpers.training.optimizer import adamw
+from helpers.training.processes import gathered, several, share
 
 
 class Towers(Protocol):
@@ -195,6 +196,7 @@ def train_dual_encoder(
     if len(train.photos) < 2:
         raise InputError(f"{len(train.photos)} training photos are too few for a contrast; give at least 2.")
     run = fingerprint_run(
+        **several(),
         settings=asdict(settings),
         config=asdict(pair.model.config),
         start=torch.cat([weight.detach().flatten() for weight in pair.model.parameters()]),
@@ -234,11 +236,12 @@ class _EncoderTraining(Training):
         groups = self.data.photo_groups[rows]
         drawn = self.draw(groups, rng, self.settings.texts)
         device = device_of(self.model)
-        photos = self.data.batch_photos(rows, self.settings, device)
-        texts = to_device(self.data.batch_texts(drawn), device)
+        photos = self.data.batch_photos(share(rows), self.settings, device)
+        own = share(drawn.reshape(len(rows), -1)).reshape(-1)
+        texts = to_device(self.data.batch_texts(own), device)
         with autocast(device):
-            images = self.model.encode_image(photos)  # (B, D)
-            words = self.model.encode_text(texts)  # (B * texts, D)
+            images = gathered(self.model.encode_image(photos), len(rows))  # (B, D)
+            words = gathered(self.model.encode_text(texts), len(rows))  # (B * texts, D)
         numbers, text_numbers = torch.from_numpy(groups), torch.from_numpy(self.data.text_groups[drawn])
         return self.loss(images, words, to_device(same(numbers, text_numbers), device))
 

@@ -38,6 +38,10 @@ class Rows:
         self._file = path.open("rb", buffering=0)
         self._one_at_a_time = threading.Lock()  # the place in a file is one for all threads
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the file itself."""
+        return Rows, (self.path, self.made_by, self.chosen)
+
     @property
     def nbytes(self) -> int:
         """Bytes of all rows."""

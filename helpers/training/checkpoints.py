@@ -38,6 +38,7 @@ from helpers.files import (
     read_json,
     write_json,
 )
+from helpers.training.processes import agreed, is_main, process_index
 
 CHECKPOINT = "checkpoint.pt"
 CONFIG = "config.json"
@@ -65,15 +66,22 @@ def fingerprint_run(**parts: Any) -> str:
 
 
 def seed_epoch(seed: int, epoch: int) -> np.random.Generator:
-    """Seed PyTorch for this epoch (dropout, augmentation) and return a NumPy generator for what is drawn outside it."""
+    """Seed PyTorch for this epoch (dropout, augmentation) and return a NumPy generator for what is drawn outside it.
+
+    Where several processes train, the generator draws the same in all of them, and PyTorch does not.
+    """
     sequence = np.random.SeedSequence([seed, epoch])
-    torch.manual_seed(int(sequence.generate_state(1)[0]))
+    torch.manual_seed(int(sequence.generate_state(1)[0]) + process_index())
     return np.random.default_rng(sequence)
 
 
 def save_checkpoint(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
-    """Write `state` (tensors, numbers, strings, lists, dicts) atomically, marked as belonging to `fingerprint`."""
-    save_tensors(path, {"fingerprint": fingerprint, "state": state})
+    """Write `state` (tensors, numbers, strings, lists, dicts) atomically, marked as belonging to `fingerprint`.
+
+    Of several processes the main one does.
+    """
+    if is_main():
+        save_tensors(path, {"fingerprint": fingerprint, "state": state})
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
@@ -108,10 +116,12 @@ def _aside(path: Path) -> str:
 def resume(path: Path, fingerprint: str, restore: Callable[[dict[str, Any]], None]) -> bool:
     """Hand `restore` the state saved by the run with this fingerprint; whether there was one, see `load_checkpoint`.
 
+    Of several processes the main one reads it, and hands it to the others.
+
     Raises:
         InputError: `restore` stumbled over it: it is whole and says that it is of this run, and does not fit it.
     """
-    state = load_checkpoint(path, fingerprint)
+    state = agreed(lambda: load_checkpoint(path, fingerprint))
     if state is None:
         return False
     try:

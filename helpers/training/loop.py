@@ -20,6 +20,7 @@ from helpers.environment import keep_freed_memory, progress
 from helpers.files import InputError
 from helpers.training.checkpoints import CHECKPOINT, resume, save_checkpoint, seed_epoch
 from helpers.training.optimizer import descend, load_moments, load_scale, set_learning_rate, warmup_cosine
+from helpers.training.processes import agreed, share_statistics, together
 
 
 class LoopSettings(Protocol):
@@ -67,7 +68,10 @@ class Training(ABC):
 
     @abstractmethod
     def loss_of(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """The loss of one batch, the training photos `rows`, each with what `rng` draws for it."""
+        """The loss of one batch, the training photos `rows`, each with what `rng` draws for it.
+
+        Where several processes train, the model sees this one's `share` of the batch, and the loss all of it.
+        """
 
     @abstractmethod
     def judge(self) -> tuple[dict[str, float], float]:
@@ -100,18 +104,25 @@ class Training(ABC):
             set_learning_rate(self.optimizer, self.settings.learning_rate * rate)
             losses.append(self.step(rows, rng))
         seconds = time.perf_counter() - started
-        figures, score = self.judge()
+        share_statistics(self.model)
+        figures, score = agreed(self.judge)
         self.epochs.append({"train_loss": float(np.mean(losses)), "seconds": seconds} | figures)
         if score > self.best["score"]:
             self.best = {"score": score, "epoch": epoch + 1, "model": copy.deepcopy(self.model.state_dict())}
 
     def run(self, folder: Path, fingerprint: str) -> dict[str, Any]:
-        """Train to the end, from the checkpoint in `folder` if it is of this run, and give the model its best weights.
+        """Train to the end, in as many processes as were chosen, and give the model its best weights.
+
+        It goes on from the checkpoint in `folder`, if that is of this run.
 
         Returns:
             The history: `epochs` (a mapping each), best_epoch (from 1), train_seconds,
             photos_per_second, parameters.
         """
+        return together(self._run, folder, fingerprint)
+
+    def _run(self, folder: Path, fingerprint: str) -> dict[str, Any]:
+        """`run`, in one of the processes."""
         keep_freed_memory()
         if resume(folder / CHECKPOINT, fingerprint, self._restore):
             print(f"Continuing after epoch {len(self.epochs)} of {self.settings.epochs}.")

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from helpers.training.processes import average_gradients
+
 
 def adamw(
     parameters: Iterable[nn.Parameter],
@@ -57,11 +59,13 @@ def descend(
 ) -> None:
     """One step down the gradient; `clip` is the largest norm of all gradients of `model` together.
 
-    `scaler` is from `helpers.devices.gradient_scaler`, where the loss may have been computed in float16.
+    Where several processes train, the gradient is the mean of theirs. `scaler` is from
+    `helpers.devices.gradient_scaler`, where the loss may have been computed in float16.
     """
     scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
     optimizer.zero_grad()
     scaler.scale(loss).backward()
+    average_gradients(optimizer)
     if clip is not None:
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), clip)
