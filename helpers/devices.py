@@ -81,9 +81,11 @@ def to_device(rows: np.ndarray | Tensor, to: Any) -> Tensor:
 
 
 def on_cpu(content: Any) -> Any:
-    """Tensors, or dicts and lists of them, with every tensor on the processor; nothing is copied that is there."""
+    """Tensors, or dicts and lists of them, with every tensor on the processor, without its history; nothing is copied
+    that is there.
+    """
     if isinstance(content, Tensor):
-        return content.cpu()
+        return content.detach().cpu()
     if isinstance(content, dict):
         copied = copy.copy(content)  # of the same kind, with what else it carries: a state of PyTorch has versions
         for name, part in content.items():

@@ -47,6 +47,7 @@ from helpers.training.checkpoints import (
     CONFIG,
     fingerprint_run,
     finished_history,
+    load_tensors,
     mark_finished,
     resume,
     save_checkpoint,
@@ -240,7 +241,7 @@ def train_captioner(
     )
     ended: History | None = finished_history(folder / WEIGHTS, run)
     if ended is not None:
-        model.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        model.load_state_dict(load_tensors(folder / WEIGHTS))
         model.eval()
         config = read_json(folder / CONFIG)  # how it decodes is no part of the training, and may have changed
         write_json(folder / CONFIG, config | {"beam": captioner.beam, "length_power": captioner.length_power})

@@ -22,7 +22,14 @@ from helpers.encoders.metrics import ndcg, retrieval_metrics, without_own
 from helpers.encoders.training import TextDraw
 from helpers.encoders.triplet import triplet_loss
 from helpers.files import InputError, write_json
-from helpers.training.checkpoints import CHECKPOINT, HISTORY, fingerprint_run, finished_history, mark_finished
+from helpers.training.checkpoints import (
+    CHECKPOINT,
+    HISTORY,
+    fingerprint_run,
+    finished_history,
+    load_tensors,
+    mark_finished,
+)
 from helpers.training.loop import Training
 from helpers.training.optimizer import adamw
 from helpers.training.processes import gathered, several, share
@@ -196,7 +203,7 @@ def train_fusion(
     trained = encoder._replace(model=training.model)
     ended = finished_history(folder / WEIGHTS, run)
     if ended is not None:
-        trained.model.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        trained.model.load_state_dict(load_tensors(folder / WEIGHTS))
         trained.model.eval()
         return trained, ended
     history = training.run(folder, run)

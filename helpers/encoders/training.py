@@ -24,7 +24,14 @@ from helpers.encoders.contrastive import ContrastiveLoss, same
 from helpers.encoders.dual_encoder import WEIGHTS, EncoderPair, in_batches
 from helpers.encoders.metrics import class_metrics, retrieval_metrics
 from helpers.files import InputError, write_json
-from helpers.training.checkpoints import CHECKPOINT, HISTORY, fingerprint_run, finished_history, mark_finished
+from helpers.training.checkpoints import (
+    CHECKPOINT,
+    HISTORY,
+    fingerprint_run,
+    finished_history,
+    load_tensors,
+    mark_finished,
+)
 from helpers.training.loop import Training
 from helpers.training.optimizer import adamw
 from helpers.training.processes import gathered, several, share
@@ -207,7 +214,7 @@ def train_dual_encoder(
     best = training.model
     ended = finished_history(folder / WEIGHTS, run)
     if ended is not None:
-        best.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        best.load_state_dict(load_tensors(folder / WEIGHTS))
         best.eval()
     history = ended or training.run(folder, run)
     best.config = replace(best.config, temperature=history["epochs"][history["best_epoch"] - 1]["temperature"])

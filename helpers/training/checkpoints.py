@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.storage import TypedStorage
 
 from helpers.artefacts import check, seal
 from helpers.devices import chosen_device, on_cpu
@@ -96,7 +97,7 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
         with zipfile.ZipFile(path) as archive:  # PyTorch writes checksums of all parts, and does not look at them
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(damaged)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
         if content["fingerprint"] == fingerprint:
             return content["state"]
         reason = "comes from other settings or data"
@@ -142,6 +143,20 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
     """
     with atomic_path(path, durable=True) as temporary, temporary.open("wb") as file, native_write():
         torch.save(on_cpu(content), file)
+
+
+def load_tensors(path: Path) -> Any:
+    """What `save_tensors` wrote, on the processor: numbers alone, without the hooks that a file may hang on a tensor.
+
+    A file that is torn, or no such file at all, can fail in any way. PyTorch then quotes what it stumbled over, and a
+    storage number by number, which takes minutes for a large one; so here it is quoted by its name.
+    """
+    quoted = TypedStorage.__str__
+    TypedStorage.__str__ = object.__repr__
+    try:
+        return on_cpu(torch.load(path, map_location="cpu", weights_only=True))
+    finally:
+        TypedStorage.__str__ = quoted
 
 
 def mark_finished(weights: Path, fingerprint: str) -> None:
@@ -204,7 +219,7 @@ def load_weights(weights: Path, build: Callable[[], Model]) -> Model:
     needed = sum(tensor.nbytes for tensor in model.state_dict().values())
     if needed > weights.stat().st_size:
         raise InputError(f"its settings ask for {needed:,} bytes of weights, and {weights.name} has fewer")
-    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    model.load_state_dict(load_tensors(weights))
     return model.to(chosen_device()).eval()
 
 

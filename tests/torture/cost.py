@@ -22,6 +22,7 @@ from helpers import files
 from helpers.artefacts import CHECKSUMS, MEBIBYTES
 from helpers.chain.lock import run_lock
 from helpers.data.images import load_photo
+from helpers.data.manifest import load_manifest
 from helpers.environment import project_root
 from helpers.files import load_pickle, read_json, write_json
 from helpers.search.engine import PhotoSearch
@@ -58,9 +59,8 @@ def of_a_run(outputs: Path) -> Row:
     records = read_json(outputs / "run_state.json")
     sealed = [place.parent / name for place in outputs.rglob(CHECKSUMS) for name in read_json(place)]
     epochs = sum(str(path.read_text(encoding="utf-8")).count('"seconds"') for path in outputs.rglob("history.json"))
-    photos = read_json(outputs / "dataset" / "manifest.json")["photos"]
-    some = [outputs / photo["path"] for photo in photos[:PHOTOS]]
-    some = [path for path in some if path.exists()] or list((outputs.parent.parent / "data").rglob("*.jpg"))[:PHOTOS]
+    photos = load_manifest(outputs).photos
+    some = [photo.path for photo in photos[:PHOTOS]]
 
     def hash_all() -> None:
         files._digests.clear()

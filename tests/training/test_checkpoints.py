@@ -1,6 +1,11 @@
 """Files of weights: the same bytes for the same weights; checkpoints that others may have written."""
 
+import io
 import os
+import pickle
+import re
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.storage import TypedStorage
 
 from helpers.encoders.training import EncoderSettings
 from helpers.files import InputError
-from helpers.training.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
+from helpers.training.checkpoints import CHECKPOINT, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from helpers.training.loop import Training
 from helpers.training.optimizer import adamw
 
@@ -99,3 +105,30 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     torch.save({"fingerprint": "run", "state": Command(tmp_path / "ran")}, tmp_path / CHECKPOINT)
     assert len(train(tmp_path, 3).epochs) == 3 and not (tmp_path / "ran").exists()
     assert (tmp_path / f"{CHECKPOINT}.old").exists()
+
+
+def forge(path: Path, weights: dict[str, Tensor], pattern: bytes, by: bytes) -> None:
+    """A file of these weights, in whose pickle something has been replaced."""
+    torch.save(weights, path)
+    forged = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(forged, "w") as new:
+        for name in old.namelist():
+            part = old.read(name)
+            new.writestr(name, re.sub(pattern, by, part, count=1, flags=re.S) if name.endswith("data.pkl") else part)
+    path.write_bytes(forged.getvalue())
+
+
+def test_a_hook_that_a_file_hangs_on_a_tensor_is_not_kept(tmp_path: Path) -> None:
+    forge(tmp_path / "x", {"weight": torch.ones(3)}, rb"(OrderedDict\nq.)\)Rq.", rb"\1")  # the type, not one of it
+    assert isinstance(torch.load(tmp_path / "x", weights_only=True)["weight"]._backward_hooks, type)
+    found = load_tensors(tmp_path / "x")
+    assert found["weight"]._backward_hooks is None
+    save_tensors(tmp_path / "y", found)
+
+
+def test_a_storage_in_an_odd_file_is_not_quoted_number_by_number(tmp_path: Path) -> None:
+    forge(tmp_path / "x", {"weight": torch.ones(1_000_000)}, rb"Q", rb"Q)R")  # called, as if it were a function
+    quoted, began = TypedStorage.__str__, time.process_time()
+    with pytest.raises(pickle.UnpicklingError, match="Trying to call reduce"):
+        load_tensors(tmp_path / "x")
+    assert time.process_time() - began < 1 and TypedStorage.__str__ is quoted
