@@ -65,7 +65,9 @@ def test_a_notebook_steps_through_in_jupyterlab(
     notebook = copy_course(course, "01_download", threads=1, **folders)
     run_all(page, address, course, notebook)
     assert page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]').count() == 0
-    assert (course / "outputs" / "sample" / "dataset" / "manifest.json").exists()
+    # Photos of one's own get a run of their own, called like their folder.
+    assert (course / "outputs" / captioned_folder.name / "dataset" / "manifest.json").exists()
+    assert not (course / "outputs" / "sample").exists()
 
 
 def test_the_search_box_of_notebook_06_works_in_jupyterlab(
