@@ -30,7 +30,7 @@ from helpers.data.descriptions import class_descriptions
 from helpers.data.images import find_photos, load_photo
 from helpers.data.layouts import read_captioned
 from helpers.data.left_out import Findings
-from helpers.data.manifest import SPLITS, load_manifest
+from helpers.data.manifest import ROOTS, SPLITS, load_manifest
 from helpers.data.readers.karpathy import read_karpathy_split
 from helpers.data.text import load_tokenizer
 from helpers.encoders.dual_encoder import WEIGHTS, load_dual_encoder
@@ -38,6 +38,7 @@ from helpers.encoders.fusion import load_fusion
 from helpers.encoders.pretrained import load_pretrained_pair
 from helpers.encoders.sentence_encoder import saved_sentences
 from helpers.encoders.training import EncoderSettings
+from helpers.environment import located
 from helpers.features.store import load_features
 from helpers.files import InputError, load_pickle, read_json, save_pickle, write_json
 from helpers.graphs import read_graph
@@ -265,6 +266,8 @@ def manifest(folder: Path, run: Path) -> tuple[Make, Parse]:
     content = json.loads((run / "dataset" / "manifest.json").read_text(encoding="utf-8"))
     content["photos"] = content["photos"][:3]
     content["class_photos"] = [{"id": "cane/1", "path": content["photos"][0]["path"], "label": "cane", "split": "val"}]
+    root = str(located(read_json(run / "dataset" / ROOTS)["photos"]))
+    write_json(folder / "dataset" / ROOTS, dict.fromkeys(("photos", "class_photos"), root))
 
     def parse() -> None:
         found = load_manifest(folder)
