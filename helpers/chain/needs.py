@@ -48,7 +48,7 @@ def missing(profile: Profile, declared: Iterable[str]) -> list[Need]:
                 )
     backbones = [getattr(profile, name) for name in ("vector_backbone", "grid_backbone") if name in declared]
     for name in dict.fromkeys(backbones):
-        if "/" in name and not _hub_has(name, "config.json"):
+        if name not in LOOKS and not _hub_has(name, "config.json"):
             needs.append(Need(f"the backbone {name}", f"{_HUB}/{name}", {"backbone": "efficientnet_lite0"}))
         file, size = WEIGHTS.get(name, (None, ""))
         if file and not (torch_home() / "hub" / "checkpoints" / file).exists():
@@ -92,10 +92,11 @@ def check_network(needs: list[Need]) -> None:
 def features_size(profile: Profile, photos: int) -> int:
     """Bytes that stage 02 takes of the disk for so many photos, at least; backbones that have looked are not counted.
 
+    Nor are those of the Hugging Face hub, whose widths are not known before they are loaded; stage 02 counts them.
     Vectors are float32 and lie there twice while they are written, grids are float16.
     """
     folder = profile.outputs / "features"
-    names = {profile.vector_backbone, profile.grid_backbone}
+    names = {profile.vector_backbone, profile.grid_backbone} & LOOKS.keys()
     ahead = [LOOKS[name] for name in names if not (folder / f"{name}_grid.json").exists()]
     return photos * (2 if profile.mirrored else 1) * sum(2 * 4 * vector + 2 * grid for vector, grid in ahead)
 

@@ -202,14 +202,12 @@ def _build_efficientnet_lite0(pretrained: bool) -> Backbone:
 
 
 def _build_vision_transformer(name: str) -> Backbone:
-    network, preparation = load_vision_transformer(name)
+    network, preparation, width, channels = load_vision_transformer(name)
     # Bytes x scale + shift, as its processor has it, are (bytes - mean) / std.
     mean = (-preparation.shift / preparation.scale / 255).flatten().tolist()
     std = (1 / preparation.scale / 255).flatten().tolist()
-    size, patches = preparation.photo_size, _Patches(network)
-    with torch.inference_mode():
-        vectors, grid = patches(torch.zeros(1, 3, size, size))
-    return Backbone(name, patches, mean, std, size, vectors.shape[1], tuple(grid.shape[1:]))
+    grid = GRID_SIDE**2, channels
+    return Backbone(name, _Patches(network), mean, std, preparation.photo_size, width, grid)
 
 
 _BUILDERS = {

@@ -40,8 +40,8 @@ class VisionTransformer(nn.Module):
         return found.pooler_output, patches.transpose(1, 2).unflatten(2, (self.side, self.side))
 
 
-def load_vision_transformer(name: str) -> tuple[VisionTransformer, Preparation]:
-    """The photo side of a model, with what its photos are prepared by.
+def load_vision_transformer(name: str) -> tuple[VisionTransformer, Preparation, int, int]:
+    """The photo side of a model, what its photos are prepared by, and the width of its vector and of its maps.
 
     Args:
         name: on the Hugging Face hub, such as `openai/clip-vit-base-patch16`, `google/siglip-base-patch16-224` or
@@ -63,10 +63,10 @@ def load_vision_transformer(name: str) -> tuple[VisionTransformer, Preparation]:
     network = VisionTransformer(model, size // patch)
     try:
         with torch.inference_mode():
-            network(torch.zeros(1, 3, size, size))
+            vectors, maps = network(torch.zeros(1, 3, size, size))
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # whatever a model of another kind may say
         raise InputError(
             f"{name} ({type(model).__name__}) gives no patches and one vector ({str(error).partition(chr(10))[0]}); "
             f"take a vision transformer such as openai/clip-vit-base-patch16, or {INSTEAD}."
         ) from None
-    return network, preparation
+    return network, preparation, vectors.shape[1], maps.shape[1]

@@ -107,6 +107,8 @@ def test_the_room_for_features_is_that_of_their_arrays_and_none_once_they_are_th
     vgg16 = 2 * np.zeros((rows, 4096), np.float32).nbytes + np.zeros((rows, 49, 512), np.float16).nbytes
     resnet50 = 2 * np.zeros((rows, 2048), np.float32).nbytes + np.zeros((rows, 49, 2048), np.float16).nbytes
     assert features_size(profile, 10) == vgg16 + resnet50
+    eye = get_profile("flickr8k", outputs_dir=str(tmp_path), grid_backbone="openai/clip-vit-base-patch16")
+    assert features_size(eye, 10) == vgg16  # what the hub's sees is known when it is loaded
     (profile.outputs / "features").mkdir(parents=True)
     (profile.outputs / "features" / "vgg16_grid.json").touch()
     assert features_size(profile, 10) == resnet50
