@@ -732,6 +732,19 @@ def test_a_slow_kernel_is_not_a_dead_one(real):
     assert real.run("--only", "01") == 0
 
 
+def test_an_exception_that_ipython_cannot_format_is_told(real, capfd):
+    """As where memory ran out: it prints what it can, and the cell has no error among its outputs."""
+    real.edit(
+        "01_draw",
+        "",
+        "def no_memory(*_, **__):\n    raise MemoryError",
+        "get_ipython().InteractiveTB.get_records = no_memory",
+        "divided = 1 / 0",
+    )
+    assert real.run("--only", "01") == 1
+    assert "01_draw stopped in cell [6]: memory ran out (MemoryError)." in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("cell", "sentence"),
     [
@@ -739,6 +752,7 @@ def test_a_slow_kernel_is_not_a_dead_one(real):
         ("raise PermissionError(13, 'Permission denied', 'draw/b')", "a file may not be written or read"),
         ("(Path(outputs_dir) / 'photos' / '7.jpg').stat()", "a file or folder is gone or cannot be reached"),
         ("bytearray(1 << 60)", "memory ran out"),
+        ("raise RuntimeError(\"can't start new thread\")", "memory ran out, or the limit on threads is reached"),
     ],
 )
 def test_what_the_machine_lacks_is_one_sentence(chain, capsys, monkeypatch, cell, sentence):
@@ -752,7 +766,7 @@ def test_what_the_machine_lacks_is_one_sentence(chain, capsys, monkeypatch, cell
     def execute(*arguments: object) -> None:
         try:
             chain.execute(*arguments)
-        except (OSError, MemoryError) as error:
+        except (OSError, MemoryError, RuntimeError) as error:
             raise CellError(error) from error
 
     monkeypatch.setattr(run_all, "execute", execute)

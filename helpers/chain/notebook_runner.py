@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from helpers.chain.report import duration, gigabytes
 from helpers.environment import project_root, resident_memory
-from helpers.files import NO_ROOM
+from helpers.files import NO_ROOM, read_json
 
 
 @dataclass
@@ -204,6 +204,8 @@ def lack(name: str, message: str) -> str | None:
     code = errno.errorcode.get(int(number[1])) if number else None
     rest = message.partition("] ")[2] if number else message
     no_memory = r"can't allocate|bad_alloc|not enough memory|failed to map segment"
+    if "can't start new thread" in message:
+        return "memory ran out, or the limit on threads is reached (can't start new thread); --jobs 1 takes fewer of both."
     if name == "MemoryError" or code == "ENOMEM" or re.search(no_memory, message):
         return f"memory ran out ({message or name}). Run one stage at a time (--jobs 1), and lower the batch sizes."
     if number and int(number[1]) in NO_ROOM:
@@ -215,10 +217,29 @@ def lack(name: str, message: str) -> str | None:
     return None
 
 
+def told_on_stderr(copy: Path) -> tuple[str, str]:
+    """Name and message of the exception that IPython could only print.
+
+    With no memory left to format it, the cell fails without an error among its outputs.
+    """
+    words = [
+        line
+        for cell in read_json(copy)["cells"]
+        for output in cell.get("outputs", ())
+        if output.get("name") == "stderr"
+        for line in "".join(output["text"]).splitlines()
+        if re.fullmatch(r"[A-Za-z_.]*(Error|Exception|Interrupt)(: .*)?", line)
+    ]
+    name, _, message = (words or ["an exception that it could not print"])[-1].partition(": ")
+    return name, message
+
+
 def explain(error: Exception, progress: Progress, copy: Path) -> str:
     """What went wrong, for the user: one sentence for a mistake of theirs, the last frame for one of ours."""
     where = f"{copy.stem} stopped in cell [{progress.cell}]"
     name, message = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+    if name == "CellExecutionError" and not message:
+        name, message = told_on_stderr(copy)
     used = gigabytes(progress.peak)
     frames = [re.sub(r"\x1b\[[0-9;]*m", "", frame) for frame in getattr(error, "traceback", [])]
     details = frames[-2] if len(frames) > 1 else progress.last_words
