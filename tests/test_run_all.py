@@ -752,7 +752,7 @@ def test_an_exception_that_ipython_cannot_format_is_told(real, capfd):
         ("raise PermissionError(13, 'Permission denied', 'draw/b')", "a file may not be written or read"),
         ("(Path(outputs_dir) / 'photos' / '7.jpg').stat()", "a file or folder is gone or cannot be reached"),
         ("bytearray(1 << 60)", "memory ran out"),
-        ("raise RuntimeError(\"can't start new thread\")", "memory ran out, or the limit on threads is reached"),
+        ('raise RuntimeError("can\'t start new thread")', "memory ran out, or the limit on threads is reached"),
     ],
 )
 def test_what_the_machine_lacks_is_one_sentence(chain, capsys, monkeypatch, cell, sentence):

@@ -205,7 +205,7 @@ def lack(name: str, message: str) -> str | None:
     rest = message.partition("] ")[2] if number else message
     no_memory = r"can't allocate|bad_alloc|not enough memory|failed to map segment"
     if "can't start new thread" in message:
-        return "memory ran out, or the limit on threads is reached (can't start new thread); --jobs 1 takes fewer of both."
+        return "memory ran out, or the limit on threads is reached (can't start new thread); --jobs 1 takes fewer."
     if name == "MemoryError" or code == "ENOMEM" or re.search(no_memory, message):
         return f"memory ran out ({message or name}). Run one stage at a time (--jobs 1), and lower the batch sizes."
     if number and int(number[1]) in NO_ROOM:

@@ -122,7 +122,10 @@ def no_rights(chain: Chain, expected: dict[str, Any]) -> str:
     if os.geteuid() != 0:
         raise NotHere("changing the user takes root")
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    if subprocess.run([*nobody, sys.executable, "-c", ""], cwd=chain.project, capture_output=True).returncode != 0:
+    if (
+        subprocess.run([*nobody, "env", sys.executable, "-c", ""], cwd=chain.project, capture_output=True).returncode
+        != 0
+    ):
         raise NotHere("another user cannot reach this Python or this folder")
     chain.run("--jobs", "1", "--to", "02")
     run = chain.run(*STAGES, wrap=nobody)
