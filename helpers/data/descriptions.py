@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from helpers.data.left_out import Findings
 from helpers.data.readers.plain_text import read_text
-from helpers.files import InputError, read_json
+from helpers.files import InputError, beginning, read_json
 
 ENGLISH = {
     "cane": "dog",
@@ -107,7 +107,7 @@ def _read_own(file: Path) -> dict[str, list[str]]:
                 continue
             label, colon, description = line.partition(":")
             if not (colon and label.strip() and description.strip()):
-                raise InputError(f"Line {number} of {file} is {line[:60]!r}; {how}.")
+                raise InputError(f"Line {number} of {file} is {beginning(line, 60)!r}; {how}.")
             own.setdefault(label.strip(), []).append(description.strip())
     for label, texts in own.items():
         if not texts or not all(text.strip() for text in texts):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from helpers.files import atomic_path
+from helpers.files import atomic_path, beginning
 
 Kind = Literal["photo", "caption", "class", "file"]
 _PLURAL = {"photo": "photos", "caption": "captions", "class": "classes", "file": "files"}
@@ -31,7 +31,7 @@ class Findings:
 
     def leave_out(self, kind: Kind, name: object, reason: str, detail: str = "") -> None:
         # The names that a disk gives, and the letters that JSON can hold, need not be writable.
-        texts = (str(text).encode("utf-8", "backslashreplace").decode() for text in (name, reason, detail))
+        texts = (str(text).encode("utf-8", "backslashreplace").decode() for text in (name, reason, beginning(detail)))
         self.left_out.append(LeftOut(kind, *texts))
 
     def say(self, sentence: str) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 
 from helpers.environment import cores, project_root
-from helpers.files import InputError
+from helpers.files import InputError, beginning
 from helpers.scale.embedder import Done, Embedder, Recipe
 from helpers.scale.sources import Shard
 
@@ -151,4 +151,4 @@ def _own_ray() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
+    return beginning(str(error).strip().partition("\n")[0])

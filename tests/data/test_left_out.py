@@ -24,3 +24,9 @@ def test_what_is_left_out_is_counted_grouped_and_listed(tmp_path: Path) -> None:
     assert header == ["kind", "name", "reason", "detail"]
     assert [tuple(row) for row in rows] == findings.left_out
     assert rows[4][3] == '", odd \\udcff\n'
+
+
+def test_a_long_detail_is_cut_where_it_shows() -> None:
+    findings = Findings()
+    findings.leave_out("caption", "9.jpg", "too long", "word " * 100)
+    assert findings.left_out[0].detail == "word " * 39 + "word…"

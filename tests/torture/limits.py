@@ -23,6 +23,7 @@ from torture.chains import QuickChain, artefacts, differences, finished
 from torture.rows import Row, piece
 
 from helpers.files import read_json, write_json
+from helpers.profiles import RUN
 
 STAGES = ("--jobs", "1", "--to", "03a")
 
@@ -205,7 +206,7 @@ def rows(folder: Path, end: float = math.inf) -> list[Row]:
     """Each case on a chain of its own, which starts with the sample drawn."""
     reference = finished(folder / "reference")
     written = read_json(reference.outputs / "run_state.json")
-    names = {name for stage in ("01", "02", "03a") for name in written[stage]["outputs"]}
+    names = {RUN, *(name for stage in ("01", "02", "03a") for name in written[stage]["outputs"])}
     expected = {name: content for name, content in artefacts(reference.outputs).items() if name in names}
 
     def play(name: str) -> list[Row]:

@@ -65,6 +65,6 @@ def _rows(file: Path, place: Place, findings: Findings) -> Iterator[Row]:
         text = row.caption or ""
         if (name := names.get(row.image_id)) is None:
             where = f"image_id {row.image_id} ({file.name}, annotation {number})"
-            findings.leave_out("caption", where, "of a photo that their file does not list", text[:200])
+            findings.leave_out("caption", where, "of a photo that their file does not list", text)
         else:
             yield Row(f"{part}/{name}", text, f"annotation {number}")

@@ -208,7 +208,7 @@ def join(rows: Iterable[Row], place: Place, file: Path, findings: Findings, what
                     f"{file} has {row.photo} in {splits[path]} and in {row.split} ({row.where}); give it one split."
                 )
             continue
-        findings.leave_out("caption", f"{row.photo} ({file.name}, {row.where})", reason, caption[:200])
+        findings.leave_out("caption", f"{row.photo} ({file.name}, {row.where})", reason, caption)
     found = {path: tuple(texts) for path, texts in captions.items() if texts}
     if not found:
         raise InputError(f"No row of {file} belongs to a photo in {place.folder}; check the names that it gives.")

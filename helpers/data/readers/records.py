@@ -91,5 +91,5 @@ def _json_lines(path: Path, place: Place, findings: Findings) -> Records:
         if isinstance(record, Mapping):
             records.append((f"line {number}", record))
         else:
-            findings.leave_out("caption", f"{path.name}, line {number}", "in a line that is not valid JSON", line[:200])
+            findings.leave_out("caption", f"{path.name}, line {number}", "in a line that is not valid JSON", line)
     return records
