@@ -69,6 +69,19 @@ def clean_caption(text: str) -> str:
     return " ".join(_ANY_WORD.findall(normalize("NFC", text.lower()).replace("’", "'")))
 
 
+def telegram(caption: str) -> str:
+    """A caption as a hard cleaning leaves it: `clean_caption`, less the words of one letter.
+
+    Of one Latin letter: in Chinese, a sign is a word.
+
+    >>> telegram("A man with a dog in Köln .")
+    'man with dog in köln'
+    >>> telegram("一只狗 in a car")
+    '一 只 狗 in car'
+    """
+    return " ".join(word for word in clean_caption(caption).split() if len(word) > 1 or not word.isascii())
+
+
 def is_english(captions: Iterable[str]) -> bool:
     """Whether captions look English, by the smallest words in them; so do those that say nothing against it."""
     words = [word for caption in islice(captions, 500) for word in clean_caption(caption).split()]
