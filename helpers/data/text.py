@@ -105,8 +105,11 @@ class Tokenizer:
         self.vocab_size = backend.get_vocab_size()
         specials = ("[PAD]", SOS, EOS, "[UNK]") if kind == "bert" else (PAD, SOS, EOS, UNK)
         ids = [backend.token_to_id(token) for token in specials]
-        if None in ids or ids[0] != 0:
-            raise InputError(f"The {kind} vocabulary lacks one of {', '.join(specials)}, or padding is not id 0.")
+        if None in ids or ids[0] != 0 or getattr(backend.model, "unk_token", None) != specials[-1]:
+            raise InputError(
+                f"The {kind} vocabulary lacks one of {', '.join(specials)}, padding is not id 0, or unknown words are "
+                f"not {specials[-1]}."
+            )
         self.pad_id, self.sos_id, self.eos_id, self.unk_id = ids
 
     def encode(self, text: str, max_length: int) -> list[int]:
@@ -187,9 +190,11 @@ def load_tokenizer(folder: Path, vocab_size: int | None = None) -> Tokenizer:
             f"{path} has {backend.get_vocab_size():,} entries and the model beside it knows {vocab_size:,}; "
             "train the model again."
         )
-    if backend.token_to_id("[PAD]") is not None:
-        return Tokenizer(backend, "bert")
-    return Tokenizer(backend, "wordpiece" if isinstance(backend.model, models.WordPiece) else "word")
+    kind = "wordpiece" if isinstance(backend.model, models.WordPiece) else "word"
+    try:
+        return Tokenizer(backend, kind if backend.token_to_id("[PAD]") is None else "bert")
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error} Train the model again.") from None
 
 
 def build_tokenizer(kind: str, captions: Iterable[str], *, min_count: int = 1, vocab_size: int = 4000) -> Tokenizer:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,17 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="is damaged"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_file_whose_unknown_words_have_no_entry_is_refused(tmp_path: Path) -> None:
+    """The library reads it, and raises a bare Exception at the first word that it does not know."""
+    build_tokenizer("word", CAPTIONS).save(tmp_path)
+    (tmp_path / "checksums.json").unlink()
+    content = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    content["model"]["unk_token"] = "[UNK]"
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match=r"tokenizer\.json is damaged: .* unknown words are not <UNK>"):
         load_tokenizer(tmp_path)
 
 

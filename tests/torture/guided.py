@@ -17,10 +17,12 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[number]) for number in (2, 1)]
 
-from torture.rows import Row, piece  # noqa: E402 - the line above makes it findable
+if TYPE_CHECKING:
+    from torture.rows import Row  # a worker must not import the helpers before they are instrumented
 
 INSTRUMENTED = ["helpers", "PIL", "pickletools", "numpy.lib"]  # C and Rust tell nothing
 PARSERS = (  # those that are Python, at least at the door
@@ -77,8 +79,10 @@ def work(name: str, run: Path, seconds: int, seed: int) -> None:
         atheris.Fuzz()
 
 
-def play(name: str, run: Path, seconds: int, seed: int) -> Row:
+def play(name: str, run: Path, seconds: int, seed: int) -> "Row":
     """One parser: how many inputs, how much they reached, and how it ended."""
+    from torture.rows import Row
+
     command = [sys.executable, __file__, name, f"--run={run}", f"--seconds={seconds}", f"--seed={seed}", "--worker"]
     with tempfile.TemporaryFile("w+", errors="replace") as out:  # libFuzzer says much
         status = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT).returncode
@@ -93,7 +97,9 @@ def play(name: str, run: Path, seconds: int, seed: int) -> Row:
     return Row(f"guided fuzz: {name}", count, told, "guided", status == 0 and count > 0)
 
 
-def rows(seed: int = 0, seconds: int = 60, names: tuple[str, ...] = PARSERS, end: float = math.inf) -> list[Row]:
+def rows(seed: int = 0, seconds: int = 60, names: tuple[str, ...] = PARSERS, end: float = math.inf) -> list["Row"]:
+    from torture.rows import Row, piece
+
     if importlib.util.find_spec("atheris") is None:
         why = "not played: Atheris is not installed (pip install atheris==3.0.0)"
         return [Row("guided fuzz: all", 0, why, "guided", True)]
