@@ -36,8 +36,9 @@ lint: $(INSTALLED)
 	$(BIN)/codespell
 	$(BIN)/lint-imports --no-cache
 
+# Notebooks import PyTorch before the helpers, whose __init__.py says what this is.
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab notebooks
+	GOMP_SPINCOUNT=30000 $(BIN)/jupyter lab notebooks
 
 app: $(INSTALLED)
 	$(BIN)/python -m helpers.search.app --profile $(PROFILE)

@@ -6,8 +6,14 @@ On the ground floor, for all: `profiles` (every setting: start here), `environme
 `plots`, `uncertainty` (how sure a figure is, and sentences that follow from figures).
 """
 
+import os
 import sys
 
 # OpenVINO and NNCF report their use to their makers unless a file in the home folder forbids it. A lesson should
 # not do that unasked: with their reporting package out of sight, both do without it.
 sys.modules.setdefault("openvino_telemetry", None)
+
+# The threads that share an operation wait for each other thousands of times a second. Those of PyTorch on Linux keep
+# their core busy while they wait, for milliseconds; where another program is at work, that is the time in which
+# the thread that is waited for would have had the core. Read by OpenMP when PyTorch is first imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")

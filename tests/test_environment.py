@@ -47,6 +47,17 @@ def test_a_product_in_numpy_has_the_threads_that_were_set(cores: int) -> None:
     assert run.stdout.strip() == "{1}", run.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere PyTorch has another OpenMP")
+@pytest.mark.parametrize("own", [None, "77"])
+def test_threads_that_wait_give_their_core_away(own: str | None) -> None:
+    """What OpenMP itself says that it has read; one's own setting stays."""
+    told = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    told |= {"OMP_DISPLAY_ENV": "verbose"} | ({"GOMP_SPINCOUNT": own} if own else {})
+    code = [sys.executable, "-c", "import helpers, torch"]
+    run = subprocess.run(code, capture_output=True, text=True, cwd=project_root(), env=told)
+    assert f"GOMP_SPINCOUNT = '{own or 30000}'" in run.stderr
+
+
 def test_a_processor_held_to_less_may_overflow_in_8_bits() -> None:
     code = "from helpers.environment import adds_in_32_bits; print(adds_in_32_bits())"
     held = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
