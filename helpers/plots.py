@@ -5,7 +5,8 @@ Every function returns a Matplotlib figure; `save_figure` writes it as PNG with 
 
 import inspect
 import textwrap
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from IPython import get_ipython
 from IPython.display import HTML, display
 from IPython.display import Image as Shown
+from matplotlib import font_manager
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from pygments import highlight
@@ -31,10 +33,21 @@ PAPER = "#fbfaf7"
 _TICKS = {"color": "0.15", "labelsize": 11, "major.size": 6, "major.width": 1.25, "minor.size": 4, "minor.width": 1}
 
 
+# For letters that the usual fonts lack, the first of these that is installed and has them.
+_SCRIPTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),  # Linux
+    *("PingFang SC", "Hiragino Sans GB", "Arial Unicode MS"),  # macOS
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Nirmala UI", "Leelawadee UI"),  # Windows
+    *("Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai", "FreeSans"),
+)
+
+
 def use_style() -> None:
     """Set fonts, colours and grid for every figure that follows."""
+    installed = set(font_manager.get_font_names())
     plt.rcParams.update(
         {
+            "font.family": ["sans-serif", *(name for name in _SCRIPTS if name in installed)],
             "figure.facecolor": PAPER,
             "axes.facecolor": PAPER,
             "savefig.facecolor": PAPER,
@@ -70,6 +83,17 @@ def use_style() -> None:
 
 
 use_style()
+# A picture warns of each letter; `without_font` tells of them once for all pictures.
+warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+
+
+def without_font(texts: Iterable[str]) -> str:
+    """The letters of `texts` that no font of the figures has, in order; a figure shows boxes for them."""
+    letters = {letter for text in texts for letter in text if letter.isprintable() and not letter.isspace()}
+    for family in plt.rcParams["font.family"]:
+        font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=[family])))
+        letters -= set(map(chr, font.get_charmap()))
+    return "".join(sorted(letters))
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -37,6 +37,20 @@ def test_titles_stand_above_what_they_name(draw: Callable[[], plt.Figure]) -> No
     assert all(axes.get_tightbbox().y1 <= bottom for axes in figure.axes)
 
 
+def test_letters_that_no_font_has_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plt.rcParams, "font.family", ["DejaVu Sans"])  # which has Greek and Arabic, and comes along
+    assert plots.without_font(["A dog , κύων", "七狗 ابت\n"]) == "七狗"
+
+
+def test_a_font_for_other_letters_stands_behind_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matplotlib goes through the families for each letter."""
+    monkeypatch.setattr(plots.font_manager, "get_font_names", lambda: ["DejaVu Serif", "DejaVu Sans"])
+    monkeypatch.setattr(plots, "_SCRIPTS", ("No Such Font", "DejaVu Serif"))
+    with plt.rc_context():
+        plots.use_style()
+        assert plt.rcParams["font.family"] == ["sans-serif", "DejaVu Serif"]
+
+
 def test_saved_picture_carries_its_title(tmp_path: Path) -> None:
     plots.save_figure(plots.plot_bars({"a": 1, "b": 2}, "B is larger", "size"), tmp_path / "bars.png")
     plots.save_figure(plot_histogram([1, 2, 2, 5], "Twos lead", "value"), tmp_path / "histogram.png")

@@ -274,6 +274,7 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
     environment.filters |= {"duration": duration, "gigabytes": gigabytes, "number": number}
     html = environment.get_template("report.html.j2").render(
         profile=profile.name,
+        run=profile.title,
         chapters=chapters,
         heroes=[load_picture(picture.path, picture.anchor, HERO) for picture in best],
         settings=[(name, value, usual.get(name) != value) for name, value in asdict(profile).items() if name != "name"],

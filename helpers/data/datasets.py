@@ -28,7 +28,7 @@ from helpers.data.readers.karpathy import name_in_split_file, read_karpathy_spli
 from helpers.data.text import is_english
 from helpers.downloads import ClimbsOut, Damaged, members_inside, patiently
 from helpers.environment import portable, project_root
-from helpers.files import InputError, digest, sighted, there
+from helpers.files import InputError, beginning, digest, sighted, there
 from helpers.profiles import Profile
 from helpers.sample.draw import draw_sample
 
@@ -83,6 +83,16 @@ def prepare(profile: Profile) -> tuple[Manifest, dict[str, str], Findings]:
         findings.say(
             "The captions do not look English: METEOR is left out, keywords are all words, and the sentence encoder "
             "that is installed knows English only (docs/layouts.md, Languages)."
+        )
+    import matplotlib  # here, since it takes a second
+
+    from helpers.plots import without_font
+
+    if lost := without_font(caption for photo in photos for caption in photo.captions):
+        findings.say(
+            f"No font here has {len(lost):,} of the captions' letters ({beginning(lost, 9)}), and pictures show boxes. "
+            "Install one that has them, such as Noto Sans CJK for Chinese, Japanese and Korean, and delete "
+            f"{matplotlib.get_cachedir()}, where Matplotlib keeps its list of fonts."
         )
     fingerprints = {portable(place): sighted(place) for place in read if place}
     return Manifest(profile.title, photos, class_photos, findings.sentences), fingerprints, findings

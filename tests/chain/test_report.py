@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 """The report: one file, pictures inside, nothing loaded from elsewhere, nothing of a metric taken for HTML."""
 
 import base64
@@ -163,6 +165,14 @@ def test_settings_that_differ_from_the_profile_are_marked(run):
     html = write_report(*run).read_text(encoding="utf-8")
     marked = set(re.findall(r'<div class="own"><dt>(\w+)', html))
     assert marked == {"beam", "outputs_dir"}
+
+
+def test_a_run_is_called_by_its_name(run):
+    profile, stages = run
+    assert "Profile <b>sample</b>" in write_report(profile, stages).read_text(encoding="utf-8")
+    (profile.outputs.parent / "wide").mkdir(parents=True, exist_ok=True)
+    named = replace(profile, run="wide")
+    assert "Run <b>wide</b>, profile sample" in write_report(named, stages).read_text(encoding="utf-8")
 
 
 def test_executed_notebooks_are_rendered_beside_the_copy(run):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot as plt
 from small_data import write_captions, write_photo
 
 from helpers.artefacts import CHECKSUMS
@@ -58,6 +59,16 @@ def test_unreadable_photos_are_left_out_and_named(tmp_path: Path, captioned_fold
     (one,) = findings.left_out
     assert one[:3] == ("photo", str(train.path), "not usable as a photo") and "is empty" in one.detail
     assert manifest.notices == findings.sentences
+
+
+def test_letters_that_pictures_cannot_show_are_told(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(plt.rcParams, "font.family", ["DejaVu Sans"])
+    table = captioned_folder / "captions.txt"
+    table.write_text(table.read_text(encoding="utf-8").replace("dog", "一只狗"), encoding="utf-8")
+    _, _, findings = prepare(own_profile(tmp_path, captioned_folder, class_folder))
+    assert any("No font here has 3 of the captions' letters (一只狗)" in sentence for sentence in findings.sentences)
 
 
 def test_a_split_without_photos_is_refused(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
