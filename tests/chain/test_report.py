@@ -1,10 +1,9 @@
-from dataclasses import replace
-
 """The report: one file, pictures inside, nothing loaded from elsewhere, nothing of a metric taken for HTML."""
 
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
