@@ -89,7 +89,7 @@ warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
 
 def without_font(texts: Iterable[str]) -> str:
     """The letters of `texts` that no font of the figures has, in order; a figure shows boxes for them."""
-    letters = {letter for text in texts for letter in text if letter.isprintable() and not letter.isspace()}
+    letters = {letter for letter in set().union(*texts) if letter.isprintable() and not letter.isspace()}
     for family in plt.rcParams["font.family"]:
         font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=[family])))
         letters -= set(map(chr, font.get_charmap()))
