@@ -31,6 +31,8 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     command = ["jupyter", "lab", *options, f"--ServerApp.root_dir={course}"]
     with started(*command, folder=course, **dict.fromkeys(places, str(home))) as address:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        # "Select Kernel", where it was told to run before it had heard of the kernel it had started itself.
+        page.add_locator_handler(page.locator(".jp-Dialog"), lambda it: it.locator(".jp-mod-accept").click())
         yield page, address, course
         page.close()
 
