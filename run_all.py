@@ -22,7 +22,8 @@ import ast
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 from copy import deepcopy
@@ -47,7 +48,15 @@ from helpers.chain.freshness import (
 from helpers.chain.lock import run_lock
 from helpers.chain.needs import check_network, features_size, missing
 from helpers.chain.notebook_runner import Progress, execute, explain, lack
-from helpers.chain.report import StageResult, duration, results_table, runs_table, stage_notices, write_report
+from helpers.chain.report import (
+    REPORT,
+    StageResult,
+    duration,
+    results_table,
+    runs_table,
+    stage_notices,
+    write_report,
+)
 from helpers.chain.runs import check_paths, open_run, remember
 from helpers.chain.stop import stop_signals
 from helpers.data.known_sets import expected_photos
@@ -304,20 +313,24 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
         remember(profile, given)
         for folder in (profile.outputs, profile.data / "sample"):
             sweep_temporary(folder)
-        results = run_stages(arguments, chosen, stages, profile, given, records, descriptors)
+
+        def report(results: list[StageResult]) -> Path:
+            known = {result.name: result for result in results}
+            others = [stage_result(stage, "not chosen", records.get(stage.short, {})) for stage in stages]
+            return write_report(profile, [known.get(other.name, other) for other in others])
+
+        results = run_stages(arguments, chosen, stages, profile, given, records, descriptors, report)
         print(f"\n{results_table(results)}\n")
         for result in results:
             if notices := stage_notices(profile.outputs / result.folder):
                 print("\n  ".join([f"{result.name} has noticed:", *notices]), "\n")
-        report = profile.outputs / "report.html"
-        if any(result.status in ("ran", "failed") for result in results) or not report.exists():
-            others = {stage.name: stage_result(stage, "not chosen", records.get(stage.short, {})) for stage in stages}
+        if any(result.status in ("ran", "failed") for result in results) or not (profile.outputs / REPORT).exists():
             try:
-                report = write_report(profile, list((others | {result.name: result for result in results}).values()))
+                report(results)
             except InputError as error:  # a full disk: the command was right, and 1 is what says so
                 print(error, file=sys.stderr)
                 return 1
-        print(f"Report: {report}")
+        print(f"Report: {profile.outputs / REPORT}")
     return 1 if any(result.status == "failed" for result in results) else 0
 
 
@@ -338,10 +351,12 @@ def run_stages(
     given: dict[str, Any],
     records: dict[str, Record],
     descriptors: tuple[int, ...],
+    report: Callable[[list[StageResult]], Path],
 ) -> list[StageResult]:
     """Run the chosen stages that are not up to date, each as soon as what it needs is there; their results in order.
 
     `records`, and run_state.json with them, are kept up to date from stage to stage. Kernels inherit `descriptors`.
+    `report` writes the page of the run; it grows with each stage, so that there is something to look at soon.
     """
     from helpers.chain.pages import render_notebook  # here, since nbconvert takes long to load
 
@@ -375,6 +390,8 @@ def run_stages(
         write_json(state, records, durable=True)
         parameters = passed_parameters(stage, profile, given)
         progress = Progress(label, why, len(code_cells(stage.notebook)) + bool(parameters))
+        if not begun:
+            print(f"Report, growing with each stage: {outputs / REPORT}")
         begun.append(progress)
         copy = outputs / "notebooks" / stage.notebook.name
         lane = free.pop(0)
@@ -407,8 +424,18 @@ def run_stages(
             progress.end(f"done in {duration(progress.seconds)}  ({job.why})")
             results[stage.short] = stage_result(stage, "ran", records[stage.short])
 
+    def report_so_far(without_end: str, to_come: str) -> None:
+        """Have the report written beside the work, with these words for the stages that have not ended.
+
+        Nobody waits for it: should a stage take away a picture as it is read, the next report comes out right.
+        """
+        under_way = [stage_result(job.stage, without_end, {}, seconds=job.progress.seconds) for job in running.values()]
+        not_begun = [stage_result(stage, to_come, records.get(stage.short, {})) for stage in waiting]
+        renderer.submit(report, [*results.values(), *under_way, *not_begun])
+
     with ThreadPoolExecutor(arguments.jobs) as pool, ThreadPoolExecutor(1) as renderer:
         try:
+            shown = None
             while waiting or running:
                 for stage in list(waiting):
                     if held and (not arguments.keep_going or held & set(stage.needs)):
@@ -420,6 +447,10 @@ def run_stages(
                     if free and not unfinished & all_needs(stage, stages):
                         waiting.remove(stage)
                         begin(stage, pool)
+                now = (len(begun), len(results), time.monotonic() // 15)  # a picture is on the page a little later
+                if running and now != shown:
+                    shown = now
+                    report_so_far("running", "waiting")
                 # Woken each second, since on Windows Ctrl-C does not end a wait.
                 for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
                     finish(future)
@@ -428,6 +459,8 @@ def run_stages(
                 progress.stop()
             for job in running.values():
                 job.progress.end(f"interrupted after {duration(job.progress.seconds)}")
+            if begun:
+                report_so_far("interrupted", "not run")
             raise
     return [results[stage.short] for stage in chosen]
 

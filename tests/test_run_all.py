@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from PIL import Image
 
 import run_all
 from helpers.chain.freshness import Stage, code_cells, owned_files
@@ -457,6 +458,37 @@ def test_photos_that_have_moved_are_read_again_and_nothing_else_runs(chain, tmp_
     assert chain.run("--name", "holidays", "--set", f"captions_folder={moved}") == 0 and chain.ran == ["04"]
 
 
+# --- The report of a run that has not ended ---
+
+
+def test_the_report_can_be_looked_at_while_the_run_goes_on(chain, monkeypatch, capsys):
+    page = chain.outputs / "report.html"
+    rows: dict[str, list[str]] = {}
+
+    def execute(notebook: Path, copy: Path, parameters: dict, progress: Progress, *_: object) -> None:
+        name = notebook.stem[:2]
+        end = time.monotonic() + 20
+        while time.monotonic() < end and (not page.exists() or f"Under way: {name} " not in page.read_text("utf-8")):
+            time.sleep(0.01)
+        html = page.read_text("utf-8")
+        rows[name] = [*re.findall(r'<td><span class="tag (.*?)">', html), *re.findall(r"(\w+)\s+to come", html)]
+        assert html.count("data:image/webp") == (0 if name == "01" else 1)
+        chain.execute(notebook, copy, parameters, progress)
+        if name == "01":
+            Image.new("RGB", (8, 8)).save(chain.outputs / "draw" / "numbers.png")
+
+    monkeypatch.setattr(run_all, "execute", execute)
+    assert chain.run("--to", "04") == 0
+    assert rows["01"] == ["running", "waiting", "waiting", "waiting", "not chosen", "3"]
+    assert rows["03"] == ["ran", "ran", "running", "waiting", "not chosen", "1"]
+    assert rows["04"] == ["ran", "ran", "ran", "running", "not chosen", "none"]
+    assert capsys.readouterr().out.startswith(f"Report, growing with each stage: {page}\n")
+    assert "has not ended" not in page.read_text("utf-8")
+    age(chain.outputs)
+    assert chain.run("--to", "04") == 0
+    assert "growing" not in capsys.readouterr().out  # where nothing runs, nothing grows
+
+
 # --- Side by side ---
 
 
@@ -833,6 +865,8 @@ def test_ctrl_c_stops_the_kernel(real, capfd):
     assert capfd.readouterr().err == "Interrupted. Finished stages are kept; the same command goes on from there.\n"
     pid = int((real.outputs / "pid").read_text())
     assert not psutil.pid_exists(pid)
+    report = (real.outputs / "report.html").read_text("utf-8")
+    assert 'class="tag interrupted"' in report and "has not ended" not in report
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from helpers.environment import cores
 from helpers.files import InputError, atomic_path, read_json
 from helpers.profiles import PROFILES, RUN, Profile, find_run
 
+REPORT = "report.html"
 PACKAGES = ("torch", "torchvision", "numpy", "transformers", "openvino", "nncf", "faiss-cpu", "scikit-learn")
 PICTURE = (1400, 4000)  # pixels of a picture at most, wide and high
 HERO = (1200, 900)  # the same at the top of the page: as large as it is shown there
@@ -47,7 +49,7 @@ class StageResult:
 
     name: str  # 03a_caption_lstm
     folder: str  # its folder in outputs/<profile>
-    status: str  # ran, up to date, failed, not run or not chosen
+    status: str  # ran, up to date, failed, not run, not chosen; before the end: running, waiting; after it: interrupted
     seconds: float | None = None
     memory: int | None = None  # peak resident bytes of the kernel and its children
     headline: dict[str, Any] = field(default_factory=dict)
@@ -154,8 +156,9 @@ def title_of(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def load_picture(path: Path, anchor: str, largest: tuple[int, int] = PICTURE) -> Picture:
-    """A PNG as the page shows it: no larger than `largest`, and so compressed that text in it stays sharp."""
+@lru_cache(maxsize=1000)  # the report is written after each stage, and a stage adds some twenty pictures
+def encode_picture(path: Path, written: int, largest: tuple[int, int]) -> tuple[str, str, bool]:
+    """Title, data URI, and whether it is wide, of a PNG that was written then (st_mtime_ns)."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -165,13 +168,13 @@ def load_picture(path: Path, anchor: str, largest: tuple[int, int] = PICTURE) ->
     pixels.thumbnail(largest, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     pixels.save(buffer, "WEBP", quality=85, method=2)  # a thirtieth larger than by default, in two thirds of the time
-    return Picture(
-        path=path,
-        anchor=anchor,
-        title=title,
-        data=f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}",
-        wide=wide,
-    )
+    return title, f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}", wide
+
+
+def load_picture(path: Path, anchor: str, largest: tuple[int, int] = PICTURE) -> Picture:
+    """A PNG as the page shows it: no larger than `largest`, and so compressed that text in it stays sharp."""
+    title, data, wide = encode_picture(path, path.stat().st_mtime_ns, largest)
+    return Picture(path, anchor, title, data, wide)
 
 
 def load_pictures(paths: list[Path], prefix: str) -> list[Picture]:
@@ -236,7 +239,10 @@ def versions() -> dict[str, str]:
 
 
 def write_report(profile: Profile, stages: list[StageResult]) -> Path:
-    """Write outputs/<profile>/report.html from what the stages left in their folders; returns its path."""
+    """Write outputs/<profile>/report.html from what the stages left in their folders; returns its path.
+
+    Of a stage that is running, it shows the pictures that it has made since it began, and nothing older.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from helpers.chain.pages import render_notebook
@@ -248,16 +254,20 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
         short = stage.name.split("_")[0]
         files = [path for path in folder.rglob("*.png") if not path.name.startswith(".")]  # no half-written ones
         files.sort(key=lambda path: path.stat().st_mtime_ns)  # in the order of the notebook
+        running = stage.status == "running"
+        if running:
+            began = time.time() - (stage.seconds or 0)
+            files = [path for path in files if path.stat().st_mtime >= began]
         copy = outputs / "notebooks" / f"{stage.name}.ipynb"
-        page = render_notebook(copy) if copy.exists() else None
+        page = render_notebook(copy) if copy.exists() and not running else None
         chapters.append(
             {
                 "stage": stage,
                 "short": short,
                 "title": title_of(stage.name),
                 "pictures": load_pictures(files, f"picture-{short}"),
-                "metrics": stage_metrics(folder),
-                "notices": stage_notices(folder),
+                "metrics": {} if running else stage_metrics(folder),
+                "notices": [] if running else stage_notices(folder),
                 "notebook": copy if page else None,
                 "page": page,
             }
@@ -281,10 +291,12 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
         versions=versions(),
         processor=processor(),
         made=time.strftime("%d %B %Y, %H:%M"),
+        under_way=[chapter for chapter in chapters if chapter["stage"].status == "running"],
+        waiting=[chapter for chapter in chapters if chapter["stage"].status == "waiting"],
         seconds=sum(stage.seconds or 0 for stage in stages),
         memory=max((stage.memory or 0 for stage in stages), default=0),
     )
-    report = outputs / "report.html"
+    report = outputs / REPORT
     with atomic_path(report) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return report

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -142,6 +143,27 @@ def test_every_link_inside_the_page_has_a_target(run):
     identifiers = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
     assert {link["href"][1:] for link in page.all("a") if link["href"].startswith("#")} <= set(identifiers)
+
+
+def test_a_stage_that_is_running_shows_what_it_has_made_since_it_began(run):
+    profile, stages = run
+    folder = profile.outputs / "captioners/lstm"
+    os.utime(folder / "training_history.png", (1, 1))  # of an earlier run, as its metrics are
+    save_picture(folder / "examples.png", colourful=True)
+    running = replace(stages[0], status="running", headline={}, seconds=60.0)
+    page = Page(write_report(profile, [running, *stages[1:]]).read_text(encoding="utf-8"))
+    assert [image["alt"] for image in page.all("img")] == ["", "Examples", "A query & its <hits>"]
+    assert "Under way: 03a Caption LSTM" in page.text and "has been running for 1:00" in page.text
+    assert "test.<b>worst</b>" not in page.text and "a<b.jpg" not in page.text
+    assert "has not ended" not in write_report(profile, stages).read_text(encoding="utf-8")
+
+
+def test_a_picture_that_is_made_anew_is_shown_anew(run):
+    profile, stages = run
+    path = profile.outputs / "captioners/lstm/training_history.png"
+    write_report(profile, stages)
+    save_picture(path, colourful=True, title="Anew")
+    assert "Anew" in [image["alt"] for image in Page(write_report(profile, stages).read_text("utf-8")).all("img")]
 
 
 def test_titles_numbers_and_problems_are_shown_as_text(run):
