@@ -65,17 +65,23 @@ class AttentionCaptioner(nn.Module):
         h, c = self.start(mean).chunk(2, dim=1)
         return h, c
 
-    def attend(self, h: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """State h (B, H) over memory (B, R, H + A) -> gated context (B, H) and the regions' weights (B, R)."""
+    def values_and_keys(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Memory (B, R, H + A) -> (B, R, H) and (B, R, A)."""
         values, keys = memory.split([self.config.hidden, self.config.attention], dim=2)
+        return values, keys
+
+    def attend(self, h: Tensor, values: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """State h (B, H) over the regions -> gated context (B, H) and the regions' weights (B, R)."""
         energy = self.energy((keys + self.query(h)[:, None]).tanh())[:, :, 0]  # (B, R)
         weights = energy.softmax(1)
         context = (weights[:, None] @ values)[:, 0]  # (B, H)
         return self.gate(h).sigmoid() * context, weights
 
-    def cell(self, word: Tensor, h: Tensor, c: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One step of the LSTM: the word's share of the gates (B, 4 H), state, memory -> state, h, c, attention."""
-        context, weights = self.attend(h, memory)
+    def cell(
+        self, word: Tensor, h: Tensor, c: Tensor, values: Tensor, keys: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One step of the LSTM: the word's share of the gates (B, 4 H), state, regions -> state, h, c, attention."""
+        context, weights = self.attend(h, values, keys)
         gates = word + self.gates(torch.cat([context, h], dim=1))  # (B, 4 H)
         entry, forget, content, leave = gates.chunk(4, dim=1)
         c = forget.sigmoid() * c + entry.sigmoid() * content.tanh()
@@ -86,7 +92,7 @@ class AttentionCaptioner(nn.Module):
         self, tokens: Tensor, state: tuple[Tensor, Tensor], memory: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
         """Last tokens (B,) -> log-probabilities of the next (B, V), the new h and c, attention (B, R)."""
-        x, h, c, weights = self.cell(self.word_gates(self.words(tokens)), *state, memory)
+        x, h, c, weights = self.cell(self.word_gates(self.words(tokens)), *state, *self.values_and_keys(memory))
         return self.logits(x).log_softmax(1), (h, c), weights
 
     def states(self, features: Tensor, tokens: Tensor) -> Tensor:
@@ -103,17 +109,19 @@ class AttentionCaptioner(nn.Module):
         memory = self.encode(features)
         h, c = self.initial_state(memory)
         owner = order // k  # the photo of each caption
-        memory, h, c = memory[owner], h[owner], c[owner]
+        h, c = h[owner], c[owner]
+        values, keys = self.values_and_keys(memory[owner])
         word = self.word_gates(self.dropout(self.words(tokens[order])))  # (B, T, 4 H)
         outputs = []
         eighth = -(-len(tokens) // 8)
-        for place, count in enumerate(going_on):
-            # The gradient of every part of the memory is as large as the memory, so it is cut by an eighth at a time;
-            # captions that have ended and are still computed change nothing.
+        # The gradient of a part is as large as the whole it is cut from, and filled and added each time: so words are
+        # unbound, and values and keys parted, once for all places, and what has ended is cut off an eighth at a time.
+        # (Captions that have ended and are still computed change nothing.)
+        for count, asks in zip(going_on, word.unbind(1), strict=True):
             rows = min(len(tokens), -(-count // eighth) * eighth)
             if rows < len(h):
-                memory, h, c = memory[:rows], h[:rows], c[:rows]
-            x, h, c, _ = self.cell(word[:rows, place], h, c, memory)
+                values, keys, h, c = values[:rows], keys[:rows], h[:rows], c[:rows]
+            x, h, c, _ = self.cell(asks[:rows], h, c, values, keys)
             outputs.append(nn.functional.pad(x, (0, 0, 0, len(tokens) - rows)))
         return self.dropout(torch.stack(outputs, 1)[order.argsort()])  # (B, T, H)
 
