@@ -33,6 +33,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "settings", "last"),
     [
         ("flickr8k", {}, "03c"),
+        ("flickr8k", {"backbone": "vgg16"}, "02"),  # whose vector is no mean of its grid
         pytest.param("flickr8k", {}, "07", marks=LONG),
         pytest.param("flickr8k", {"backbone": "vgg16"}, "07", marks=LONG),
         pytest.param("flickr8k", {"backbone": "resnet50"}, "07", marks=LONG),
@@ -52,9 +53,11 @@ def test_a_profile_runs_to_its_end(tmp_path: Path, weights: Path, name: str, set
     ran = chain.run("--profile", name, "--to", last, **(SETTINGS | settings))
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
     assert chain.metrics("dataset")["photos"] == PHOTOS
-    assert chain.metrics("captioners/transformer")["images"] == PHOTOS // 10
     for stage in STAGES[: [stage.short for stage in STAGES].index(last) + 1]:
         assert chain.metrics(stage.folder)["headline"]
+    if last < "03c":
+        return
+    assert chain.metrics("captioners/transformer")["images"] == PHOTOS // 10
     backbone = settings.get("backbone", PROFILES[name].grid_backbone)
     together = chain.metrics("captioners/transformer").get("ensemble", {}).get("of", [])
     same_grid = backbone == settings.get("backbone") and vector_is_mean(backbone)  # that the LSTM's vector is made of
