@@ -125,6 +125,6 @@ def of_a_query(outputs: Path) -> Row:
 def rows() -> list[Row]:
     """Of the sample's run, which has to be there."""
     outputs = project_root() / "outputs" / "sample"
-    if not (outputs / "report.html").exists():
+    if not (outputs / "album" / "metrics.json").exists():
         return [Row("what guarding costs a run", 0, "not played: there is no finished run (make run)", "cost", True)]
     return [of_a_run(outputs), of_a_query(outputs)]

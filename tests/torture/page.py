@@ -187,7 +187,7 @@ def rows(outputs: Path, queries: int = 10_000, visitors: int = 20) -> list[Row]:
 def rows_of_a_run() -> list[Row]:
     """The sample's page, if there is a finished run of it, else that of a run in miniature."""
     outputs = project_root() / "outputs" / "sample"
-    if (outputs / "report.html").exists():
+    if (outputs / "search" / "metrics.json").exists():
         return rows(outputs)
     with tempfile.TemporaryDirectory() as folder:
         make_tiny_run(Path(folder))
