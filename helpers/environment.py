@@ -133,9 +133,17 @@ def peak_memory() -> int:
 def start(seed: int, threads: int | None = None, device: str = "cpu", processes: int = 1) -> None:
     """Begin a notebook: fix seeds, threads and the device, and print what a result depends on.
 
+    A notebook that has not imported PyTorch by now, as 01, is taken to need none: loading it takes seconds.
+
     Raises:
         InputError: there is no such device, see `helpers.devices.choose_device`.
     """
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
+    if "torch" not in sys.modules:
+        set_numpy_threads(threads or cores())
+        set_seed(seed)
+        print(f"{versions}; seed {seed}, {threads or cores()} threads")
+        return
     import torch
 
     from helpers.devices import choose_device, in_words
@@ -144,25 +152,34 @@ def start(seed: int, threads: int | None = None, device: str = "cpu", processes:
     chosen = choose_device(device, processes)
     set_seed(seed)
     print(
-        f"Python {platform.python_version()}, PyTorch {torch.__version__}, NumPy {np.__version__}; "
+        f"{versions}, PyTorch {torch.__version__}; "
         f"seed {seed}, {in_words(chosen)}{f', trainings in {processes} processes' if processes > 1 else ''}"
     )
 
 
-def set_threads(threads: int) -> None:
-    """Use `threads` threads for arithmetic.
+def set_numpy_threads(threads: int) -> None:
+    """Use `threads` threads in NumPy, in what loads later, and in child processes.
 
-    Four pools meet in one process. `OMP_NUM_THREADS` is read once by OpenMP libraries that load later (FAISS),
-    and by child processes. NumPy's matrix products have a pool that took all cores when NumPy was imported; the last
-    digits of a product depend on its threads, as those of a training do. Torch's intra-op pool splits one operation
-    (a matrix product) over cores. Its inter-op pool runs independent operations side by side; our models are chains,
-    so one thread is right, and more would only compete for the same cores.
+    NumPy's matrix products have a pool that took all cores when NumPy was imported; the last digits of a product
+    depend on its threads, as those of a training do. `OMP_NUM_THREADS` is read once by OpenMP libraries that load
+    later (FAISS), and by child processes.
     """
-    import torch
     from threadpoolctl import threadpool_limits
 
     os.environ["OMP_NUM_THREADS"] = str(threads)
     threadpool_limits(threads, "blas")  # from now on
+
+
+def set_threads(threads: int) -> None:
+    """Use `threads` threads for arithmetic, in NumPy and in PyTorch.
+
+    Torch's intra-op pool splits one operation (a matrix product) over cores. Its inter-op pool runs independent
+    operations side by side; our models are chains, so one thread is right, and more would only compete for the same
+    cores.
+    """
+    import torch
+
+    set_numpy_threads(threads)
     torch.set_num_threads(threads)
     # Torch allows the inter-op pool to be set once a process, before it first runs.
     if torch.get_num_interop_threads() != 1:
@@ -186,12 +203,11 @@ def keep_freed_memory() -> None:
 
 
 def set_seed(seed: int) -> None:
-    """Seed Python, NumPy and PyTorch, so that a run repeats on the same machine."""
-    import torch
-
+    """Seed Python, NumPy and, where it is loaded, PyTorch, so that a run repeats on the same machine."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries still draw from the global generator
-    torch.manual_seed(seed)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(seed)
 
 
 @cache

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
-from helpers.uncertainty import interval, mean_interval, verdict
+from helpers.uncertainty import RESAMPLES, interval, mean_interval, verdict
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_distribution_where_photos_are_many():
@@ -37,6 +38,14 @@ def test_a_statistic_of_rows_is_drawn_as_a_plain_loop_would():
     drawn = [np.median(rng.choice(values, 50)) for _ in range(4000)]
     assert (low, high) == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.08)
     assert interval(lambda rows: np.median(values[rows], axis=1), 50, seed=5) == (low, high)
+
+
+def test_the_interval_is_that_of_scipy():
+    values = np.random.default_rng(3).exponential(size=137)
+    theirs = bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, batch=100, method="percentile", rng=np.random.default_rng(9)
+    ).confidence_interval
+    assert mean_interval(values, seed=9) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 def test_a_single_photo_has_no_spread():

@@ -5,12 +5,26 @@ Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019) and "SGDR"
 
 import math
 from collections.abc import Iterable
+from inspect import unwrap
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from helpers.training.processes import average_gradients
+
+
+class _AdamW(torch.optim.AdamW):
+    """PyTorch's AdamW without the wrappers that tell PyTorch's compiler to leave its methods alone.
+
+    To tell it, they load it, and that takes nearly as long as loading PyTorch. Nothing here is compiled.
+    """
+
+    add_param_group = unwrap(torch.optim.AdamW.add_param_group)
+    zero_grad = unwrap(torch.optim.AdamW.zero_grad)
+    step = torch.no_grad()(unwrap(torch.optim.AdamW.step))
+    state_dict = unwrap(torch.optim.AdamW.state_dict)
+    load_state_dict = unwrap(torch.optim.AdamW.load_state_dict)
 
 
 def adamw(
@@ -28,7 +42,7 @@ def adamw(
     for weight in parameters:
         key = (weight_decay if weight.dim() > 1 else 0.0, 0.1 if id(weight) in pretrained else 1.0)
         groups.setdefault(key, []).append(weight)
-    optimizer = torch.optim.AdamW(
+    optimizer = _AdamW(
         [{"params": group, "weight_decay": decay, "share": share} for (decay, share), group in groups.items()],
         fused=True,
     )

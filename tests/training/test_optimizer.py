@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.training.optimizer import adamw, set_learning_rate, warmup_cosine
+from helpers.training.optimizer import adamw, descend, set_learning_rate, warmup_cosine
 
 
 def test_schedule_climbs_then_follows_half_a_cosine() -> None:
@@ -49,3 +49,23 @@ def test_pretrained_weights_learn_at_a_tenth_of_the_rate() -> None:
         rates = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
         assert [rates[id(weight)] for weight in fresh.parameters()] == [rate, rate]
         assert [rates[id(weight)] for weight in known.parameters()] == pytest.approx([rate / 10, rate / 10])
+
+
+def test_steps_are_those_of_pytorch_to_the_last_bit_and_leave_no_graph() -> None:
+    torch.manual_seed(3)
+    ours, theirs = nn.Linear(30, 20), nn.Linear(30, 20)
+    theirs.load_state_dict(ours.state_dict())
+    photos = torch.randn(16, 30)  # (B, 30)
+    optimizer = adamw(ours.parameters(), 0.01, 0.1)
+    groups = [{"params": [theirs.weight]}, {"params": [theirs.bias], "weight_decay": 0.0}]
+    reference = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1, fused=True)
+    for _ in range(5):
+        descend(ours, optimizer, ours(photos).square().mean(), None)
+        reference.zero_grad()
+        theirs(photos).square().mean().backward()
+        reference.step()
+        optimizer.load_state_dict(optimizer.state_dict())  # as when a training goes on
+    assert torch.equal(ours.weight, theirs.weight) and torch.equal(ours.bias, theirs.bias)
+    moments = optimizer.state[ours.weight]
+    assert torch.equal(moments["exp_avg"], reference.state[theirs.weight]["exp_avg"])
+    assert not moments["exp_avg_sq"].requires_grad and ours.weight.is_leaf
