@@ -66,16 +66,20 @@ class AttentionCaptioner(nn.Module):
         return h, c
 
     def values_and_keys(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Memory (B, R, H + A) -> (B, R, H) and (B, R, A)."""
+        """Memory (P, R, H + A) -> (P, R, H) and (P, R, A)."""
         values, keys = memory.split([self.config.hidden, self.config.attention], dim=2)
         return values, keys
 
     def attend(self, h: Tensor, values: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """State h (B, H) over the regions -> gated context (B, H) and the regions' weights (B, R)."""
-        energy = self.energy((keys + self.query(h)[:, None]).tanh())[:, :, 0]  # (B, R)
-        weights = energy.softmax(1)
-        context = (weights[:, None] @ values)[:, 0]  # (B, H)
-        return self.gate(h).sigmoid() * context, weights
+        """State h (B, H) over the regions of P photos -> gated context (B, H) and the regions' weights (B, R).
+
+        The k = B / P captions of a photo ask its regions together, so that no region is copied.
+        """
+        query = self.query(h).view(keys.shape[0], -1, 1, self.config.attention)  # (P, k, 1, A)
+        energy = self.energy((keys[:, None] + query).tanh())[..., 0]  # (P, k, R)
+        weights = energy.softmax(2)
+        context = (weights @ values).view_as(h)  # (B, H)
+        return self.gate(h).sigmoid() * context, weights.flatten(0, 1)
 
     def cell(
         self, word: Tensor, h: Tensor, c: Tensor, values: Tensor, keys: Tensor
@@ -118,7 +122,7 @@ class AttentionCaptioner(nn.Module):
         # unbound, and values and keys parted, once for all places, and what has ended is cut off an eighth at a time.
         # (Captions that have ended and are still computed change nothing.)
         for count, asks in zip(going_on, word.unbind(1), strict=True):
-            rows = min(len(tokens), -(-count // eighth) * eighth)
+            rows = min(len(tokens), max(1, -(-count // eighth)) * eighth)
             if rows < len(h):
                 values, keys, h, c = values[:rows], keys[:rows], h[:rows], c[:rows]
             x, h, c, _ = self.cell(asks[:rows], h, c, values, keys)

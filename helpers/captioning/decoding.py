@@ -2,7 +2,8 @@
 
 A captioner offers three functions (`StepModel`), in PyTorch or on OpenVINO. `step` carries a cached state, so no
 prefix is ever run twice, and all photos of a batch advance together. A decoder works where the model is, and takes
-features from anywhere.
+features from anywhere. A model on OpenVINO can take a whole beam search upon itself (`SearchModel`): its graph repeats
+the same `advance` that the loop in Python repeats here, and returns the same `Trail`.
 
 - `greedy` takes the most probable token each time.
 - `beam_search` keeps the `beam` best beginnings a photo. A longer caption multiplies more probabilities and so always
@@ -14,7 +15,8 @@ features from anywhere.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cache
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,13 +29,17 @@ State = tuple[Tensor, ...]
 
 
 class StepModel(Protocol):
-    """What a decoder needs of a captioner. Every tensor has the batch first, so that beams reorder by index."""
+    """What a decoder needs of a captioner. Every tensor has the batch first, so that beams reorder by index.
+
+    P photos have B = P * k captions under way, those of a photo side by side: the state is the captions', the memory
+    the photos', so that what is seen of a photo is never copied.
+    """
 
     def encode(self, features: Tensor) -> Tensor:
-        """Photo features (B, D) or (B, R, C) -> memory (B, ...)."""
+        """Photo features (P, D) or (P, R, C) -> memory (P, ...)."""
 
     def initial_state(self, memory: Tensor) -> State:
-        """The state before the first token."""
+        """The state before the first token, a row a photo."""
 
     def step(self, tokens: Tensor, state: State, memory: Tensor) -> tuple[Tensor, State, Tensor | None]:
         """Last tokens (B,) -> log-probabilities of the next (B, V), new state, attention (B, R) or None."""
@@ -84,14 +90,22 @@ class Rules:
         banned = (tokenizer.pad_id, tokenizer.sos_id, tokenizer.unk_id)
         return cls(tokenizer.sos_id, tokenizer.eos_id, banned, max_length, **repetition)
 
+    @property
+    def allow_repeats(self) -> bool:
+        """Whether what may come next depends on the length so far alone, not on the tokens."""
+        return not (self.no_immediate_repeat or self.no_repeat_ngram)
+
+    def admitted(self, lengths: Tensor, vocabulary: int) -> Tensor:
+        """What to add to log-probabilities after `lengths` (B,) tokens, whichever: 0 or -inf, (B, V)."""
+        words, end = _masks(self, vocabulary, lengths.device)
+        return torch.where(lengths[:, None] == self.max_length - 1, end, words)
+
     def apply(self, log_probs: Tensor, tokens: Tensor) -> Tensor:
         """Log-probabilities (B, V) after `tokens` (B, t), with -inf wherever a token may not come next."""
+        words, end = _masks(self, log_probs.shape[1], log_probs.device)
         if tokens.shape[1] == self.max_length - 1:
-            end = torch.full_like(log_probs, -torch.inf)
-            end[:, self.eos_id] = log_probs[:, self.eos_id]
-            return end
-        allowed = log_probs.clone()
-        allowed[:, list(self.banned)] = -torch.inf
+            return log_probs + end
+        allowed = log_probs + words
         if self.no_immediate_repeat:
             allowed.scatter_(1, tokens[:, -1:], -torch.inf)
         n = self.no_repeat_ngram
@@ -102,6 +116,16 @@ class Rules:
             row, place = repeated.nonzero(as_tuple=True)
             allowed[row, windows[row, place, -1]] = -torch.inf
         return allowed
+
+
+@cache
+def _masks(rules: Rules, vocabulary: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What `rules` add to log-probabilities, 0 or -inf, (V,): at any place, and at the last."""
+    words = torch.zeros(vocabulary, device=device)
+    words[list(rules.banned)] = -torch.inf
+    end = torch.full_like(words, -torch.inf)
+    end[rules.eos_id] = 0
+    return words, end
 
 
 def greedy(model: StepModel, features: Tensor, rules: Rules) -> list[Caption]:
@@ -176,10 +200,10 @@ def _walk(
     state = model.initial_state(memory)
     device = memory.device
     if count > 1:  # a photo is encoded once for all its captions
-        memory, *state = (part.repeat_interleave(count, dim=0) for part in (memory, *state))
-    tokens = torch.full((len(memory), 1), rules.sos_id, device=device)  # (B, 1)
-    scores = torch.zeros(len(memory), device=device)
-    running = torch.ones(len(memory), dtype=torch.bool, device=device)
+        state = tuple(part.repeat_interleave(count, dim=0) for part in state)
+    tokens = torch.full((count * len(memory), 1), rules.sos_id, device=device)  # (B, 1), B = P * count
+    scores = torch.zeros(len(tokens), device=device)
+    running = torch.ones(len(tokens), dtype=torch.bool, device=device)
     maps = []
     while running.any():
         log_probs, state, attention = model.step(tokens[:, -1], state, memory)
@@ -189,15 +213,19 @@ def _walk(
         tokens = torch.cat([tokens, chosen[:, None]], 1)  # (B, t + 1)
         running &= chosen != rules.eos_id
         maps.append(attention)
-    attention = None if maps[0] is None else torch.stack(maps, 1)  # (B, t, R)
-    return [_caption(rules, row, tokens, scores[row], attention) for row in range(len(memory))]
+    attention = None if maps[0] is None else torch.stack(maps, 1).cpu()  # (B, t, R)
+    captions = []
+    for row, (_, *words) in enumerate(tokens.tolist()):
+        words = words[: words.index(rules.eos_id)]  # every caption ends
+        captions.append(Caption(words, float(scores[row]), None if attention is None else attention[row, : len(words)]))
+    return captions
 
 
 @torch.inference_mode()
 def beam_search(
     model: StepModel, features: Tensor, rules: Rules, *, beam: int = 5, length_power: float = 0.7
 ) -> list[Caption]:
-    """The best of the captions that `beam` parallel beginnings lead to, for each row of `features` (B, ...).
+    """The best of the captions that `beam` parallel beginnings lead to, for each row of `features` (P, ...).
 
     A beginning is set aside as finished when `<EOS>` ranks among the photo's `beam` best continuations. A photo is
     done with `beam` finished captions, or when no running one can overtake; so beam=1 is greedy.
@@ -208,60 +236,144 @@ def beam_search(
     """
     if beam < 1:
         raise InputError(f"A beam must hold at least 1 caption, and {beam} is less.")
-    photos = len(features)
-    memory = model.encode(to_device(features, model))
-    state = model.initial_state(memory)
-    device = memory.device
-    # A photo's K beginnings lie side by side, in rows photo * K .. photo * K + K - 1.
-    rows = torch.arange(photos, device=device).repeat_interleave(beam)  # (B * K,)
-    memory, state = memory[rows], tuple(part[rows] for part in state)
-    tokens = torch.full((photos * beam, 1), rules.sos_id, device=device)  # (B * K, 1)
-    # All K start equal, so only the first may count.
-    scores = torch.full((photos, beam), -torch.inf, device=device)  # (B, K)
-    scores[:, 0] = 0
-    maps: Tensor | None = None
-    winners: list[Caption | None] = [None] * photos
-    record = torch.full((photos,), -torch.inf, device=device)  # the winner's score over its length
-    finished = torch.zeros(photos, dtype=torch.int64, device=device)
-    done = torch.zeros(photos, dtype=torch.bool, device=device)
+    search = Search(rules, beam, length_power)
+    features = to_device(features, model)
+    if isinstance(model, SearchModel) and rules.allow_repeats:
+        return model.search(features, search).captions()
+    return _search(model, features, search).captions()
 
-    while not done.all():
-        log_probs, state, attention = model.step(tokens[:, -1], state, memory)
-        log_probs = rules.apply(log_probs.float(), tokens)  # (B * K, V)
-        if attention is not None:
-            maps = attention[:, None] if maps is None else torch.cat([maps, attention[:, None]], 1)  # (B * K, t, R)
 
+class Beams(NamedTuple):
+    """How far the search for P photos has come: K beginnings of each, best first, and the best finished caption."""
+
+    scores: Tensor  # (P, K), log-probabilities of the beginnings
+    length: Tensor  # (P,), their tokens, <SOS> included
+    record: Tensor  # (P,), the winner's score over its length; -inf before there is one
+    won_score: Tensor  # (P,), its log-probability
+    won_length: Tensor  # (P,), its tokens, <SOS> included
+    won_row: Tensor  # (P,), the row, among P * K, that it had before its <EOS>
+    finished: Tensor  # (P,), how many captions have ended
+    done: Tensor  # (P,), whether the winner is certain
+
+
+class Search(NamedTuple):
+    """The settings of a beam search, and one step of it in operations on tensors alone, which a graph can repeat."""
+
+    rules: Rules
+    beam: int
+    length_power: float
+
+    def begin(self, memory: Tensor, *state: Tensor) -> tuple[Tensor, tuple[Tensor, ...], Beams]:
+        """Memory (P, ...) and state -> first tokens (P * K,), state (P * K, ...), beams."""
+        zeros = torch.zeros(memory.shape[0], dtype=torch.int64, device=memory.device)  # (P,)
+        # A photo's K beginnings lie side by side, in rows photo * K .. photo * K + K - 1.
+        tokens = (zeros[:, None] + torch.full((self.beam,), self.rules.sos_id, device=memory.device)).flatten()
+        state = tuple(part[:, None].expand(-1, self.beam, *part.shape[1:]).flatten(0, 1) for part in state)
+        # All K start equal, so only the first may count.
+        first = torch.tensor([0.0] + [-torch.inf] * (self.beam - 1), device=memory.device)
+        never = zeros - torch.inf
+        beams = Beams(zeros[:, None] + first, zeros + 1, never, never, zeros, zeros, zeros, zeros > 0)
+        return tokens, state, beams
+
+    def advance(self, log_probs: Tensor, beams: Beams) -> tuple[Tensor, Tensor, Beams]:
+        """Log-probabilities of the next tokens (P * K, V) -> rows to go on from, their tokens (P * K,), beams."""
+        beam, width = self.beam, log_probs.shape[1]
         # Of 2 K continuations at most K end, since a beginning can end in one way only: K are left to go on.
-        width = log_probs.shape[1]
-        totals = (scores.view(-1, 1) + log_probs).view(photos, -1)  # (B, K * V)
-        best, index = totals.topk(2 * beam)  # (B, 2 * K)
-        parents = index // width + torch.arange(photos, device=device)[:, None] * beam  # rows, (B, 2 * K)
-        following = index % width
-        ends = following == rules.eos_id
+        totals = (beams.scores.flatten()[:, None] + log_probs).view(-1, beam * width)  # (P, K * V)
+        best, index = totals.topk(2 * beam)  # (P, 2 * K)
+        parents, following = index // width, index % width  # the beginning, among the photo's K, and its next token
+        first = torch.arange(beams.scores.shape[0], device=index.device)[:, None] * beam  # (P, 1), a photo's first row
+        ends = following == self.rules.eos_id
 
-        length = tokens.shape[1]  # of a caption that ends here, <EOS> counted
-        accepted = ends[:, :beam] & best[:, :beam].isfinite() & ~done[:, None]
-        for photo, rank in accepted.nonzero().tolist():
-            score = best[photo, rank] / length**length_power
-            if winners[photo] is None or score > record[photo]:
-                record[photo] = score
-                winners[photo] = _caption(rules, int(parents[photo, rank]), tokens, best[photo, rank], maps)
-        finished += accepted.sum(1)
+        accepted = ends[:, :beam] & (best[:, :beam] > -torch.inf) & ~beams.done[:, None]
+        ended, rank = best[:, :beam].masked_fill(~accepted, -torch.inf).max(1)  # (P,)
+        # The length of a caption that ends here, <EOS> counted, is that of its beginning with <SOS>.
+        powers = torch.tensor([n**self.length_power for n in range(self.rules.max_length)], device=index.device)
+        relative = ended / powers[beams.length]
+        better = relative > beams.record
+        finished = beams.finished + accepted.sum(1)
 
-        scores, kept = best.masked_fill(ends, -torch.inf).topk(beam)  # (B, K)
-        rows = parents.gather(1, kept).view(-1)  # (B * K,)
-        tokens = torch.cat([tokens[rows], following.gather(1, kept).view(-1, 1)], 1)  # (B * K, t + 1)
-        state = tuple(part[rows] for part in state)
-        maps = None if maps is None else maps[rows]
+        scores, kept = best.masked_fill(ends, -torch.inf).topk(beam)  # (P, K)
+        record = torch.where(better, relative, beams.record)
         # A log-probability only falls from here on; over the greatest length it looks best.
-        reachable = scores[:, 0] / (rules.max_length - 1) ** length_power
-        done |= (finished >= beam) | (record >= reachable)
-    return winners
+        reachable = scores[:, 0] / (self.rules.max_length - 1) ** self.length_power
+        grown = Beams(
+            scores,
+            beams.length + 1,
+            record,
+            torch.where(better, ended, beams.won_score),
+            torch.where(better, beams.length, beams.won_length),
+            torch.where(better, (first + parents).gather(1, rank[:, None])[:, 0], beams.won_row),
+            finished,
+            beams.done | (finished >= beam) | (record >= reachable),
+        )
+        return (first + parents.gather(1, kept)).flatten(), following.gather(1, kept).flatten(), grown
 
 
-def _caption(rules: Rules, row: int, tokens: Tensor, score: Tensor, maps: Tensor | None) -> Caption:
-    """The caption in row `row` of tokens (B, t), up to its `<EOS>`, with as much of maps (B, t, R)."""
-    words = tokens[row, 1:].tolist()
-    if rules.eos_id in words:
-        words = words[: words.index(rules.eos_id)]
-    return Caption(words, float(score), None if maps is None else maps[row, : len(words)].clone().cpu())
+@dataclass(frozen=True)
+class Trail:
+    """Every beginning that a search of T steps has had, and which of them won.
+
+    A step's rows stand in the order in which the model ran them; a beginning is found by going back from its last row.
+
+    Attributes:
+        rows: T lists, the row in the step before from which each row came.
+        tokens: T lists, each row's last token.
+        attention: T tensors (rows, R), where each row looked for its next token; None if the model has none.
+        won_score, won_length, won_row: as in `Beams`, a number a photo.
+    """
+
+    rows: list[list[int]]
+    tokens: list[list[int]]
+    attention: list[Tensor] | None
+    won_score: list[float]
+    won_length: list[int]
+    won_row: list[int]
+
+    def captions(self) -> list[Caption]:
+        """The winner of each photo."""
+        return [self._caption(*won) for won in zip(self.won_score, self.won_length, self.won_row, strict=True)]
+
+    def _caption(self, score: float, length: int, row: int) -> Caption:
+        path = [row]  # its row in each step, from the last to the first
+        for step in range(length - 1, 0, -1):
+            path.append(self.rows[step][path[-1]])
+        path.reverse()
+        tokens = [self.tokens[step][row] for step, row in enumerate(path)][1:]
+        if self.attention is None:
+            return Caption(tokens, score)
+        looked = torch.stack([self.attention[step][row] for step, row in enumerate(path)])  # the last for <EOS>
+        return Caption(tokens, score, looked[:-1].cpu())
+
+
+@runtime_checkable
+class SearchModel(Protocol):
+    """A model that runs a whole beam search by itself, where `rules.allow_repeats`."""
+
+    def search(self, features: Tensor, search: Search) -> Trail:
+        """Photo features (P, D) or (P, R, C) -> all beginnings and the winners."""
+
+
+def _search(model: StepModel, features: Tensor, search: Search) -> Trail:
+    """The loop around `Search.advance`. A photo that is done leaves the batch."""
+    memory = model.encode(features)
+    last, state, beams = search.begin(memory, *model.initial_state(memory))
+    tokens = last[:, None]  # (P * K, 1)
+    rows, photos = torch.arange(len(tokens)), torch.arange(len(memory))
+    trail, winners = [], [(0.0, 0, 0)] * len(memory)
+    while len(photos):
+        log_probs, state, attention = model.step(tokens[:, -1], state, memory)
+        trail.append((rows.tolist(), tokens[:, -1].tolist(), attention))
+        log_probs = search.rules.apply(log_probs.float(), tokens)  # (P * K, V)
+        rows, following, beams = search.advance(log_probs, beams)
+        if beams.done.any():
+            for place in beams.done.nonzero()[:, 0].tolist():
+                won = beams.won_score[place], beams.won_length[place], beams.won_row[place]
+                winners[int(photos[place])] = tuple(number.item() for number in won)
+            going = ~beams.done
+            beams, memory, photos = Beams(*(part[going] for part in beams)), memory[going], photos[going.cpu()]
+            rows, following = (part.view(-1, search.beam)[going].flatten() for part in (rows, following))
+        tokens = torch.cat([tokens[rows], following[:, None]], 1)  # (P * K, t + 1)
+        state = tuple(part[rows] for part in state)
+    rows, tokens, attention = (list(parts) for parts in zip(*trail, strict=True))
+    return Trail(rows, tokens, None if attention[0] is None else attention, *map(list, zip(*winners, strict=True)))

@@ -8,7 +8,8 @@ of their probabilities, is high only for words that all of them find likely; it 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import Tensor, nn
+import torch
+from torch import Size, Tensor, nn
 
 from helpers.captioning.captioner import LOOKS_AT, Captioner
 from helpers.features.backbones import vector_is_mean
@@ -22,33 +23,40 @@ class Ensemble(nn.Module):
         super().__init__()
         self.models = nn.ModuleList(models)
         self.sees_vector = list(sees_vector)
-        self.sizes: list[int] = []  # how many tensors each model's memory and state are
+        self.shapes: list[Size] = []  # of what each model remembers of a photo
+        self.counts: list[int] = []  # how many tensors each model's state has
 
     def encode(self, features: Tensor) -> Tensor:
-        """The grid (B, R, C) itself; what the models make of it is part of the state, which may hold many tensors."""
-        return features
+        """Grids (P, R, C) -> what all models remember of each photo, side by side in one row: (P, sum)."""
+        parts = [
+            model.encode(features.mean(1) if vector else features)
+            for model, vector in zip(self.models, self.sees_vector, strict=True)
+        ]
+        self.shapes = [part.shape[1:] for part in parts]
+        return torch.cat([part.flatten(1) for part in parts], 1)
 
     def initial_state(self, memory: Tensor) -> tuple[Tensor, ...]:
-        """Each model's memory and state, one model after another."""
-        parts = []
-        for model, vector in zip(self.models, self.sees_vector, strict=True):
-            own = model.encode(memory.mean(1) if vector else memory)
-            parts.append((own, *model.initial_state(own)))
-        self.sizes = [len(part) for part in parts]
-        return tuple(tensor for part in parts for tensor in part)
+        """Each model's state, one model after another."""
+        states = [model.initial_state(own) for model, own in zip(self.models, self._split(memory), strict=True)]
+        self.counts = [len(state) for state in states]
+        return tuple(part for state in states for part in state)
 
     def step(
         self, tokens: Tensor, state: tuple[Tensor, ...], memory: Tensor
     ) -> tuple[Tensor, tuple[Tensor, ...], None]:
         """Last tokens (B,) -> mean log-probabilities of the next (B, V), all the models' new states, no attention."""
         total, grown, start = 0, [], 0
-        for model, size in zip(self.models, self.sizes, strict=True):
-            own, *rest = state[start : start + size]
-            log_probs, rest, _ = model.step(tokens, tuple(rest), own)
+        for model, count, own in zip(self.models, self.counts, self._split(memory), strict=True):
+            log_probs, new, _ = model.step(tokens, state[start : start + count], own)
             total = total + log_probs
-            grown += [own, *rest]
-            start += size
+            grown += new
+            start += count
         return total / len(self.models), tuple(grown), None
+
+    def _split(self, memory: Tensor) -> list[Tensor]:
+        """Each model's own memory, from the row in which they stand side by side."""
+        parts = memory.split([shape.numel() for shape in self.shapes], 1)
+        return [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
 def can_join(captioner: Captioner, other: Captioner) -> bool:

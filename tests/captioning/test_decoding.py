@@ -35,9 +35,10 @@ class TableModel:
         return (torch.full((len(memory),), SOS),)
 
     def step(self, tokens: Tensor, state: State, memory: Tensor) -> tuple[Tensor, State, Tensor]:
-        log_probs = self.table[memory, state[0], tokens]
+        photos = memory.repeat_interleave(len(tokens) // len(memory))  # of each caption
+        log_probs = self.table[photos, state[0], tokens]
         # "Attention" that names the photo and the last token, to see that maps follow their captions.
-        return log_probs, (tokens,), torch.stack([memory.double(), tokens.double()], 1)
+        return log_probs, (tokens,), torch.stack([photos.double(), tokens.double()], 1)
 
     def score(self, photo: int, words: tuple[int, ...]) -> float:
         sequence = (SOS, SOS, *words, EOS)
@@ -129,6 +130,16 @@ def test_a_batch_gives_what_its_photos_give_alone() -> None:
         alone = [decode(model, photo[None], RULES)[0] for photo in photos]
         assert same(decode(model, photos, RULES), alone)
         assert len({len(caption.tokens) for caption in alone}) > 1  # photos do end at different places
+
+
+def test_a_photo_has_one_memory_and_leaves_the_search_when_it_is_done() -> None:
+    model, seen = TableModel(photos=30, seed=5), []
+    step = model.step
+    model.step = lambda tokens, state, memory: seen.append((len(tokens), len(memory))) or step(tokens, state, memory)
+    beam_search(model, torch.arange(30), RULES, beam=3)
+    assert all(rows == 3 * photos for rows, photos in seen)
+    running = [photos for _, photos in seen]
+    assert running[0] == 30 and running == sorted(running, reverse=True) and len(set(running)) > 2
 
 
 def test_attention_belongs_to_the_caption_it_comes_with() -> None:
