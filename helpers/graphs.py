@@ -103,7 +103,8 @@ def read_graph(path: Path, weights: str = "") -> ov.Model:
         ) from None
     if made_from != weights:
         raise InputError(
-            f"{path} was exported from other weights than the saved model's; run notebook 05_openvino again."
+            f"{path} was exported from other weights than the saved model's, or by an earlier version of this course; "
+            "run notebook 05_openvino again."
         )
     return model
 

@@ -2,8 +2,8 @@
 
 A captioner offers three functions (`StepModel`), in PyTorch or on OpenVINO. `step` carries a cached state, so no
 prefix is ever run twice, and all photos of a batch advance together. A decoder works where the model is, and takes
-features from anywhere. A model on OpenVINO can take a whole beam search upon itself (`SearchModel`): its graph repeats
-the same `advance` that the loop in Python repeats here, and returns the same `Trail`.
+features from anywhere. For a single photo, a model on OpenVINO takes a whole beam search upon itself (`SearchModel`):
+its graph repeats the same `advance` that the loop in Python repeats here, and returns the same `Trail`.
 
 - `greedy` takes the most probable token each time.
 - `beam_search` keeps the `beam` best beginnings a photo. A longer caption multiplies more probabilities and so always
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,14 +96,13 @@ class Rules:
         """Whether what may come next depends on the length so far alone, not on the tokens."""
         return not (self.no_immediate_repeat or self.no_repeat_ngram)
 
-    def admitted(self, lengths: Tensor, vocabulary: int) -> Tensor:
-        """What to add to log-probabilities after `lengths` (B,) tokens, whichever: 0 or -inf, (B, V)."""
-        words, end = _masks(self, vocabulary, lengths.device)
-        return torch.where(lengths[:, None] == self.max_length - 1, end, words)
+    def masks(self, vocabulary: int, device: torch.device | None = None) -> Tensor:
+        """What to add to log-probabilities, 0 or -inf, (2, V): at any place, and at the last. Repeats are not in it."""
+        return _masks(self, vocabulary, device)
 
     def apply(self, log_probs: Tensor, tokens: Tensor) -> Tensor:
         """Log-probabilities (B, V) after `tokens` (B, t), with -inf wherever a token may not come next."""
-        words, end = _masks(self, log_probs.shape[1], log_probs.device)
+        words, end = self.masks(log_probs.shape[1], log_probs.device)
         if tokens.shape[1] == self.max_length - 1:
             return log_probs + end
         allowed = log_probs + words
@@ -119,13 +119,12 @@ class Rules:
 
 
 @cache
-def _masks(rules: Rules, vocabulary: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What `rules` add to log-probabilities, 0 or -inf, (V,): at any place, and at the last."""
-    words = torch.zeros(vocabulary, device=device)
-    words[list(rules.banned)] = -torch.inf
-    end = torch.full_like(words, -torch.inf)
-    end[rules.eos_id] = 0
-    return words, end
+def _masks(rules: Rules, vocabulary: int, device: torch.device | None) -> Tensor:
+    masks = torch.zeros(2, vocabulary, device=device)
+    masks[0, list(rules.banned)] = -torch.inf
+    masks[1] = -torch.inf
+    masks[1, rules.eos_id] = 0
+    return masks
 
 
 def greedy(model: StepModel, features: Tensor, rules: Rules) -> list[Caption]:
@@ -238,9 +237,9 @@ def beam_search(
         raise InputError(f"A beam must hold at least 1 caption, and {beam} is less.")
     search = Search(rules, beam, length_power)
     features = to_device(features, model)
-    if isinstance(model, SearchModel) and rules.allow_repeats:
-        return model.search(features, search).captions()
-    return _search(model, features, search).captions()
+    alone = len(features) == 1 and rules.allow_repeats and isinstance(model, SearchModel)
+    trail = model.search(features, search) if alone else _search(model, features, search)
+    return trail.captions()
 
 
 class Beams(NamedTuple):
@@ -265,10 +264,11 @@ class Search(NamedTuple):
 
     def begin(self, memory: Tensor, *state: Tensor) -> tuple[Tensor, tuple[Tensor, ...], Beams]:
         """Memory (P, ...) and state -> first tokens (P * K,), state (P * K, ...), beams."""
-        zeros = torch.zeros(memory.shape[0], dtype=torch.int64, device=memory.device)  # (P,)
+        photos = torch.arange(memory.shape[0], device=memory.device)
+        zeros = torch.zeros_like(photos)  # (P,)
         # A photo's K beginnings lie side by side, in rows photo * K .. photo * K + K - 1.
-        tokens = (zeros[:, None] + torch.full((self.beam,), self.rules.sos_id, device=memory.device)).flatten()
-        state = tuple(part[:, None].expand(-1, self.beam, *part.shape[1:]).flatten(0, 1) for part in state)
+        rows = photos[:, None].expand(-1, self.beam).flatten()  # (P * K,)
+        tokens, state = torch.full_like(rows, self.rules.sos_id), tuple(part[rows] for part in state)
         # All K start equal, so only the first may count.
         first = torch.tensor([0.0] + [-torch.inf] * (self.beam - 1), device=memory.device)
         never = zeros - torch.inf
@@ -319,13 +319,13 @@ class Trail:
     Attributes:
         rows: T lists, the row in the step before from which each row came.
         tokens: T lists, each row's last token.
-        attention: T tensors (rows, R), where each row looked for its next token; None if the model has none.
+        attention: T arrays (rows, R), where each row looked for its next token; None if the model has none.
         won_score, won_length, won_row: as in `Beams`, a number a photo.
     """
 
     rows: list[list[int]]
     tokens: list[list[int]]
-    attention: list[Tensor] | None
+    attention: list[np.ndarray] | None
     won_score: list[float]
     won_length: list[int]
     won_row: list[int]
@@ -342,16 +342,19 @@ class Trail:
         tokens = [self.tokens[step][row] for step, row in enumerate(path)][1:]
         if self.attention is None:
             return Caption(tokens, score)
-        looked = torch.stack([self.attention[step][row] for step, row in enumerate(path)])  # the last for <EOS>
-        return Caption(tokens, score, looked[:-1].cpu())
+        looked = np.stack([self.attention[step][row] for step, row in enumerate(path)])  # the last for <EOS>
+        return Caption(tokens, score, torch.from_numpy(looked[:-1]))
 
 
 @runtime_checkable
 class SearchModel(Protocol):
-    """A model that runs a whole beam search by itself, where `rules.allow_repeats`."""
+    """A model that can run the whole beam search for one photo by itself, where `rules.allow_repeats`.
+
+    Not for many photos: from the loop in Python they leave when they are done, and each step has fewer of them.
+    """
 
     def search(self, features: Tensor, search: Search) -> Trail:
-        """Photo features (P, D) or (P, R, C) -> all beginnings and the winners."""
+        """A photo's features (1, D) or (1, R, C) -> all beginnings and the winner."""
 
 
 def _search(model: StepModel, features: Tensor, search: Search) -> Trail:
@@ -363,7 +366,8 @@ def _search(model: StepModel, features: Tensor, search: Search) -> Trail:
     trail, winners = [], [(0.0, 0, 0)] * len(memory)
     while len(photos):
         log_probs, state, attention = model.step(tokens[:, -1], state, memory)
-        trail.append((rows.tolist(), tokens[:, -1].tolist(), attention))
+        looked = None if attention is None else attention.cpu().numpy()
+        trail.append((rows.tolist(), tokens[:, -1].tolist(), looked))
         log_probs = search.rules.apply(log_probs.float(), tokens)  # (P * K, V)
         rows, following, beams = search.advance(log_probs, beams)
         if beams.done.any():

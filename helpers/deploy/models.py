@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from helpers.captioning.captioner import WEIGHTS as CAPTIONER_WEIGHTS
 from helpers.captioning.captioner import Captioner, load_captioner
+from helpers.captioning.decoding import Search, Trail
+from helpers.deploy.beam_loop import beam_graph
 from helpers.deploy.export import export
 from helpers.encoders.dual_encoder import WEIGHTS, DualEncoderConfig, EncoderPair, load_dual_encoder
 from helpers.encoders.fusion import WEIGHTS as FUSION_WEIGHTS
@@ -41,6 +43,11 @@ def export_dual_encoder(pair: EncoderPair, folder: Path, pixels: np.ndarray, tex
     export(model, model.encode_text, folder / "text_encoder.xml", tokens, weights_only=True, weights=weights)
 
 
+def _captioner_version(folder: Path) -> str:
+    """What a captioner's graphs must have been made from: these weights, and captions that share a photo's memory."""
+    return fingerprint_files([folder / CAPTIONER_WEIGHTS]) + ", one memory a photo"
+
+
 @torch.no_grad()
 def export_captioner(captioner: Captioner, folder: Path, features: np.ndarray, captions: Sequence[str]) -> None:
     """Write the graphs `encode`, `initial_state` and `step`, in all precisions, beside the captioner saved in `folder`.
@@ -48,7 +55,7 @@ def export_captioner(captioner: Captioner, folder: Path, features: np.ndarray, c
     `features` of training photos (B, D) or (B, R, C) and a caption of each calibrate: the captioner is walked along
     the captions, and each step's inputs are one sample.
     """
-    weights = fingerprint_files([folder / CAPTIONER_WEIGHTS])
+    weights = _captioner_version(folder)
     model = captioner.model.eval()
     features = torch.from_numpy(features)
     tokens = torch.from_numpy(captioner.tokenizer.encode_batch(captions, captioner.max_length))  # (B, T)
@@ -183,31 +190,51 @@ def load_openvino_fusion(folder: Path, precision: str = "fp32", arithmetic: str 
 
 
 class OpenVINOCaptioner(nn.Module):
-    """An exported captioner behind the interface of the PyTorch ones, so that the same decoders serve it."""
+    """An exported captioner behind the interface of the PyTorch ones, so that the same decoders serve it.
+
+    For a single photo it also answers a beam search as a whole. A graph is compiled when it is first needed.
+    """
 
     def __init__(self, folder: Path, precision: str, arithmetic: str) -> None:
         super().__init__()
-        weights = fingerprint_files([folder / CAPTIONER_WEIGHTS])
-        self._encode, self._initial_state, self._step = (
-            Graph(read_graph(graph_path(folder / f"{name}.xml", precision), weights), arithmetic)
+        weights = _captioner_version(folder)
+        self._models = {
+            name: read_graph(graph_path(folder / f"{name}.xml", precision), weights)
             for name in ("encode", "initial_state", "step")
-        )
+        }
+        self._arithmetic = arithmetic
+        self._graphs: dict[str | Search, Graph] = {}
+
+    def _graph(self, task: str | Search) -> Graph:
+        """One of the three graphs, or all of them with a search."""
+        if task not in self._graphs:
+            model = self._models[task] if isinstance(task, str) else beam_graph(*self._models.values(), task)
+            self._graphs[task] = Graph(model, self._arithmetic)
+        return self._graphs[task]
 
     def encode(self, features: Tensor) -> Tensor:
         """Photo features (B, D) or (B, R, C) -> memory, batch first."""
-        return self._encode(features)[0]
+        return self._graph("encode")(features)[0]
 
     def initial_state(self, memory: Tensor) -> tuple[Tensor, ...]:
         """The state before the first token."""
-        return self._initial_state(memory)
+        return self._graph("initial_state")(memory)
 
     def step(
         self, tokens: Tensor, state: tuple[Tensor, ...], memory: Tensor
     ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
         """Tokens (B,) -> log-probabilities of the next (B, V), the new state, attention (B, R) or None."""
-        log_probs, *rest = self._step(tokens, memory, *state)
+        log_probs, *rest = self._graph("step")(tokens, memory, *state)
         attention = rest[len(state)] if len(rest) > len(state) else None
         return log_probs, tuple(rest[: len(state)]), attention
+
+    def search(self, features: Tensor, search: Search) -> Trail:
+        """A whole beam search in one request: features of a photo (1, D) or (1, R, C) -> all beginnings, the winner."""
+        outputs = self._graph(search)(features)
+        rows, tokens, won_score, won_length, won_row, *attention = (output.numpy() for output in outputs)
+        before = [[], *rows[:-1].tolist()]  # a step's rows come from the step before
+        looked = list(attention[0]) if attention else None
+        return Trail(before, tokens.tolist(), looked, won_score.tolist(), won_length.tolist(), won_row.tolist())
 
 
 def load_openvino_captioner(folder: Path, precision: str = "fp32", arithmetic: str = "f32") -> Captioner:
