@@ -7,10 +7,13 @@ one of the two: for latency all cores share a request, for throughput each core 
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,15 +67,34 @@ def try_tower(outputs: Path, tower: str, way: str) -> None:
 
 
 def caption_call(outputs: Path, kind: str, way: str, beam: int = 3) -> Call:
-    """One whole caption by beam search, from features to words: `way` is pytorch or one of `variants`."""
+    """One whole caption by beam search, from features to words: `way` is pytorch, steps or one of `variants`.
+
+    "steps" are the FP32 graphs, each step called from Python; otherwise the whole search is one request.
+    """
     folder = outputs / "captioners" / kind
     captioner = load_captioner(folder)
     photo = load_manifest(outputs).split("val")[0]
     features = captioner.features(load_features(outputs / "features", captioner.backbone), [photo.id])
     if way != "pytorch":
-        captioner = load_openvino_captioner(folder, *variants()[way])
+        captioner = load_openvino_captioner(folder, *variants()["fp32" if way == "steps" else way])
+    if way == "steps":
+        model = captioner.model  # without the search of its own
+        captioner.model = SimpleNamespace(encode=model.encode, initial_state=model.initial_state, step=model.step)
     captioner = replace(captioner, beam=beam)
     return lambda: captioner.texts(captioner.decode(features))
+
+
+def caption_times(outputs: Path, kind: str, ways: Sequence[str], beam: int = 3, rounds: int = 40) -> dict[str, float]:
+    """Milliseconds of one caption in each of the ways of `caption_call`: the median of `rounds`, taken in turn."""
+    calls = {way: caption_call(outputs, kind, way, beam) for way in ways}
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(rounds + 2):
+        for way, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn > 1:  # the first two are the warm-up
+                times[way].append(time.perf_counter() - start)
+    return {way: 1000 * float(np.median(found)) for way, found in times.items()}
 
 
 def batch_speeds(

@@ -8,7 +8,7 @@ from sizes import QUICK
 
 from helpers.deploy.export import variants
 from helpers.speed.benchmarks import in_fresh_process
-from helpers.speed.latency import batch_speeds, caption_call, cpp_compiler, tower_call, try_tower
+from helpers.speed.latency import batch_speeds, caption_call, caption_times, cpp_compiler, tower_call, try_tower
 
 ROUNDS = 5 if QUICK else 200
 LIMIT_MS = {"image": 3, "text": 1}
@@ -42,6 +42,15 @@ def bench_latency_caption(benchmark, reach, outputs: Path, kind: str, way: str) 
     median = _median_ms(benchmark, caption_call(outputs, kind, way), max(3, ROUNDS // 5))
     if way == "fp32":
         reach(f"one caption, {kind}, beam 3, FP32 graph: ms", median, at_most=30)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "attention", "transformer"])
+def bench_latency_loop(once, reach, outputs: Path, kind: str) -> None:
+    """What it is worth that the whole beam search is one request, against PyTorch and against a call for each step."""
+    times = once(in_fresh_process, caption_times, outputs, kind, ("pytorch", "steps", "fp32"), 3, 5 if QUICK else 100)
+    for way, least in (("pytorch", 2.5), ("steps", 1.8)):
+        what = f"one caption, {kind}, beam 3, search inside the FP32 graph: times as fast as {way}"
+        reach(what, times[way] / times["fp32"], at_least=least)
 
 
 @pytest.mark.parametrize("tower", ["image", "text"])
