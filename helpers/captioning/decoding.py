@@ -255,6 +255,12 @@ class Beams(NamedTuple):
     done: Tensor  # (P,), whether the winner is certain
 
 
+@cache
+def _powers(max_length: int, length_power: float, device: torch.device) -> Tensor:
+    """n ** length_power for n = 0 .. max_length - 1."""
+    return torch.tensor([n**length_power for n in range(max_length)], dtype=torch.float32, device=device)
+
+
 class Search(NamedTuple):
     """The settings of a beam search, and one step of it in operations on tensors alone, which a graph can repeat."""
 
@@ -288,8 +294,7 @@ class Search(NamedTuple):
         accepted = ends[:, :beam] & (best[:, :beam] > -torch.inf) & ~beams.done[:, None]
         ended, rank = best[:, :beam].masked_fill(~accepted, -torch.inf).max(1)  # (P,)
         # The length of a caption that ends here, <EOS> counted, is that of its beginning with <SOS>.
-        powers = torch.tensor([n**self.length_power for n in range(self.rules.max_length)], device=index.device)
-        relative = ended / powers[beams.length]
+        relative = ended / _powers(self.rules.max_length, self.length_power, index.device)[beams.length]
         better = relative > beams.record
         finished = beams.finished + accepted.sum(1)
 
