@@ -286,7 +286,9 @@ class Search(NamedTuple):
         beam, width = self.beam, log_probs.shape[1]
         # Of 2 K continuations at most K end, since a beginning can end in one way only: K are left to go on.
         totals = (beams.scores.flatten()[:, None] + log_probs).view(-1, beam * width)  # (P, K * V)
-        best, index = totals.topk(2 * beam)  # (P, 2 * K)
+        # Not fewer than 16: for 6 among 90,000 OpenVINO's kernel takes 4.2 ms, and 0.12 for 16.
+        most = min(max(2 * beam, 16), beam * int(width))
+        best, index = (part[:, : 2 * beam] for part in totals.topk(most))  # (P, 2 * K)
         parents, following = index // width, index % width  # the beginning, among the photo's K, and its next token
         first = torch.arange(beams.scores.shape[0], device=index.device)[:, None] * beam  # (P, 1), a photo's first row
         ends = following == self.rules.eos_id
