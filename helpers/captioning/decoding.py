@@ -326,13 +326,13 @@ class Trail:
     Attributes:
         rows: T lists, the row in the step before from which each row came.
         tokens: T lists, each row's last token.
-        attention: T arrays (rows, R), where each row looked for its next token; None if the model has none.
+        attention: T arrays (rows, R), where each row looked for its next token; None, T times, without attention.
         won_score, won_length, won_row: as in `Beams`, a number a photo.
     """
 
     rows: list[list[int]]
     tokens: list[list[int]]
-    attention: list[np.ndarray] | None
+    attention: list[np.ndarray | None]
     won_score: list[float]
     won_length: list[int]
     won_row: list[int]
@@ -347,7 +347,7 @@ class Trail:
             path.append(self.rows[step][path[-1]])
         path.reverse()
         tokens = [self.tokens[step][row] for step, row in enumerate(path)][1:]
-        if self.attention is None:
+        if self.attention[0] is None:
             return Caption(tokens, score)
         looked = np.stack([self.attention[step][row] for step, row in enumerate(path)])  # the last for <EOS>
         return Caption(tokens, score, torch.from_numpy(looked[:-1]))
@@ -369,22 +369,24 @@ def _search(model: StepModel, features: Tensor, search: Search) -> Trail:
     memory = model.encode(features)
     last, state, beams = search.begin(memory, *model.initial_state(memory))
     tokens = last[:, None]  # (P * K, 1)
-    rows, photos = torch.arange(len(tokens)), torch.arange(len(memory))
-    trail, winners = [], [(0.0, 0, 0)] * len(memory)
-    while len(photos):
+    rows, photos = torch.arange(len(tokens)), list(range(len(memory)))
+    trail = Trail([], [], [], [0.0] * len(photos), [0] * len(photos), [0] * len(photos))
+    while photos:
         log_probs, state, attention = model.step(tokens[:, -1], state, memory)
-        looked = None if attention is None else attention.cpu().numpy()
-        trail.append((rows.tolist(), tokens[:, -1].tolist(), looked))
+        trail.rows.append(rows.tolist())
+        trail.tokens.append(tokens[:, -1].tolist())
+        trail.attention.append(None if attention is None else attention.cpu().numpy())
         log_probs = search.rules.apply(log_probs.float(), tokens)  # (P * K, V)
         rows, following, beams = search.advance(log_probs, beams)
         if beams.done.any():
             for place in beams.done.nonzero()[:, 0].tolist():
-                won = beams.won_score[place], beams.won_length[place], beams.won_row[place]
-                winners[int(photos[place])] = tuple(number.item() for number in won)
+                trail.won_score[photos[place]] = float(beams.won_score[place])
+                trail.won_length[photos[place]] = int(beams.won_length[place])
+                trail.won_row[photos[place]] = int(beams.won_row[place])
             going = ~beams.done
-            beams, memory, photos = Beams(*(part[going] for part in beams)), memory[going], photos[going.cpu()]
+            beams, memory = Beams(*(part[going] for part in beams)), memory[going]
             rows, following = (part.view(-1, search.beam)[going].flatten() for part in (rows, following))
+            photos = [photo for photo, goes_on in zip(photos, going.tolist(), strict=True) if goes_on]
         tokens = torch.cat([tokens[rows], following[:, None]], 1)  # (P * K, t + 1)
         state = tuple(part[rows] for part in state)
-    rows, tokens, attention = (list(parts) for parts in zip(*trail, strict=True))
-    return Trail(rows, tokens, None if attention[0] is None else attention, *map(list, zip(*winners, strict=True)))
+    return trail

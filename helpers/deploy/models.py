@@ -233,7 +233,7 @@ class OpenVINOCaptioner(nn.Module):
         outputs = self._graph(search)(features)
         rows, tokens, won_score, won_length, won_row, *attention = (output.numpy() for output in outputs)
         before = [[], *rows[:-1].tolist()]  # a step's rows come from the step before
-        looked = list(attention[0]) if attention else None
+        looked = list(attention[0]) if attention else [None] * len(tokens)
         return Trail(before, tokens.tolist(), looked, won_score.tolist(), won_length.tolist(), won_row.tolist())
 
 

@@ -142,6 +142,11 @@ def test_a_photo_has_one_memory_and_leaves_the_search_when_it_is_done() -> None:
     assert running[0] == 30 and running == sorted(running, reverse=True) and len(set(running)) > 2
 
 
+def test_no_photos_have_no_captions() -> None:
+    model, none = TableModel(photos=1, seed=5), torch.arange(0)
+    assert beam_search(model, none, RULES) == []
+
+
 def test_attention_belongs_to_the_caption_it_comes_with() -> None:
     model, photos = TableModel(photos=10, seed=6), torch.arange(10)
     for decode in (greedy, beam_search, sample):
