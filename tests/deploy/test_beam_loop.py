@@ -63,18 +63,19 @@ def test_the_graph_finds_the_captions_scores_and_attention_of_pytorch(
 
 
 @pytest.mark.parametrize("way", variants())
-def test_the_graph_computes_what_its_own_step_does_in_each_precision(
+def test_a_score_is_the_sum_of_what_the_steps_say_in_each_precision(
     exported: tuple[Captioner, Tensor, Path], way: str
 ) -> None:
     captioner, features, folder = exported
-    graphs = OpenVINOCaptioner(folder, *variants()[way])
-    found = one_by_one(graphs, features, captioner.rules)
-    wanted = beam_search(graphs, features, captioner.rules)  # many photos: by the loop in Python
-    for ours, theirs in zip(found, wanted, strict=True):
-        # A rounding that differs with the size of a batch may turn a choice; the score is then as good.
-        assert ours.score == pytest.approx(theirs.score, abs=1e-3 if way in ("fp32", "fp16") else 0.5)
-    if way == "fp32":
-        assert [caption.tokens for caption in found] == [caption.tokens for caption in wanted]
+    rules, graphs = captioner.rules, OpenVINOCaptioner(folder, *variants()[way])
+    for photo, caption in zip(features[:4], one_by_one(graphs, features[:4], rules), strict=True):
+        memory = graphs.encode(photo[None])
+        state, last, total = graphs.initial_state(memory), rules.sos_id, 0.0
+        for token in [*caption.tokens, rules.eos_id]:
+            log_probs, state, _ = graphs.step(torch.tensor([last]), state, memory)
+            total, last = total + float(log_probs[0, token]), token
+        # In few bits, rounding differs a little with the number of rows.
+        assert caption.score == pytest.approx(total, abs=1e-3 if way in ("fp32", "fp16") else 0.3)
 
 
 def test_rules_on_repeats_hold(exported: tuple[Captioner, Tensor, Path]) -> None:
