@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.plots import BLUE, INK, ORANGE, PALETTE, RED, panels_in_pairs, put_title
+from helpers.plots import BLUE, GREEN, INK, ORANGE, PALETTE, RED, panels_in_pairs, put_title
 
 
 def plot_ladders(panels: Mapping[str, Mapping[str, float]], unit: str, title: str) -> Figure:
@@ -35,10 +35,11 @@ def plot_recall_and_time(indexes: Mapping[str, Mapping[str, Any]], title: str) -
     `indexes` are those of `search.index_curves`.
     """
     names = {"flat": "flat (exact)", "ivf_flat": "IVF-Flat", "ivf_pq": "IVF-PQ", "hnsw": "HNSW"}
+    names |= {"ivf_refined": "IVF-PQ, ranked again"}
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True, layout="constrained")
     panels = {"single_ms": "one query at a time", "batch_ms": "all queries in one call"}
     for cell, (key, name) in zip(axes, panels.items(), strict=True):
-        marks = zip(indexes.items(), (INK, BLUE, ORANGE, RED), "XosD", strict=False)
+        marks = zip(indexes.items(), (INK, BLUE, ORANGE, GREEN, RED), "Xos^D", strict=False)
         for (kind, figures), colour, marker in marks:
             points = figures["points"]
             times, recalls = [point[key] for point in points], [point["recall"] for point in points]
