@@ -6,18 +6,24 @@ copies, too; and what nbconvert would leave to MathJax, a script on the web, is 
 
 import re
 import shutil
+import sys
 from pathlib import Path
 from posixpath import normpath
 from typing import Any
 
 from jinja2 import pass_context
 from latex2mathml.converter import convert
-from nbconvert import HTMLExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-from nbformat.reader import NotJSONError
 
 from helpers.environment import project_root
 from helpers.files import atomic_path
+
+# jsonschema, which nbformat loads, makes a parser of international addresses (RFC 3987) as it is imported, and that
+# takes longer than all else that running a notebook needs. Notebooks have none to check; without it, it does without.
+sys.modules.setdefault("rfc3987_syntax", None)
+
+from nbconvert import HTMLExporter  # noqa: E402
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath  # noqa: E402
+from nbformat.reader import NotJSONError  # noqa: E402
 
 
 class _Renderer(IPythonRenderer):
