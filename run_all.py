@@ -424,18 +424,18 @@ def run_stages(
             progress.end(f"done in {duration(progress.seconds)}  ({job.why})")
             results[stage.short] = stage_result(stage, "ran", records[stage.short])
 
-    def report_so_far(without_end: str, to_come: str) -> None:
+    def report_so_far(without_end: str, to_come: str) -> Future:
         """Have the report written beside the work, with these words for the stages that have not ended.
 
         Nobody waits for it: should a stage take away a picture as it is read, the next report comes out right.
         """
         under_way = [stage_result(job.stage, without_end, {}, seconds=job.progress.seconds) for job in running.values()]
         not_begun = [stage_result(stage, to_come, records.get(stage.short, {})) for stage in waiting]
-        renderer.submit(report, [*results.values(), *under_way, *not_begun])
+        return renderer.submit(report, [*results.values(), *under_way, *not_begun])
 
     with ThreadPoolExecutor(arguments.jobs) as pool, ThreadPoolExecutor(1) as renderer:
         try:
-            shown = None
+            shown, writing = None, None
             while waiting or running:
                 for stage in list(waiting):
                     if held and (not arguments.keep_going or held & set(stage.needs)):
@@ -448,9 +448,9 @@ def run_stages(
                         waiting.remove(stage)
                         begin(stage, pool)
                 now = (len(begun), len(results), time.monotonic() // 15)  # a picture is on the page a little later
-                if running and now != shown:
-                    shown = now
-                    report_so_far("running", "waiting")
+                # One at a time: on a busy machine writing may take longer than the quarter of a minute.
+                if running and now != shown and (writing is None or writing.done()):
+                    shown, writing = now, report_so_far("running", "waiting")
                 # Woken each second, since on Windows Ctrl-C does not end a wait.
                 for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
                     finish(future)

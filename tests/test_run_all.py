@@ -489,6 +489,28 @@ def test_the_report_can_be_looked_at_while_the_run_goes_on(chain, monkeypatch, c
     assert "growing" not in capsys.readouterr().out  # where nothing runs, nothing grows
 
 
+def test_reports_that_take_longer_than_stages_do_not_queue(chain, monkeypatch):
+    last_begun = threading.Event()
+    under_way: list[str] = []
+    write = run_all.write_report
+
+    def slow(profile: object, stages: list) -> Path:
+        under_way.extend(stage.name[:2] for stage in stages if stage.status == "running")
+        if under_way == ["01"]:
+            assert last_begun.wait(20)
+        return write(profile, stages)
+
+    def execute(notebook: Path, *rest: object) -> None:
+        if notebook.stem.startswith("05"):
+            last_begun.set()
+        chain.execute(notebook, *rest)
+
+    monkeypatch.setattr(run_all, "write_report", slow)
+    monkeypatch.setattr(run_all, "execute", execute)
+    assert chain.run() == 0
+    assert under_way in (["01"], ["01", "05"])  # 02, 03 and 04 came and went while 01's was written
+
+
 # --- Side by side ---
 
 
