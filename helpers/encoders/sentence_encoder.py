@@ -90,7 +90,12 @@ def embed_sentences(texts: Sequence[str], encoder: str = USE) -> np.ndarray:
 
 def beside(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Unit vectors (N, W1), (N, W2), ... -> (N, W1 + W2 + ...), scaled so that a number is about 1 in all of them."""
-    return np.hstack([np.sqrt(part.shape[1], dtype=np.float32) * part for part in parts])
+    ends = np.cumsum([part.shape[1] for part in parts])
+    together = np.empty((len(parts[0]), ends[-1]), np.float32)  # filled in place: these are a gigabyte of a large set
+    for part, end in zip(parts, ends, strict=True):
+        width = part.shape[1]
+        np.multiply(part, np.sqrt(width, dtype=np.float32), out=together[:, end - width : end])
+    return together
 
 
 def sentence_vectors(texts: Sequence[str], encoders: str) -> np.ndarray:

@@ -141,6 +141,8 @@ def second_scores(
 
     Pairs without one (NaN) keep their order and come after all pairs that got one.
     """
-    looked = scores + weight * (likelihoods - usual)
-    floor = np.nanmin(looked, initial=0.0) - 1.0
-    return np.where(np.isnan(looked), floor - 1.0 + scores, looked)
+    pairs = ~np.isnan(likelihoods)  # few of a large table, so only they are computed with
+    looked = scores[pairs] + weight * (likelihoods[pairs] - np.broadcast_to(usual, scores.shape)[pairs])  # (P,)
+    again = np.min(looked, initial=0.0) - 2.0 + scores  # all pairs of the first look stay below those of the second
+    again[pairs] = looked
+    return again

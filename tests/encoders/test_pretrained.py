@@ -71,6 +71,8 @@ def test_sentence_encoders_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -
     found = sentence_vectors(["a", "b"], "use+other")
     np.testing.assert_allclose(found, np.hstack([2 * known["use"], 3 * known["other"]]))
     np.testing.assert_allclose((beside([known["use"]]) ** 2).mean(1), 1)  # a number is about 1
+    two = beside([known["use"], known["use"][:, :4]])
+    np.testing.assert_array_equal(two, np.hstack([beside([known["use"]]), 2 * known["use"][:, :4]]))
 
 
 def made_up_data(count: int, seed: int) -> ViewData:

@@ -126,3 +126,17 @@ def test_second_look_orders_what_it_saw_and_leaves_the_rest_behind() -> None:
     assert np.argsort(-second_scores(scores, likelihoods, usual, weight=0.02)[0]).tolist() == [0, 1, 2, 3]
     unseen = second_scores(scores, np.full((1, 4), np.nan))
     assert np.argsort(-unseen[0]).tolist() == [0, 1, 2, 3]
+
+
+def test_second_scores_are_the_formula_of_the_whole_table() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(-1, 1, (30, 50)).astype(np.float32)
+    likelihoods = np.where(rng.random(scores.shape) < 0.3, rng.uniform(-60, -5, scores.shape), np.nan)
+    likelihoods = likelihoods.astype(np.float32)
+    usual = rng.uniform(-40, -10, 50)
+    found = second_scores(scores, likelihoods, usual, weight=0.03)
+    formula = scores + 0.03 * (likelihoods - usual)
+    seen = ~np.isnan(formula)
+    np.testing.assert_array_equal(found[seen], formula[seen])
+    assert found[~seen].max() < min(0.0, formula[seen].min())
+    np.testing.assert_array_equal(found[~seen].argsort(), scores[~seen].argsort())
