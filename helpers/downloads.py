@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-from helpers.files import NO_ROOM, InputError, digest
+from helpers.files import NO_ROOM, InputError, digest, first_line
 
 PAUSES = (2, 10, 30)  # seconds before each further attempt
 _LONGEST = 120  # seconds that a server may ask to wait
@@ -149,7 +149,7 @@ def _why(error: Exception, attempt: int) -> tuple[str, bool]:
         return "the server fell silent", True
     if re.search(r"IncompleteRead|ChunkedEncoding|Protocol|ConnectionReset|ConnectionError|RemoteDisconnect", names):
         return "the connection broke off", True
-    return f"{type(error).__name__}, {_first_line(str(error))}", False
+    return ", ".join(dict.fromkeys((type(error).__name__, first_line(error)))), False
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -165,15 +165,3 @@ def _asked_to_wait(error: Exception) -> int:
     responses = [response for cause in _causes(error) if (response := getattr(cause, "response", None)) is not None]
     asked = next((response.headers.get("Retry-After", "") for response in responses), "")
     return int(asked) if asked.isdigit() else 0
-
-
-def _first_line(text: str) -> str:
-    """The first line without the stop at its end; a long one ends after a whole word, outside of quotation marks."""
-    line = (text.strip().splitlines() or ["no details"])[0].rstrip(" .")
-    if len(line) <= 300:
-        return line
-    line = line[:300].rsplit(" ", 1)[0]
-    for mark in ("'", '"', "`"):
-        if line.count(mark) % 2:
-            line = line[: line.rindex(mark)]
-    return f"{line.rstrip()} …"

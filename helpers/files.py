@@ -84,7 +84,7 @@ def native_write() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise OSError(f"is the disk full? {str(error).splitlines()[0]}") from error
+        raise OSError(f"is the disk full? {first_line(error)}") from error
 
 
 def flush(path: Path) -> None:
@@ -143,6 +143,21 @@ def _size(size: int) -> str:
 def beginning(text: str, most: int = 200) -> str:
     """`text` for a sentence about it: at most so many characters, with an ellipsis where it goes on."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def first_line(error: object) -> str:
+    """The first line of what an exception says, for a sentence about it; of one that says nothing, its class.
+
+    Without the stop at its end; a long one ends after a whole word, outside of quotation marks.
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" .")
+    if len(line) <= 300:
+        return line
+    line = line[:300].rsplit(" ", 1)[0]
+    for mark in ("'", '"', "`"):
+        if line.count(mark) % 2:
+            line = line[: line.rindex(mark)]
+    return f"{line.rstrip()} …"
 
 
 def check_space(folder: Path, size: int, what: str) -> None:
@@ -310,8 +325,9 @@ def load_array(path: Path, made_by: str, mode: str = "r") -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # a damaged header is parsed as Python, and can stumble in any way
-        reason = beginning(str(error).partition("\n")[0])
-        raise InputError(f"{path} is no readable array ({reason}); delete it and run {made_by} again.") from None
+        raise InputError(
+            f"{path} is no readable array ({first_line(error)}); delete it and run {made_by} again."
+        ) from None
 
 
 def load_pickle(path: Path) -> Any:

@@ -23,8 +23,10 @@ from helpers.files import (
     digest,
     fingerprint_files,
     fingerprint_folder,
+    first_line,
     load_array,
     load_pickle,
+    native_write,
     read_as,
     read_json,
     require,
@@ -264,3 +266,13 @@ def test_all_missing_inputs_are_named_with_the_notebooks_that_write_them(tmp_pat
     assert str(caught.value) == (
         f"{tmp_path} has no a/x and no y and no z; run 03a_caption_lstm and 05_openvino first, then this notebook."
     )
+
+
+def test_an_exception_is_told_in_its_first_line() -> None:
+    assert first_line(ValueError("No such thing.\nTraceback")) == "No such thing"
+    assert first_line(OSError()) == "OSError" and first_line(RuntimeError(" \n ")) == "RuntimeError"
+    long = "it wanted " + "a word " * 60
+    assert first_line(ValueError(long)) == " ".join(long[:300].split()[:-1]) + " …"
+    assert first_line(ValueError("x " * 145 + "'a name that goes on and on'")) == "x " * 145 + "…"
+    with pytest.raises(OSError, match=r"is the disk full\? RuntimeError"), native_write():
+        raise RuntimeError

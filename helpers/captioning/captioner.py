@@ -33,7 +33,7 @@ from helpers.data.text import Tokenizer, load_tokenizer
 from helpers.features.backbones import Backbone, load_backbone, load_tail
 from helpers.features.rows import Rows
 from helpers.features.store import Features, photo_features
-from helpers.files import InputError, read_as, write_json
+from helpers.files import InputError, first_line, read_as, write_json
 from helpers.training.checkpoints import CONFIG, load_weights, save_tensors
 
 WEIGHTS = "weights.pt"
@@ -227,6 +227,5 @@ def load_captioner(folder: Path, likelihood: bool = False) -> Captioner:
     try:
         model = load_weights(weights, lambda: MODELS[saved.kind][1](saved.model))
     except Exception as error:  # files that were cut short or edited can fail in any way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"The captioner in {folder} cannot be loaded ({reason}); train it again.") from None
+        raise InputError(f"The captioner in {folder} cannot be loaded ({first_line(error)}); train it again.") from None
     return Captioner(saved.kind, model, tokenizer, saved.backbone, saved.max_length, saved.beam, saved.length_power)

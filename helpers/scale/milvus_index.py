@@ -24,7 +24,7 @@ from milvus_lite.server_manager import server_manager_instance as lite
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from helpers.files import InputError, beginning
+from helpers.files import InputError, first_line
 from helpers.scale.embedded import ABOUT, Embedded
 from helpers.scale.filters import Filter, spaced
 from helpers.search.index import asked_vectors, named_vectors
@@ -244,4 +244,4 @@ def _told(place: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    return beginning(str(getattr(error, "message", "") or error).strip().partition("\n")[0])
+    return first_line(getattr(error, "message", "") or error)

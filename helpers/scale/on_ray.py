@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 
 from helpers.environment import cores, project_root
-from helpers.files import InputError, beginning
+from helpers.files import InputError, first_line
 from helpers.scale.embedder import Done, Embedder, Recipe
 from helpers.scale.sources import Shard
 
@@ -109,8 +109,8 @@ def _given_ray(address: str) -> Iterator[None]:
             logging_level=logging.ERROR,
         )
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        reason = _first_line(error)
-        raise InputError(f"There is no Ray cluster at {address} ({reason}); start it, or correct it.") from None
+        why = first_line(error)
+        raise InputError(f"There is no Ray cluster at {address} ({why}); start it, or correct it.") from None
     try:
         yield
     finally:
@@ -140,15 +140,11 @@ def _own_ray() -> Iterator[None]:
             except Exception as error:  # a bare one, when its processes have not come up in time
                 ray.shutdown()
                 if last:
-                    reason = _first_line(error)
-                    raise InputError(f"Ray did not come up ({reason}); give it a free core and try again.") from error
+                    why = first_line(error)
+                    raise InputError(f"Ray did not come up ({why}); give it a free core and try again.") from error
         if ray.util.get_node_ip_address() != "127.0.0.1":
             raise InputError("This process was connected to a cluster before; use Ray on this machine from a new one.")
         yield
     finally:
         ray.shutdown()
         shutil.rmtree(home, ignore_errors=True)
-
-
-def _first_line(error: Exception) -> str:
-    return beginning(str(error).strip().partition("\n")[0])

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from helpers.data.images import SUFFIXES, find_photos, is_hidden
 from helpers.data.manifest import SPLITS
-from helpers.files import InputError, there
+from helpers.files import InputError, first_line, there
 
 SHARD_SIZE = 1000  # photos of a folder in a shard
 IMAGE_COLUMNS = ("image", "photo", "bytes", "jpg")  # which is it, where a Parquet file has several of bytes
@@ -86,7 +86,7 @@ class Shard:
         except InputError:
             raise
         except _DAMAGE as error:
-            said = str(error).partition(" @ ")[0].partition("\n")[0] or type(error).__name__
+            said = first_line(error).partition(" @ ")[0]  # what follows are a server's own places
             problem = f"the rest of the file cannot be read after {count:,} photos ({said})"
             yield Item(name, name, problem=problem)
 

@@ -34,6 +34,7 @@ from helpers.files import (
     InputError,
     atomic_path,
     fingerprint_files,
+    first_line,
     native_write,
     read_as,
     read_json,
@@ -237,5 +238,4 @@ def load_trained(
     try:
         return load_weights(weights, lambda: build(settings))
     except Exception as error:  # a torn file or one of another model can fail in any way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{folder} does not hold {what} ({reason}); run {made_by} again.") from None
+        raise InputError(f"{folder} does not hold {what} ({first_line(error)}); run {made_by} again.") from None

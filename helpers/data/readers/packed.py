@@ -13,7 +13,7 @@ from typing import Any
 from helpers.data.left_out import Findings
 from helpers.data.readers.place import Place
 from helpers.environment import progress
-from helpers.files import InputError, atomic_path, check_space, fingerprint_folder
+from helpers.files import InputError, atomic_path, check_space, fingerprint_folder, first_line
 
 _TARS = (".tar", ".gz", ".tgz")
 
@@ -93,7 +93,7 @@ def read_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
         for batch in parquet.ParquetFile(path).iter_batches(batch_size=256):
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path} is damaged ({str(error).splitlines()[0]}); get it again.") from None
+        raise InputError(f"{path} is damaged ({first_line(error)}); get it again.") from None
 
 
 def holds_photos(path: Path) -> bool:
