@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import mmap
 import os
 import pickle
 import re
@@ -204,6 +205,16 @@ def reserved_memmap(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap
             "another place with outputs_dir."
         ) from error
     return array
+
+
+def write_out(array: np.memmap) -> None:
+    """Write what has changed to the disk, and give its pages back where the system can be asked to take them.
+
+    Pages that were written to count as memory of the process, like those that were read: see `features/rows.py`.
+    """
+    array.flush()
+    if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        array.base.madvise(mmap.MADV_DONTNEED)
 
 
 # --- Reading ---

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import psutil
 import pytest
 from pydantic import Field
 
@@ -34,6 +35,7 @@ from helpers.files import (
     save_pickle,
     sweep_temporary,
     write_json,
+    write_out,
 )
 
 
@@ -266,6 +268,19 @@ def test_all_missing_inputs_are_named_with_the_notebooks_that_write_them(tmp_pat
     assert str(caught.value) == (
         f"{tmp_path} has no a/x and no y and no z; run 03a_caption_lstm and 05_openvino first, then this notebook."
     )
+
+
+def test_what_is_written_out_is_on_the_disk_and_in_memory_no_longer(tmp_path: Path) -> None:
+    array = reserved_memmap(tmp_path / "a.npy", np.float32, (64, 2**18))
+    array[:] = np.arange(64, dtype=np.float32)[:, None]
+    held = psutil.Process().memory_info().rss
+    write_out(array)
+    if sys.platform == "linux":
+        assert held - psutil.Process().memory_info().rss > 0.9 * array.nbytes  # 67 MB
+    assert (np.load(tmp_path / "a.npy")[:, -1] == np.arange(64)).all()
+    array[7] = 1  # and goes on
+    write_out(array)
+    assert np.load(tmp_path / "a.npy", mmap_mode="r")[7].sum() == 2**18 and array[8, 0] == 8
 
 
 def test_an_exception_is_told_in_its_first_line() -> None:

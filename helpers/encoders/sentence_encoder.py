@@ -24,7 +24,7 @@ from helpers.artefacts import intact, seal
 from helpers.data.text import clean_caption
 from helpers.devices import autocast, chosen_device
 from helpers.environment import command, progress
-from helpers.files import InputError, load_array, read_as, reserved_memmap, write_json
+from helpers.files import InputError, load_array, read_as, reserved_memmap, write_json, write_out
 from helpers.hugging_face import load_pretrained
 
 USE = "use"
@@ -141,7 +141,7 @@ def saved_sentences(texts: Sequence[str], path: Path, encoder: str = USE) -> np.
     for start in progress(range(done, len(texts), _CHUNK), "reading sentences", unit="batch"):
         part = texts[start : start + _CHUNK]
         vectors[start : start + len(part)] = embed_sentences(part, encoder)
-        vectors.flush()
+        write_out(vectors)
         write_json(note, {"texts": digest, "done": start + len(part)})
     seal(path.parent, path.name, note.name)
     return load_array(path, "this notebook")

@@ -41,6 +41,7 @@ from helpers.files import (
     reserved_memmap,
     save_pickle,
     write_json,
+    write_out,
 )
 from helpers.graphs import compile_graph, convert, request_queue
 
@@ -194,8 +195,8 @@ def _fill(
             queue.start_async({0: pixels}, row)  # waits while all requests are busy
             if (row + 1) % _CHUNK == 0 or row + 1 == len(photos):
                 queue.wait_all()
-                vectors.flush()
-                grid.flush()
+                write_out(vectors)
+                write_out(grid)
                 write_json(partial / "progress.json", provenance | {"done": row + 1, "engine": engine})
     return engine
 
