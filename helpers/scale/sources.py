@@ -86,8 +86,9 @@ class Shard:
         except InputError:
             raise
         except _DAMAGE as error:
-            said = first_line(error).partition(" @ ")[0]  # what follows are a server's own places
-            problem = f"the rest of the file cannot be read after {count:,} photos ({said})"
+            said = str(error).partition(" @ ")[0].strip()  # what follows is the file object, told by WebDataset
+            reason = first_line(said or type(error).__name__)
+            problem = f"the rest of the file cannot be read after {count:,} photos ({reason})"
             yield Item(name, name, problem=problem)
 
 

@@ -1,6 +1,7 @@
 """Folders, tar files and Parquet hold the same photos; what is damaged in them is told, and never a gap."""
 
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 from scale.many_photos import COUNT, add_member, caption, photos_of, write_folder, write_parquet, write_tars
 
 from helpers.files import InputError
+from helpers.scale import sources
 from helpers.scale.sources import Item, shards_of
 
 
@@ -68,6 +70,19 @@ def test_a_torn_tar_gives_what_is_whole_and_says_that_it_ended(folder: Path, tmp
     path.write_bytes(b"no archive at all")
     (only,) = items(tars)
     assert only.problem.startswith("the rest of the file cannot be read after 0 photos")
+
+
+@pytest.mark.parametrize(("said", "told"), [("it ends early @ <x.tar>", "it ends early"), (" @ <x.tar>", "EOFError")])
+def test_what_is_said_of_a_torn_tar_is_the_reason_and_not_the_file_object(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, told: str
+) -> None:
+    def torn(*_: object) -> Iterator[Item]:
+        raise EOFError(said)
+        yield
+
+    monkeypatch.setattr(sources, "_of_tar", torn)
+    (only,) = items(write_tars(photos_of(folder), tmp_path / "tars", shards=1))
+    assert only.problem.endswith(f"after 0 photos ({told})")
 
 
 def test_members_that_make_no_photo_are_named(tmp_path: Path) -> None:
