@@ -14,9 +14,10 @@ LOCKED := requirements.lock
 run: $(INSTALLED)
 	$(BIN)/python run_all.py
 
-# A process a core, each with files of its own: what tests share within a file is made once.
+# A process a core, each with files of its own: what tests share within a file is made once. A test that hangs says after
+# twenty minutes where, and the others go on.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --timeout=1200
 
 # The real profiles on a cache in miniature: all stages, all backbones.
 profiles: $(INSTALLED)
@@ -24,7 +25,7 @@ profiles: $(INSTALLED)
 
 # Notebook 08 and its wing, with the real engines, and the reader of Parquet; installs another 400 MB.
 test-scale: $(INSTALLED_SCALE)
-	$(BIN)/python -m pytest tests/scale tests/data/readers/test_records.py
+	$(BIN)/python -m pytest tests/scale tests/data/readers/test_records.py --timeout=1200
 
 # Training and looking on an NVIDIA GPU: the tests, words a second beside the processor's, and the sample.
 gpu: $(INSTALLED)
