@@ -124,6 +124,8 @@ class Profile:
     sentence_encoders: Text = "use"  # of fusion and pretrained towers, joined by "+"
     pretrained_epochs: Epochs = 16
     pretrained_batch: Batch = 128  # photos a step, each with five captions
+    # The pretrained towers train the grid backbone's last layers, too, for so many epochs more; 0: they stay frozen.
+    pretrained_tail_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
     reranked_photos: Count = 15  # test photos that search with a second look, with their captions
 
     # 05: OpenVINO.
@@ -228,6 +230,7 @@ PROFILES["together"] = replace(
     split_file="+".join(profile.split_file for profile in _SETS),
 )
 
+_MEAN_OF_GRID = ("resnet50", "efficientnet_lite0")
 TEXTS = {name for name, kind in get_type_hints(Profile).items() if kind in (str, str | None)}  # even if digits
 SETTING_NAMES = tuple(field.name for field in fields(Profile) if field.name not in ("name", "run"))
 OWN_DATA = ("captions_folder", "classes_folder")
@@ -336,6 +339,12 @@ def get_profile(name: str, **changes: Any) -> Profile:
             raise InputError(
                 f"finetune=True trains the last layers of one of {', '.join(get_args(BuiltIn))}, and not of "
                 f"{profile.grid_backbone}; take one of these as grid_backbone, or finetune=False."
+            )
+        if profile.pretrained_tail_epochs and profile.grid_backbone not in _MEAN_OF_GRID:
+            raise InputError(
+                f"pretrained_tail_epochs={profile.pretrained_tail_epochs} trains the last layers of one of "
+                f"{' and '.join(_MEAN_OF_GRID)}, whose vector is the mean of their grid, and not of "
+                f"{profile.grid_backbone}; take one of these as grid_backbone, or pretrained_tail_epochs=0."
             )
         return profile
     except ValidationError as error:

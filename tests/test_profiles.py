@@ -84,6 +84,10 @@ def test_a_backbone_of_the_hub_is_frozen() -> None:
     assert get_profile("sample", backbone=name).grid_backbone == name
     with pytest.raises(InputError, match=f"finetune=True trains the last layers of one of vgg16.*not of {name}"):
         get_profile("sample", grid_backbone=name, finetune=True)
+    for frozen in (name, "vgg16"):
+        with pytest.raises(InputError, match=f"pretrained_tail_epochs=2 trains the last layers .* not of {frozen}"):
+            get_profile("sample", grid_backbone=frozen, pretrained_tail_epochs=2)
+    assert get_profile("sample", pretrained_tail_epochs=2).pretrained_tail_epochs == 2
 
 
 def test_the_choices_of_a_setting_are_those_there_are() -> None:

@@ -90,7 +90,7 @@ class OpenVINODualEncoder(nn.Module):
         self.text = Graph(read_graph(graph_path(folder / "text_encoder.xml", precision), weights), arithmetic)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, S, S, 3), or what the backbone makes of views (B, V, D) -> (B, embedding), L2-normalised."""
+        """uint8 (B, S, S, 3), or what pretrained towers see, (B, V, D) or (B, V, R, C) -> unit vectors (B, D)."""
         return self.image(pixels)[0]
 
     def encode_text(self, tokens: Tensor) -> Tensor:
@@ -112,14 +112,16 @@ def export_pretrained_pair(pair: PretrainedPair, folder: Path, views: np.ndarray
     """Write `image_encoder.xml` and `text_encoder.xml`, the trained layers, beside the pair saved in `folder`.
 
     The backbone before them has a graph of its own, which serves all models that look through it. A layer alone gains
-    nothing from 8-bit arithmetic, so only its weights are stored so. `views` are vectors of photos, (B, V, D).
+    nothing from 8-bit arithmetic, so only its weights are stored so; the last layers of a backbone do. `views` are what
+    the pair sees of photos, (B, V, D) or (B, V, R, C).
     """
     weights = fingerprint_files([folder / WEIGHTS])
     model = pair.model
     # Photos come with one view or with two.
-    photos = [(torch.from_numpy(views[:, :count]),) for count in (1, views.shape[1])]
+    photos = [(torch.from_numpy(views[:, :count].copy()),) for count in (1, views.shape[1])]
     sentences = [(torch.from_numpy(sentence_vectors(texts, model.config.sentence_encoders)),)]
-    export(model, model.encode_image, folder / "image_encoder.xml", photos, weights_only=True, weights=weights)
+    light = not model.config.tail
+    export(model, model.encode_image, folder / "image_encoder.xml", photos, weights_only=light, weights=weights)
     export(model, model.encode_text, folder / "text_encoder.xml", sentences, weights_only=True, weights=weights)
 
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from helpers.artefacts import Factor, Few, Share, Size
 from helpers.data.text import Tokenizer, load_tokenizer
 from helpers.devices import device_of, to_device
+from helpers.features.rows import Views
 from helpers.training.checkpoints import load_trained, save_trained
 
 WEIGHTS = "best_multimodal_model.pth"
@@ -159,7 +160,9 @@ def new_pair(config: DualEncoderConfig, tokenizer: Tokenizer, seed: int) -> Enco
 
 
 @torch.inference_mode()
-def in_batches(model: nn.Module, encode: Callable[[Tensor], Tensor], rows: np.ndarray, size: int = 128) -> np.ndarray:
+def in_batches(
+    model: nn.Module, encode: Callable[[Tensor], Tensor], rows: np.ndarray | Views, size: int = 128
+) -> np.ndarray:
     """`encode` over `rows`, `size` at a time, where `model` is, with dropout off and batch normalisation fixed, in
     float32.
     """

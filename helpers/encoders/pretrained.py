@@ -9,10 +9,15 @@ language; a linear layer each turns both into one space, trained with the same c
     text -> one or more sentence encoders, side by side (W) -> linear -> vector
 
 As nothing before the linear layers is trained, photos and texts are looked at once, and an epoch takes seconds.
+
+`with_tail` goes on from there: the last layers of the backbone learn, too, from what its frozen first part, the stem,
+sees of the photos (Faghri et al., "VSE++", 2018, gained most from this). First the linear layers, then what is before
+them: the other way round, layers of random numbers would pull at features that were good (Kumar et al., "Fine-Tuning
+can Distort Pretrained Features and Underperform Out-of-Distribution", 2022).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +32,10 @@ from helpers.devices import CPU, chosen_device, to_device
 from helpers.encoders.dual_encoder import WEIGHTS, in_batches
 from helpers.encoders.sentence_encoder import sentence_vectors
 from helpers.encoders.training import EncoderSettings, PairData
-from helpers.features.backbones import Backbone, load_backbone
+from helpers.features.backbones import Backbone, load_backbone, load_tail, stem_of, tail_of, vector_is_mean
+from helpers.features.rows import Rows, Views
 from helpers.features.store import Features
+from helpers.files import InputError
 from helpers.training.checkpoints import load_trained, save_trained
 
 MADE_BY = "notebook 04c"
@@ -45,20 +52,28 @@ class PretrainedConfig:
     embedding: Size = 512
     dropout: Share = 0.35  # chosen on Flickr8k's validation photos
     temperature: Factor = 0.05  # where training starts; after training, what it ended with
+    tail: str = ""  # the backbone whose last layers are trained, too: see `with_tail`; `backbone` is then its stem
 
 
 class PretrainedEncoder(nn.Module):
-    """The trained part: a linear layer a side."""
+    """The trained part: a linear layer a side, and the backbone's last layers where these are trained, too."""
 
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__()
         self.config = config
+        self.tail = load_tail(config.tail, published=False) if config.tail else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         self.project_photo = nn.Linear(config.photo_width, config.embedding)
         self.project_text = nn.Linear(config.sentence_width, config.embedding)
 
     def encode_image(self, views: Tensor) -> Tensor:
-        """What the backbone makes of a photo's views, such as the photo and its mirror image, (B, V, D) -> (B, E)."""
+        """What the backbone makes of a photo's views, such as the photo and its mirror image -> (B, E), unit length.
+
+        Vectors (B, V, D); where there is a tail, the grids of its stem (B, V, R, C).
+        """
+        if self.config.tail:
+            vectors = self.tail(views.flatten(0, 1)).mean(1)  # (B * V, D)
+            views = vectors.view(views.shape[0], views.shape[1], vectors.shape[1])
         x = F.layer_norm(views, views.shape[-1:])  # (B, V, D)
         x = F.normalize(self.project_photo(self.dropout(x)).float(), dim=2)  # (B, V, E)
         return F.normalize(x.mean(1), dim=1)  # unit length
@@ -82,8 +97,24 @@ class PretrainedPair(NamedTuple):
     def encode_photo(self, pixels: Tensor) -> Tensor:
         """uint8 (B, S, S, 3) -> unit vectors (B, E), from each photo and its mirror image."""
         pixels = to_device(pixels, self.backbone)
-        views = [self.backbone(view)[0] for view in (pixels, pixels.flip(2))]  # (B, D) each
+        views = [self.look(view) for view in (pixels, pixels.flip(2))]  # (B, D) or (B, R, C) each
         return self.model.encode_image(to_device(torch.stack(views, dim=1), self.model))
+
+    def look(self, pixels: Tensor) -> Tensor:
+        """What the model sees of photos uint8 (B, S, S, 3): vectors (B, D), or with a tail grids (B, R, C)."""
+        vectors, grid = self.backbone(pixels)
+        return grid if self.model.config.tail else vectors
+
+    def views(self, looks: Sequence[Features], ids: Sequence[str]) -> np.ndarray | Views:
+        """What the model sees of photos by their features, and of their mirror images if there are any.
+
+        `looks` are by this pair's backbone. A row for each id: (N, V, D), or with a tail (N, V, R, C), which stay where
+        they are until they are read.
+        """
+        if not self.model.config.tail:
+            return photo_views(looks, ids)
+        rows, grids = looks[0].rows(ids), [features.grid for features in looks]
+        return Views([grid.view(rows) if isinstance(grid, Rows) else grid[rows] for grid in grids])
 
     def embed_photos(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 (N, S, S, 3) -> float32 unit vectors (N, E)."""
@@ -110,29 +141,50 @@ def new_pretrained_pair(backbone: Backbone, sentence_encoders: str, width: int, 
         return PretrainedPair(PretrainedEncoder(config), backbone)
 
 
+def with_tail(pair: PretrainedPair) -> PretrainedPair:
+    """The pair with the last layers of its backbone as a part of what is trained; its vectors are as they were.
+
+    Raises:
+        InputError: the vector of this backbone is not the mean of its grid, which is what the last layers make.
+    """
+    whole = pair.backbone
+    if not vector_is_mean(whole.name):
+        raise InputError(
+            f"The vector of {whole.name} is not the mean of its grid, so its last layers cannot be trained for the "
+            "pretrained towers; leave pretrained_tail_epochs at 0."
+        )
+    model = PretrainedEncoder(replace(pair.model.config, backbone=f"{whole.name}_stem", tail=whole.name))
+    tail = {f"tail.{name}": weight for name, weight in tail_of(whole).state_dict().items()}
+    model.load_state_dict(tail | pair.model.state_dict())
+    return PretrainedPair(model, stem_of(whole))
+
+
 class ViewData(PairData):
-    """Photos as their views, float32 (N, V, D), and texts as sentence vectors, float32 (M, W)."""
+    """Photos as their views, float32 (N, V, D) or (N, V, R, C), and texts as sentence vectors, float32 (M, W)."""
 
     def batch_photos(self, rows: np.ndarray, settings: EncoderSettings, device: torch.device = CPU) -> Tensor:
-        """One view of each photo, drawn at random: (B, 1, D)."""
+        """One view of each photo, drawn at random: (B, 1, D) or (B, 1, R, C)."""
         view = torch.randint(self.photos.shape[1], (len(rows),)).numpy()
-        return to_device(self.photos[rows, view][:, None], device)
+        return to_device(self.photos[rows][np.arange(len(rows)), view][:, None], device)
 
     def batch_texts(self, rows: np.ndarray) -> Tensor:
         """Texts `rows`: (B, W)."""
         return torch.from_numpy(self.texts[rows])
 
 
-def view_data(photos: Sequence[Photo], looks: Sequence[Features], sentences: np.ndarray) -> ViewData:
+def view_data(
+    pair: PretrainedPair, photos: Sequence[Photo], looks: Sequence[Features], sentences: np.ndarray
+) -> ViewData:
     """Captioned photos as training or validation data.
 
     Args:
+        pair: who is to see them.
         photos: with as many captions, one after the other, as `sentences` has rows.
         looks: features of the photos, and of their mirror images if there are any.
         sentences: (M, W) vectors of the captions.
     """
     owners = np.repeat(np.arange(len(photos)), [len(photo.captions) for photo in photos])
-    views = photo_views(looks, [photo.id for photo in photos])
+    views = pair.views(looks, [photo.id for photo in photos])
     return ViewData(views, np.asarray(sentences), np.arange(len(photos)), owners)
 
 

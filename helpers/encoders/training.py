@@ -23,6 +23,7 @@ from helpers.devices import CPU, autocast, chosen_device, device_of, to_device
 from helpers.encoders.contrastive import ContrastiveLoss, same
 from helpers.encoders.dual_encoder import WEIGHTS, EncoderPair, in_batches
 from helpers.encoders.metrics import class_metrics, retrieval_metrics
+from helpers.features.rows import Views
 from helpers.files import InputError, write_json
 from helpers.training.checkpoints import (
     CHECKPOINT,
@@ -57,7 +58,7 @@ class PairData:
     With captions each photo is a group of its own; with classes all photos and descriptions of a class are one.
     """
 
-    photos: np.ndarray  # uint8 (N, S, S, 3)
+    photos: np.ndarray | Views  # uint8 (N, S, S, 3)
     texts: np.ndarray  # token ids int64 (M, T), padded with 0
     photo_groups: np.ndarray  # int (N,)
     text_groups: np.ndarray  # int (M,)
@@ -102,6 +103,7 @@ class EncoderSettings:
     batch: int = 64  # photos a step
     texts: int = 1  # of each photo a step
     learning_rate: float = 1e-3  # at the end of the warm-up
+    tail_share: float = 0.5  # of that rate, for the last layers of a backbone, where these are trained, too
     weight_decay: float = 0.05
     warmup: float = 0.1  # share of the steps
     clip: float = 1.0  # largest norm of all gradients together
@@ -207,8 +209,8 @@ def train_dual_encoder(
         settings=asdict(settings),
         config=asdict(pair.model.config),
         start=torch.cat([weight.detach().flatten() for weight in pair.model.parameters()]),
-        **{f"train_{name}": value for name, value in vars(train).items()},
-        **{f"val_{name}": value for name, value in vars(val).items()},
+        **{f"train_{name}": _told_by(value) for name, value in vars(train).items()},
+        **{f"val_{name}": _told_by(value) for name, value in vars(val).items()},
     )
     training = _EncoderTraining(pair.model, train, val, settings)
     best = training.model
@@ -227,6 +229,11 @@ def train_dual_encoder(
     return trained, history
 
 
+def _told_by(rows: np.ndarray | Views) -> np.ndarray:
+    """What tells data from others: all of an array; of views on the disk a hundred."""
+    return rows[:: len(rows) // 100 + 1] if isinstance(rows, Views) else rows
+
+
 class _EncoderTraining(Training):
     """Photos with texts of theirs, and the contrastive loss."""
 
@@ -236,7 +243,8 @@ class _EncoderTraining(Training):
         self.data, self.val = data, val
         self.draw = TextDraw(data.text_groups)
         parameters = [*model.parameters(), *self.loss.parameters()]
-        optimizer = adamw(parameters, settings.learning_rate, settings.weight_decay)
+        tail = getattr(model, "tail", nn.Identity()).parameters()
+        optimizer = adamw(parameters, settings.learning_rate, settings.weight_decay, tail, settings.tail_share)
         super().__init__(model, optimizer, settings, len(data.photos), settings.clip, loss=self.loss)
 
     def loss_of(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:

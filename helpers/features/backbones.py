@@ -15,13 +15,14 @@ A name with a slash is that of a vision transformer on the Hugging Face hub, suc
 of a folder with one: see `vision_transformers.py`.
 
 `<name>_stem` is the frozen first part of a network: a grid of 14 x 14 or 20 x 20 regions of 512, 1024 or 112 channels,
-from which the second part, its `Tail`, makes the grid in the table. A captioner that fine-tunes the tail looks at
-photos through the stem.
+from which the second part, its `Tail`, makes the grid in the table. A model that fine-tunes the tail looks at photos
+through the stem.
 
 A backbone takes photos as the bytes they are, (B, S, S, 3); its normalisation is its first layer. Training,
 evaluation, export and search therefore cannot disagree about preprocessing.
 """
 
+import copy
 import math
 from pathlib import Path
 
@@ -75,7 +76,7 @@ class Backbone(nn.Module):
 
 
 class _Network(nn.Module):
-    """A convolutional network in two parts: the stem, always frozen, and the tail, which a captioner may train on."""
+    """A convolutional network in two parts: the stem, always frozen, and the tail, which other models may train on."""
 
     stem: nn.Sequential
     tail: nn.Sequential
@@ -135,7 +136,7 @@ class _Patches(nn.Module):
 
 
 class Tail(nn.Module):
-    """The last layers of a backbone as a part of a captioner, trained with it.
+    """The last layers of a backbone as a part of a captioner, or of pretrained towers, trained with it.
 
     Batch normalisation keeps ImageNet's mean and spread: a batch has too few photos for its own. The arithmetic stays
     in float32, in which convolutions of single channels have fast gradients on a processor.
@@ -239,7 +240,7 @@ def load_backbone(name: str, random_seed: int | None = None) -> Backbone:
             "Hugging Face hub, owner/model."
         )
     backbone = _load_random(whole, random_seed) if random_seed is not None else _load_published(whole)
-    return backbone if name == whole else _stem_of(backbone)
+    return backbone if name == whole else stem_of(backbone)
 
 
 def on_hub(name: str) -> bool:
@@ -263,8 +264,12 @@ def load_tail(name: str, published: bool = True) -> Tail:
     Raises:
         InputError: unknown name, or the weights cannot be downloaded.
     """
-    backbone = load_backbone(name, None if published else 0)
-    return Tail(backbone.network.tail, backbone.grid_shape[1])
+    return tail_of(load_backbone(name, None if published else 0))
+
+
+def tail_of(backbone: Backbone) -> Tail:
+    """A copy of a whole backbone's tail, to be trained on."""
+    return Tail(copy.deepcopy(backbone.network.tail), backbone.grid_shape[1])
 
 
 def _load_random(name: str, seed: int) -> Backbone:
@@ -282,7 +287,8 @@ def _load_published(name: str) -> Backbone:
     )
 
 
-def _stem_of(backbone: Backbone) -> Backbone:
+def stem_of(backbone: Backbone) -> Backbone:
+    """The first part of a whole backbone as one of its own, with the same weights."""
     size, channels = backbone.photo_size, STEM_CHANNELS[backbone.name]
     mean, std = ((values / 255).flatten().tolist() for values in (backbone.mean, backbone.std))
     shape = (size // 16) ** 2, channels

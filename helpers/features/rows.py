@@ -83,3 +83,20 @@ class Rows:
                     part = part[count:]
                 start = end
         return found
+
+
+class Views:
+    """Rows of several arrays or files side by side, (N, V, ...): photos as they are, mirrored and so on.
+
+    They are read with `views[2:5]` or `views[[7, 1]]`, each time anew, in float32.
+    """
+
+    def __init__(self, looks: Sequence[np.ndarray | Rows]) -> None:
+        self.looks = list(looks)
+        self.shape = (len(self.looks[0]), len(self.looks), *self.looks[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        return np.stack([look[rows] for look in self.looks], axis=1).astype(np.float32, copy=False)

@@ -135,7 +135,7 @@ class OneLook(PretrainedPair):
 
     def encode_photo(self, pixels: Tensor) -> Tensor:
         """uint8 (B, S, S, 3) -> unit vectors (B, E)."""
-        return self.model.encode_image(self.backbone(pixels)[0][:, None])  # (B, 1, D)
+        return self.model.encode_image(self.look(pixels)[:, None])  # (B, 1, D) or (B, 1, R, C)
 
 
 class RunEncoder:
@@ -170,8 +170,9 @@ class RunEncoder:
         """uint8 (N, S, S, 3) -> float32 unit vectors (N, D)."""
         if self._eye is None:
             return self.reader(self._precision).embed_photos(pixels)
-        vectors, _ = self._eye.look(pixels)
-        return self._run.embed_views(self.name, vectors[:, None], self._precision)
+        vectors, grid = self._eye.look(pixels)
+        seen = grid if self._run.looks_at_grid(self.name) else vectors
+        return self._run.embed_views(self.name, seen[:, None], self._precision)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> float32 unit vectors (N, D)."""

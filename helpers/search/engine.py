@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -38,6 +39,7 @@ from helpers.encoders.fusion import FusionEncoder
 from helpers.encoders.pretrained import PretrainedPair, photo_views
 from helpers.encoders.sentence_encoder import SEPARATOR, beside, saved_sentences
 from helpers.features.backbones import graph_file, load_backbone
+from helpers.features.rows import Views
 from helpers.features.store import Features
 from helpers.files import InputError, fingerprint_files, read_json
 from helpers.graphs import PRECISIONS, Graph, graph_path, read_graph
@@ -134,7 +136,14 @@ class PhotoSearch:
 
     def backbone_of(self, model: str) -> str:
         """The name of the backbone that `model` looks through; all but "scratch" have one."""
-        return read_json(self.home(model) / "config.json", made_by="the notebook that trains it")["backbone"]
+        return self._config(model)["backbone"]
+
+    def looks_at_grid(self, model: str) -> bool:
+        """Whether `model` takes the grid of its backbone and not its vector: it has the last layers as its own."""
+        return bool(self._config(model).get("tail"))
+
+    def _config(self, model: str) -> dict[str, Any]:
+        return read_json(self.home(model) / "config.json", made_by="the notebook that trains it")
 
     @cached_property
     def captioners(self) -> list[str]:
@@ -215,7 +224,8 @@ class PhotoSearch:
 
         Args:
             model: one of MODELS.
-            looks: what notebook 02 saw in the photos, and in their mirror images, if it looked at them.
+            looks: what notebook 02 saw in the photos, and in their mirror images, if it looked at them, by
+                `backbone_of(model)`; nothing for "scratch", which looks itself.
         """
         index = SearchIndex(self.pair(model).model.config.embedding, self.fingerprint(model))
         photos, known = list(self.photos.values()), self.training_texts(model)
@@ -232,10 +242,13 @@ class PhotoSearch:
         ids, pair = [photo.id for photo in photos], self.pair(model)
         if model == "scratch":
             return pair.embed_photos(load_pixels([photo.path for photo in photos], pair.photo_size))
-        return self.embed_views(model, photo_views(looks if model == "pretrained" else looks[:1], ids))
+        return self.embed_views(model, pair.views(looks, ids) if model == "pretrained" else photo_views(looks[:1], ids))
 
-    def embed_views(self, model: str, views: np.ndarray, precision: str = "fp32") -> np.ndarray:
-        """What the backbone of `model` made of photos, or of them and their mirror images, (N, V, W) -> (N, D)."""
+    def embed_views(self, model: str, views: np.ndarray | Views, precision: str = "fp32") -> np.ndarray:
+        """What `model` sees of photos, or of them and their mirror images, by its backbone -> (N, D).
+
+        `views` are vectors (N, V, W), or, where it has layers of the backbone as its own, grids (N, V, R, C).
+        """
         pair = self.pair(model, precision)
         if model == "pretrained":
             return in_batches(pair.model, pair.model.encode_image, views)

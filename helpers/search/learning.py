@@ -96,7 +96,7 @@ def teach_towers(
 def sentence_views(pair: PretrainedPair, photos: Sequence[Photo], looks: Sequence[Features]) -> ViewData:
     """Photos and their captions as `pair` takes them."""
     texts = [text for photo in photos for text in photo.captions]
-    return view_data(photos, looks, sentence_vectors(texts, pair.model.config.sentence_encoders))
+    return view_data(pair, photos, looks, sentence_vectors(texts, pair.model.config.sentence_encoders))
 
 
 def teach_captioner(

@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor
 
 from helpers.captioning.captioner import LOOKS_AT, load_captioner
 from helpers.data.images import load_photo, resize_photo
@@ -18,6 +20,7 @@ from helpers.data.manifest import load_manifest
 from helpers.encoders.metrics import retrieval_metrics
 from helpers.encoders.pretrained import load_pretrained_pair
 from helpers.environment import peak_memory
+from helpers.features.backbones import load_backbone
 from helpers.search.album import Album
 from helpers.search.album_models import NO_CAPTIONS
 from helpers.search.engine import CAPTIONERS, PhotoSearch
@@ -31,16 +34,25 @@ def plain_loop(outputs: Path, paths: Sequence[Path], kind: str | None) -> dict[s
     """Photos a second, one at a time in PyTorch: the run's pretrained towers and, if it is named, a captioner."""
     pair = load_pretrained_pair(outputs / "pretrained_encoder")
     captioner = load_captioner(outputs / CAPTIONERS / kind) if kind else None
+    same = captioner is None or captioner.backbone == pair.backbone.name
+    eye = pair.backbone if same else load_backbone(captioner.backbone)
     for number, path in enumerate([*paths[:_WARM_UP], *paths]):
         if number == _WARM_UP:
             start = time.perf_counter()
-        pixels = resize_photo(load_photo(path, pair.photo_size), pair.photo_size)
-        vector, grid = pair.backbone(torch.from_numpy(pixels[None].copy()))
-        pair.model.encode_image(vector[:, None])
+        photo = load_photo(path, pair.photo_size)
+        vector, grid = pair.backbone(_pixels(photo, pair.photo_size))
+        pair.model.encode_image((grid if pair.model.config.tail else vector)[:, None])
         if captioner is not None:
+            if not same:
+                vector, grid = eye(_pixels(photo, eye.photo_size))
             seen = vector if LOOKS_AT[captioner.kind] == "vectors" else grid
             captioner.texts(captioner.decode(seen))
     return {"photos_per_second": len(paths) / (time.perf_counter() - start)}
+
+
+def _pixels(photo: Image.Image, size: int) -> Tensor:
+    """A photo as a batch of one, uint8 (1, S, S, 3)."""
+    return torch.from_numpy(resize_photo(photo, size)[None].copy())
 
 
 def album_update(outputs: Path, folder: Path, home: Path, kind: str, precision: str) -> dict[str, float]:

@@ -32,18 +32,19 @@ def adamw(
     learning_rate: float,
     weight_decay: float,
     pretrained: Iterable[nn.Parameter] = (),
+    share: float = 0.1,
 ) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices and filters only; biases, scales and temperatures are left alone.
 
-    Those of `parameters` that are also in `pretrained` learn at a tenth of the rate.
+    Those of `parameters` that are also in `pretrained` learn at this `share` of the rate.
     """
     pretrained = {id(weight) for weight in pretrained}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for weight in parameters:
-        key = (weight_decay if weight.dim() > 1 else 0.0, 0.1 if id(weight) in pretrained else 1.0)
+        key = (weight_decay if weight.dim() > 1 else 0.0, share if id(weight) in pretrained else 1.0)
         groups.setdefault(key, []).append(weight)
     optimizer = _AdamW(
-        [{"params": group, "weight_decay": decay, "share": share} for (decay, share), group in groups.items()],
+        [{"params": group, "weight_decay": decay, "share": of_rate} for (decay, of_rate), group in groups.items()],
         fused=True,
     )
     set_learning_rate(optimizer, learning_rate)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_run import export_floats
 from torch import Tensor
 
 from helpers.captioning.captioner import Captioner, new_captioner, save_captioner
@@ -14,6 +15,7 @@ from helpers.data.text import build_tokenizer
 from helpers.deploy.export import compare, export, size_on_disk
 from helpers.deploy.models import (
     OpenVINOCaptioner,
+    OpenVINODualEncoder,
     export_captioner,
     export_dual_encoder,
     export_fusion,
@@ -25,7 +27,7 @@ from helpers.deploy.models import (
 )
 from helpers.encoders.dual_encoder import DualEncoder, DualEncoderConfig, EncoderPair
 from helpers.encoders.fusion import FusionConfig, FusionEncoder, new_fusion, save_fusion
-from helpers.encoders.pretrained import PretrainedPair, new_pretrained_pair
+from helpers.encoders.pretrained import PretrainedPair, new_pretrained_pair, with_tail
 from helpers.features.backbones import graph_file, load_backbone
 from helpers.files import InputError
 from helpers.graphs import PRECISIONS, graph_path
@@ -259,6 +261,26 @@ def test_pretrained_pair_equals_pytorch_with_one_view_or_two(
         with torch.inference_mode():
             expected = pair.model.encode_image(views)
         assert compare(expected, exported.model.encode_image(views))["cosine"] > cosine
+
+
+def test_the_last_layers_are_a_part_of_the_photo_graph(tmp_path: Path) -> None:
+    pair = with_tail(new_pretrained_pair(load_backbone("efficientnet_lite0"), "use", 512, seed=0))
+    pair.model.eval()
+    pair.save(tmp_path)
+    with torch.inference_mode():
+        seen = pair.backbone(torch.from_numpy(random_pixels(8, 320, seed=3)))[1]  # (8, 400, 112)
+    export_pretrained_pair(pair, tmp_path, seen.unflatten(0, (4, 2)).numpy(), TEXTS)
+    example = [(torch.zeros(1, 320, 320, 3, dtype=torch.uint8),)]
+    export_floats(pair.backbone, pair.backbone, graph_file(tmp_path, pair.backbone.name), example)
+    for precision in PRECISIONS:
+        model = OpenVINODualEncoder(tmp_path, pair.model.config, precision, "f32")
+        for views in (seen[:3, None], seen[2:].unflatten(0, (3, 2))):  # with one view, or two
+            with torch.inference_mode():
+                found = compare(pair.model.encode_image(views), model.encode_image(views))
+            assert found["cosine"] >= WORST[precision][0], precision
+    pixels = random_pixels(2, 320, seed=5)
+    exported = load_openvino_pretrained_pair(tmp_path, tmp_path)
+    np.testing.assert_allclose(exported.embed_photos(pixels), pair.embed_photos(pixels), atol=1e-4)
 
 
 def test_graphs_of_other_pretrained_weights_are_refused(

@@ -8,17 +8,19 @@ import torch
 
 from helpers.data.manifest import Photo
 from helpers.encoders import sentence_encoder
-from helpers.encoders.dual_encoder import WEIGHTS
+from helpers.encoders.dual_encoder import WEIGHTS, in_batches
 from helpers.encoders.pretrained import (
     PretrainedPair,
     ViewData,
     load_pretrained_pair,
     new_pretrained_pair,
     view_data,
+    with_tail,
 )
 from helpers.encoders.sentence_encoder import beside, embed_sentences, sentence_vectors
 from helpers.encoders.training import EncoderSettings, evaluate, train_dual_encoder
-from helpers.features.backbones import Backbone, load_backbone
+from helpers.features.backbones import Backbone, load_backbone, stem_of
+from helpers.features.rows import Rows
 from helpers.features.store import Features
 from helpers.files import InputError
 
@@ -55,7 +57,7 @@ def test_photos_are_embedded_as_from_stored_features(pair: PretrainedPair) -> No
         looks = [pair.backbone(torch.from_numpy(view.copy()))[0].numpy() for view in (pixels, pixels[:, :, ::-1])]
     photos = [Photo(name, Path(name), ("a dog",), "val") for name in ("b", "a")]
     features = [Features(["a", "b"], look[::-1], np.zeros((2, 49, 1280))) for look in looks]
-    data = view_data(photos, features, embed_sentences(["a dog", "a dog"]))
+    data = view_data(pair, photos, features, embed_sentences(["a dog", "a dog"]))
     assert data.photos.shape == (2, 2, 1280) and data.by_photo
     pair.model.eval()
     with torch.inference_mode():
@@ -108,6 +110,62 @@ def test_a_step_sees_one_view_of_each_photo() -> None:
     second = (views[:, 0].mean(1) > 500).numpy()
     assert 10 < second.sum() < 40
     np.testing.assert_array_equal(views[:, 0], data.photos[rows, second.astype(int)])
+
+
+@pytest.fixture
+def stem_looks(backbone: Backbone, tmp_path: Path) -> list[Features]:
+    """What the stem sees of eight photos of noise and of their mirror images, on disk."""
+    stem, ids = stem_of(backbone), list("abcdefgh")
+    pixels = np.random.default_rng(5).integers(0, 256, (8, 320, 320, 3), dtype=np.uint8)
+    looks = []
+    for turned in (False, True):
+        with torch.inference_mode():
+            vectors, grid = stem(torch.from_numpy((pixels[:, :, ::-1] if turned else pixels).copy()))
+        np.save(tmp_path / f"{turned}.npy", grid.half().numpy())
+        looks.append(Features(ids, vectors.numpy(), Rows(tmp_path / f"{turned}.npy", "this test")))
+    return looks
+
+
+def test_with_the_last_layers_the_vectors_are_as_they_were(pair: PretrainedPair, stem_looks: list[Features]) -> None:
+    longer = with_tail(pair)
+    pixels = np.random.default_rng(5).integers(0, 256, (8, 320, 320, 3), dtype=np.uint8)
+    before = pair.embed_photos(pixels)
+    np.testing.assert_allclose(longer.embed_photos(pixels), before, atol=1e-4)
+    stored = longer.views(stem_looks, list("abcdefgh"))
+    assert stored.shape == (8, 2, 400, 112)
+    found = in_batches(longer.model, longer.model.encode_image, stored, 3)
+    np.testing.assert_allclose(found, before, atol=2e-3)  # stored in 16 bits
+    words = np.random.default_rng(0).normal(size=(3, 512)).astype(np.float32)
+    np.testing.assert_array_equal(longer.embed_sentences(words), pair.embed_sentences(words))
+
+
+def test_the_last_layers_learn_and_are_saved(pair: PretrainedPair, stem_looks: list[Features], tmp_path: Path) -> None:
+    begun = with_tail(pair)
+    photos = [Photo(one, Path(one), ("x", "y"), "train") for one in "abcdefgh"]
+    data = view_data(begun, photos, stem_looks, np.random.default_rng(0).normal(size=(16, 512)).astype(np.float32))
+    settings = EncoderSettings(epochs=2, batch=4, texts=2, learning_rate=1e-3)
+    trained, history = train_dual_encoder(begun, data, data, settings, tmp_path / "towers")
+    assert history["epochs"][1]["train_loss"] < history["epochs"][0]["train_loss"]
+    for name, weight in begun.model.tail.named_parameters():
+        moved = (trained.model.tail.get_parameter(name) - weight).abs().max()
+        assert 0 < moved < 1e-2, name
+    for name, statistic in begun.model.tail.named_buffers():
+        assert torch.equal(trained.model.tail.get_buffer(name), statistic), name  # ImageNet's means and spreads
+    loaded = load_pretrained_pair(tmp_path / "towers")
+    assert loaded.backbone.name == "efficientnet_lite0_stem" and loaded.model.config.tail == "efficientnet_lite0"
+    assert evaluate(loaded.model, data) == evaluate(trained.model, data)
+    # The same training again is loaded; with other photos it is another one.
+    again, _ = train_dual_encoder(begun, data, data, settings, tmp_path / "towers")
+    assert torch.equal(again.model.project_photo.weight, trained.model.project_photo.weight)
+    turned = view_data(begun, photos, stem_looks[::-1], data.texts)
+    other, _ = train_dual_encoder(begun, turned, data, settings, tmp_path / "towers")
+    assert not torch.equal(other.model.project_photo.weight, trained.model.project_photo.weight)
+
+
+def test_the_last_layers_of_vgg16_are_not_those_that_make_its_vector() -> None:
+    vgg16 = load_backbone("vgg16", random_seed=0)
+    with pytest.raises(InputError, match=r"The vector of vgg16 is not the mean of its grid.*leave"):
+        with_tail(new_pretrained_pair(vgg16, "use", 512, seed=0))
 
 
 def test_damaged_or_missing_towers_are_named(pair: PretrainedPair, tmp_path: Path) -> None:

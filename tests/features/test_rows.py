@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 import pytest
 
-from helpers.features.rows import Rows
+from helpers.features.rows import Rows, Views
 from helpers.files import InputError
 
 
@@ -30,6 +30,17 @@ def test_they_are_what_the_array_is(tmp_path: Path, array: np.ndarray, key: obje
     chosen = np.array([9, 3, 4, 5, 30, 0, 39])
     np.testing.assert_array_equal(rows.view(chosen)[2:6], array[chosen][2:6])
     np.testing.assert_array_equal(np.asarray(rows.view(chosen).view([1, 0])), array[[3, 9]])
+
+
+def test_views_are_read_side_by_side(tmp_path: Path, array: np.ndarray) -> None:
+    rows = Rows(tmp_path / "a.npy", "this test")
+    order = np.array([9, 3, 4, 30])
+    views = Views([rows.view(order), rows.view(order[::-1])])
+    whole = np.stack([array[order], array[order[::-1]]], axis=1).astype(np.float32)
+    assert len(views) == 4 and views.shape == whole.shape
+    for key in (slice(1, 3), slice(None), np.array([3, 0])):
+        assert views[key].dtype == np.float32
+        np.testing.assert_array_equal(views[key], whole[key])
 
 
 def test_threads_do_not_disturb_each_other(tmp_path: Path, array: np.ndarray) -> None:

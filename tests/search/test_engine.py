@@ -7,21 +7,26 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import openvino as ov
 import pytest
 import torch
 from PIL import Image
-from tiny_run import COUNT, NASTY, draw_photo
+from tiny_run import BACKBONE, COUNT, NASTY, draw_photo, export_floats
 
 from helpers import graphs
 from helpers.captioning.captioner import load_captioner
 from helpers.data.images import load_photo, load_pixels
+from helpers.deploy.models import export_pretrained_pair
 from helpers.encoders.dual_encoder import load_dual_encoder
 from helpers.encoders.fusion import load_fusion
-from helpers.encoders.pretrained import load_pretrained_pair
+from helpers.encoders.pretrained import load_pretrained_pair, new_pretrained_pair, with_tail
+from helpers.features.backbones import graph_file, load_backbone
+from helpers.features.store import Features
 from helpers.files import InputError
+from helpers.search.album_models import models_of
 from helpers.search.display import as_jpeg, read_upload
 from helpers.search.engine import CAPTIONER, MODELS, PhotoSearch
 from helpers.search.index import UNWANTED
@@ -54,6 +59,38 @@ def in_pytorch(engine: PhotoSearch) -> dict[str, tuple[Any, np.ndarray]]:
         else:
             found[model] = pair, pair.embed_photos(pixels)
     return found
+
+
+def test_towers_with_layers_of_the_backbone_look_through_its_stem(
+    tiny_run: Path, photo: Image.Image, tmp_path: Path
+) -> None:
+    outputs = tmp_path / "run"
+    shutil.copytree(tiny_run, outputs)
+    home = outputs / MODELS["pretrained"]
+    shutil.rmtree(home)
+    pair = with_tail(new_pretrained_pair(load_backbone(BACKBONE), "use", 512, seed=0))
+    pair.model.eval()
+    pair.save(home)
+    engine = PhotoSearch(outputs)
+    pixels = load_pixels([one.path for one in engine.photos.values()], pair.photo_size)
+    with torch.no_grad():
+        vectors, grid = pair.backbone(torch.from_numpy(pixels))
+    looks = [Features(list(engine.photos), vectors.numpy(), grid.numpy())]
+    with patch("helpers.deploy.models.export", export_floats):
+        export_pretrained_pair(pair, home, pair.views(looks * 2, list(engine.photos))[:], ["a dog"])
+    export_floats(pair.backbone, pair.backbone, graph_file(outputs, pair.backbone.name), [(torch.from_numpy(pixels),)])
+
+    with torch.no_grad():
+        gallery = pair.model.encode_image(grid[:, None]).numpy()
+    index = engine.build_index("pretrained", looks)
+    np.testing.assert_allclose(index.vectors(list(engine.photos)), gallery, atol=1e-4)
+    query = pair.embed_photos(np.array(photo.resize((320, 320), Image.Resampling.BICUBIC))[None])[0]
+    hits = engine.search(photo=photo, k=3)
+    np.testing.assert_allclose([hit.score for hit in hits], np.sort(gallery @ query)[::-1][:3], atol=1e-3)
+
+    encoder, captioner = models_of(engine, "pretrained", "attention", "fp32")  # as an album has them
+    np.testing.assert_allclose(encoder.embed_photos(pixels), gallery, atol=1e-4)
+    assert captioner.caption_photos(pixels[:2]) == [engine.caption(Image.fromarray(one)) for one in pixels[:2]]
 
 
 @pytest.mark.parametrize("model", MODELS)

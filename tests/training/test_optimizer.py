@@ -49,6 +49,8 @@ def test_pretrained_weights_learn_at_a_tenth_of_the_rate() -> None:
         rates = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
         assert [rates[id(weight)] for weight in fresh.parameters()] == [rate, rate]
         assert [rates[id(weight)] for weight in known.parameters()] == pytest.approx([rate / 10, rate / 10])
+    half = adamw([*fresh.parameters(), *known.parameters()], 0.1, 0.5, known.parameters(), share=0.5)
+    assert sorted(group["lr"] for group in half.param_groups) == pytest.approx([0.05, 0.05, 0.1, 0.1])
 
 
 def test_steps_are_those_of_pytorch_to_the_last_bit_and_leave_no_graph() -> None:
