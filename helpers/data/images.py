@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageCms, ImageFile, UnidentifiedImageError
 
 from helpers.environment import cores, progress
-from helpers.files import InputError, there
+from helpers.files import InputError, first_line, there
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -80,7 +80,7 @@ def load_photo(source: PhotoSource, smallest_side: int | None = None, name: str 
     except UnidentifiedImageError as error:
         raise InputError(f"{name} {error}; replace it or take it out.") from None
     except Exception as error:  # for damaged files Pillow's readers raise all kinds: struct.error, KeyError and so on
-        reason = str(error) or type(error).__name__
+        reason = first_line(error)
         raise InputError(f"{name} cannot be read as a photo ({reason}); replace it or take it out.") from None
 
 

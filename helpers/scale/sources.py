@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers.data.images import SUFFIXES, find_photos, is_hidden
-from helpers.data.manifest import SPLITS
+from helpers.data.manifest import split_called
 from helpers.files import InputError, first_line, there
 
 SHARD_SIZE = 1000  # photos of a folder in a shard
@@ -157,8 +157,7 @@ def _of_folder(root: Path, name: str, problem: str) -> Item:
 
 def _split_of(path: str) -> str | None:
     """The split that a path names: `photos/train/dogs`, `cc3m-validation-0012.tar`."""
-    words = ["val" if word == "validation" else word for word in re.split(r"[^a-z]+", path.lower())]
-    return next((word for word in words if word in SPLITS), None)
+    return next(filter(None, map(split_called, re.split(r"[^a-z]+", path.lower()))), None)
 
 
 # --- WebDataset: members of a tar that have one name up to the first dot belong together ---
