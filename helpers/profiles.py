@@ -142,6 +142,11 @@ class Profile:
         return self.run or self.name
 
     @property
+    def trains_tail(self) -> bool:
+        """Whether a model trains the grid backbone's last layers, for which notebook 02 keeps what its stem sees."""
+        return self.finetune or self.pretrained_tail_epochs > 0
+
+    @property
     def data(self) -> Path:
         """Folder of the downloads and of the drawn sample."""
         return project_root() / self.data_dir

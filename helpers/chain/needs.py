@@ -22,6 +22,7 @@ WEIGHTS = {"vgg16": ("vgg16-397923af.pth", "528 MB"), "resnet50": ("resnet50-11a
 BERT = "bert-base-uncased"
 # Numbers of a photo's vector and of its grid, as features/backbones.py has them, which takes seconds to import.
 LOOKS = {"vgg16": (4096, 49 * 512), "resnet50": (2048, 49 * 2048), "efficientnet_lite0": (1280, 49 * 1280)}
+STEMS = {"vgg16": (512, 196 * 512), "resnet50": (1024, 196 * 1024), "efficientnet_lite0": (112, 400 * 112)}
 _PATIENCE = 8  # seconds that a server has to answer
 
 
@@ -96,8 +97,10 @@ def features_size(profile: Profile, photos: int) -> int:
     Vectors are float32 and lie there twice while they are written, grids are float16.
     """
     folder = profile.outputs / "features"
-    names = {profile.vector_backbone, profile.grid_backbone} & LOOKS.keys()
-    ahead = [LOOKS[name] for name in names if not (folder / f"{name}_grid.json").exists()]
+    looks = {name: LOOKS[name] for name in {profile.vector_backbone, profile.grid_backbone} & LOOKS.keys()}
+    if profile.trains_tail:
+        looks[f"{profile.grid_backbone}_stem"] = STEMS[profile.grid_backbone]
+    ahead = [numbers for name, numbers in looks.items() if not (folder / f"{name}_grid.json").exists()]
     return photos * (2 if profile.mirrored else 1) * sum(2 * 4 * vector + 2 * grid for vector, grid in ahead)
 
 

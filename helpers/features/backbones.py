@@ -28,6 +28,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from helpers.downloads import patiently
 from helpers.environment import command, prepare_torchvision
@@ -35,6 +36,7 @@ from helpers.features.vision_transformers import VisionTransformer, load_vision_
 from helpers.files import InputError, as_file_name
 
 GRID_SIDE = 7
+_TOGETHER = 16  # photos whose maps are in memory together while a tail learns
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -139,7 +141,9 @@ class Tail(nn.Module):
     """The last layers of a backbone as a part of a captioner, or of pretrained towers, trained with it.
 
     Batch normalisation keeps ImageNet's mean and spread: a batch has too few photos for its own. The arithmetic stays
-    in float32, in which convolutions of single channels have fast gradients on a processor.
+    in float32, in which convolutions of single channels have fast gradients on a processor. What flows between the
+    layers is not kept for the gradients but computed again, some photos at a time (Chen et al., "Training Deep Nets
+    with Sublinear Memory Cost", 2016): of a batch it would take gigabytes.
     """
 
     def __init__(self, layers: nn.Sequential, channels: int) -> None:
@@ -155,7 +159,13 @@ class Tail(nn.Module):
     def forward(self, grid: Tensor) -> Tensor:
         """The stem's grid (P, R, C) -> the backbone's grid (P, 49, D)."""
         with torch.autocast(grid.device.type, enabled=False):
-            return pooled(self.layers(feature_maps(grid)))
+            if not torch.is_grad_enabled():
+                return self._look(grid)
+            options = {"use_reentrant": False, "preserve_rng_state": False}  # nothing here is drawn by chance
+            return torch.cat([checkpoint(self._look, part, **options) for part in grid.split(_TOGETHER)])
+
+    def _look(self, grid: Tensor) -> Tensor:
+        return pooled(self.layers(feature_maps(grid)))
 
 
 def regions(maps: Tensor) -> Tensor:

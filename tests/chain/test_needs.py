@@ -112,3 +112,7 @@ def test_the_room_for_features_is_that_of_their_arrays_and_none_once_they_are_th
     (profile.outputs / "features").mkdir(parents=True)
     (profile.outputs / "features" / "vgg16_grid.json").touch()
     assert features_size(profile, 10) == resnet50
+    stem = 10 * 2 * (2 * 4 * 1024 + 2 * 14 * 14 * 1024)
+    for tail in ({"finetune": True}, {"pretrained_tail_epochs": 1}):
+        tuned = get_profile("flickr8k", mirrored=True, outputs_dir=str(tmp_path), **tail)
+        assert features_size(tuned, 10) == resnet50 + stem

