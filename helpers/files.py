@@ -106,6 +106,11 @@ def as_file_name(name: str) -> str:
     return re.sub(r"[/\\:]+", "--", name)
 
 
+def written_files(folder: Path, pattern: str) -> list[Path]:
+    """Files below `folder` whose names fit `pattern`, sorted, without those that `atomic_path` has not finished."""
+    return sorted(path for path in folder.rglob(pattern) if not _UNFINISHED.fullmatch(path.name))
+
+
 def sweep_temporary(folder: Path, hours: float = 1.0) -> int:
     """Remove the temporary files that killed runs left below `folder`; returns how many.
 

@@ -36,6 +36,7 @@ from helpers.files import (
     sweep_temporary,
     write_json,
     write_out,
+    written_files,
 )
 
 
@@ -268,6 +269,15 @@ def test_all_missing_inputs_are_named_with_the_notebooks_that_write_them(tmp_pat
     assert str(caught.value) == (
         f"{tmp_path} has no a/x and no y and no z; run 03a_caption_lstm and 05_openvino first, then this notebook."
     )
+
+
+def test_files_that_are_being_written_are_not_among_those_that_are_there(tmp_path: Path) -> None:
+    for name in ("b.json", "a/c.json"):
+        write_json(tmp_path / name, {})
+    with atomic_path(tmp_path / "a" / "half.json") as temporary:
+        temporary.write_text("{", encoding="utf-8")
+        assert written_files(tmp_path, "*.json") == [tmp_path / "a" / "c.json", tmp_path / "b.json"]
+    assert [path.name for path in written_files(tmp_path, "*.json")] == ["c.json", "half.json", "b.json"]
 
 
 def test_what_is_written_out_is_on_the_disk_and_in_memory_no_longer(tmp_path: Path) -> None:

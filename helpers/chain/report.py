@@ -21,7 +21,7 @@ from typing import Any
 from helpers.chain.freshness import STATE, Stage, load_records
 from helpers.chain.runs import shown
 from helpers.environment import cores
-from helpers.files import InputError, atomic_path, read_json
+from helpers.files import InputError, atomic_path, read_json, written_files
 from helpers.profiles import PROFILES, RUN, Profile, find_run
 
 REPORT = "report.html"
@@ -252,7 +252,7 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
     for stage in stages:
         folder = outputs / stage.folder
         short = stage.name.split("_")[0]
-        files = [path for path in folder.rglob("*.png") if not path.name.startswith(".")]  # no half-written ones
+        files = written_files(folder, "*.png")
         files.sort(key=lambda path: path.stat().st_mtime_ns)  # in the order of the notebook
         running = stage.status == "running"
         if running:

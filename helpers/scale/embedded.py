@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helpers.files import InputError, read_as
+from helpers.files import InputError, read_as, written_files
 from helpers.scale.embedder import REJECT_SCHEMA, REJECTS, shard_file
 from helpers.scale.embedding import JOB, Job
 
@@ -101,7 +101,7 @@ class Embedded:
 
     def rejects(self) -> pa.Table:
         """What could not be used, and why: id, key, reason."""
-        files = sorted((self.folder / REJECTS).rglob("*.parquet"))
+        files = written_files(self.folder / REJECTS, "*.parquet")
         return pa.concat_tables([REJECT_SCHEMA.empty_table(), *(pq.read_table(path) for path in files)])
 
 

@@ -17,7 +17,7 @@ from tiny_run import draw_photo
 
 from helpers.data.images import load_photo, resize_photo
 from helpers.environment import project_root
-from helpers.files import InputError
+from helpers.files import InputError, written_files
 from helpers.scale.embedded import Embedded
 from helpers.scale.embedder import Recipe
 from helpers.scale.embedding import embed
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows_of(out: Path) -> dict[str, dict]:
     """Every row by its id, read by Parquet's reader; no id may come twice."""
-    rows = [row for path in sorted((out / "vectors").rglob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    rows = [row for path in written_files(out / "vectors", "*.parquet") for row in pq.read_table(path).to_pylist()]
     assert not [id_ for id_, count in Counter(row["id"] for row in rows).items() if count > 1]
     return {row["id"]: row for row in rows}
 
@@ -136,12 +136,12 @@ def test_killed_at_any_moment_it_goes_on_and_every_photo_is_there_once(tiny_run:
         "embed", folder, out, "--run", tiny_run, "--model", "scratch", "--captioner", "attention", "--shard-size", 10
     )
     process = subprocess.Popen(asked, cwd=project_root(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(list((out / "vectors").glob("*.parquet"))) < 4:
+    while len(written_files(out / "vectors", "*.parquet")) < 4:
         assert process.poll() is None
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    there = {path.name: path.stat().st_mtime_ns for path in (out / "vectors").glob("*.parquet")}
+    there = {path.name: path.stat().st_mtime_ns for path in written_files(out / "vectors", "*.parquet")}
     assert 4 <= len(there) < 12
     with pytest.raises(InputError, match=r"of 12 shards are not in .* yet"):
         Embedded(out)

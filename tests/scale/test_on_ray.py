@@ -19,6 +19,7 @@ from scale.test_embedding import HALF, expected_vectors, rows_of
 from tiny_run import draw_photo
 
 from helpers.environment import project_root
+from helpers.files import written_files
 from helpers.scale.embedder import Recipe
 from helpers.scale.embedding import embed
 
@@ -99,14 +100,14 @@ def test_a_killed_driver_takes_ray_with_it_and_the_rest_is_made_by_whoever_comes
     command = [sys.executable, "-m", "helpers.scale", "embed", photos, out, "--ray", "local"]
     command += ["--run", tiny_run, "--model", "scratch", "--shard-size", "10"]
     process = subprocess.Popen(command, cwd=project_root(), stderr=subprocess.DEVNULL)
-    while len(list((out / "vectors").glob("*.parquet"))) < 3:
+    while len(written_files(out / "vectors", "*.parquet")) < 3:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     _, alive = psutil.wait_procs(of_ray(home), timeout=60)
     assert not alive
-    there = {path.name: path.stat().st_mtime_ns for path in (out / "vectors").glob("*.parquet")}
+    there = {path.name: path.stat().st_mtime_ns for path in written_files(out / "vectors", "*.parquet")}
     assert 3 <= len(there) < 51
     tally = embed(photos, out, Recipe(tiny_run, "scratch"), shard_size=10)
     assert (tally.there, tally.made, tally.photos) == (len(there), 51 - len(there), COUNT)

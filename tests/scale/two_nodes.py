@@ -16,7 +16,7 @@ import psutil
 import ray
 from ray.cluster_utils import Cluster
 
-from helpers.files import InputError
+from helpers.files import InputError, written_files
 from helpers.scale.embedder import Recipe
 from helpers.scale.embedding import embed
 
@@ -41,10 +41,10 @@ def main(source: Path, out: Path, run: Path) -> None:
     told = {"address": cluster.address}
 
     def kill() -> None:
-        while len(list((out / "vectors").glob("*.parquet"))) < 3 or actors() < 2:
+        while len(written_files(out / "vectors", "*.parquet")) < 3 or actors() < 2:
             time.sleep(0.02)
         told["actors"] = actors()
-        told["there"] = sorted(path.name for path in (out / "vectors").glob("*.parquet"))
+        told["there"] = sorted(path.name for path in written_files(out / "vectors", "*.parquet"))
         cluster.remove_node(second, allow_graceful=False)
         told["killed"] = time.perf_counter()
 
