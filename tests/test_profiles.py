@@ -6,9 +6,10 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from helpers import profiles
 from helpers.data.text import build_tokenizer
 from helpers.environment import project_root
-from helpers.features.backbones import BACKBONES
+from helpers.features.backbones import BACKBONES, vector_is_mean
 from helpers.files import InputError
 from helpers.profiles import (
     PROFILES,
@@ -92,6 +93,7 @@ def test_a_backbone_of_the_hub_is_frozen() -> None:
 
 def test_the_choices_of_a_setting_are_those_there_are() -> None:
     assert set(get_args(BuiltIn)) == set(BACKBONES)
+    assert set(profiles._MEAN_OF_GRID) == set(filter(vector_is_mean, BACKBONES))
     assert set(get_args(get_type_hints(Profile)["search_model"])) == set(MODELS)
     for kind in get_args(TokenizerKind):
         if kind != "bert":  # comes from the network

@@ -118,7 +118,7 @@ def export_pretrained_pair(pair: PretrainedPair, folder: Path, views: np.ndarray
     weights = fingerprint_files([folder / WEIGHTS])
     model = pair.model
     # Photos come with one view or with two.
-    photos = [(torch.from_numpy(views[:, :count].copy()),) for count in (1, views.shape[1])]
+    photos = [(torch.from_numpy(views[:, :count]),) for count in (1, views.shape[1])]
     sentences = [(torch.from_numpy(sentence_vectors(texts, model.config.sentence_encoders)),)]
     light = not model.config.tail
     export(model, model.encode_image, folder / "image_encoder.xml", photos, weights_only=light, weights=weights)

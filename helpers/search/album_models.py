@@ -149,6 +149,7 @@ class RunEncoder:
             raise InputError(f"There is no trained model {model!r} in {run.outputs}; run the chain up to 05_openvino.")
         self.fingerprint = f"{fingerprint_files([weights])}-{precision}"
         self._eye = None if model == "scratch" else eyes(run.backbone_of(model))
+        self._sees_grid = run.looks_at_grid(model)
 
     @property
     def precisions(self) -> list[str]:
@@ -171,7 +172,7 @@ class RunEncoder:
         if self._eye is None:
             return self.reader(self._precision).embed_photos(pixels)
         vectors, grid = self._eye.look(pixels)
-        seen = grid if self._run.looks_at_grid(self.name) else vectors
+        seen = grid if self._sees_grid else vectors
         return self._run.embed_views(self.name, seen[:, None], self._precision)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:

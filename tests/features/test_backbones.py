@@ -132,6 +132,7 @@ def test_only_the_tail_can_be_trained_and_its_statistics_stay() -> None:
     before = [buffer.clone() for buffer in tail.buffers()]
     grids = torch.rand(20, 196, 112)  # more than are looked at together
     tail(grids).square().mean().backward()
+    assert all(weight.grad is not None for weight in tail.parameters())
     kept = copy.deepcopy(tail)  # what flows between its layers is kept, as PyTorch does by itself
     kept.zero_grad()
     pooled(kept.layers(feature_maps(grids))).square().mean().backward()
