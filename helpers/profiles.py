@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
+from helpers.backbone_names import BUILT_IN, SEPARATOR, eyes, on_hub, vector_is_mean
 from helpers.environment import located, portable, project_root
 from helpers.files import InputError, read_as, there
 
@@ -32,17 +33,23 @@ Width = Annotated[int, Field(ge=8, le=8192)]
 Side = Annotated[int, Field(ge=16, le=1024)]  # pixels; the CNN halves them four times
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
-BuiltIn = Literal["vgg16", "resnet50", "efficientnet_lite0"]
 
 
 def _backbone(name: str) -> str:
-    if name in get_args(BuiltIn) or re.search(r"[^/]/[^/]", name):
-        return name
-    raise PydanticCustomError(
-        "backbone",
-        "Input should be 'vgg16', 'resnet50', 'efficientnet_lite0' or a vision transformer of the Hugging Face hub, "
-        "such as 'openai/clip-vit-base-patch16'",
-    )
+    parts = eyes(name)
+    if not all(part in BUILT_IN or re.search(r"[^/]/[^/]", part) for part in parts):
+        listed = ", ".join(map(repr, BUILT_IN))
+        raise PydanticCustomError(
+            "backbone",
+            f"Input should be {listed}, a vision transformer of the Hugging Face hub, such as "
+            "'openai/clip-vit-base-patch16', or several of these, joined by +",
+        )
+    sizes = {BUILT_IN[part].photo_size for part in parts if part in BUILT_IN}
+    if len(sizes) > 1 or len(set(parts)) < len(parts):
+        raise PydanticCustomError(
+            "backbones", "Input should be of different backbones that take photos of one size, such as 'vgg16+resnet50'"
+        )
+    return SEPARATOR.join(parts)
 
 
 BackboneName = Annotated[str, AfterValidator(_backbone)]
@@ -235,7 +242,6 @@ PROFILES["together"] = replace(
     split_file="+".join(profile.split_file for profile in _SETS),
 )
 
-_MEAN_OF_GRID = ("resnet50", "efficientnet_lite0")
 TEXTS = {name for name, kind in get_type_hints(Profile).items() if kind in (str, str | None)}  # even if digits
 SETTING_NAMES = tuple(field.name for field in fields(Profile) if field.name not in ("name", "run"))
 OWN_DATA = ("captions_folder", "classes_folder")
@@ -340,15 +346,15 @@ def get_profile(name: str, **changes: Any) -> Profile:
             raise InputError(f"There is no setting {setting!r} (helpers/profiles.py lists them all).{hint}")
     try:
         profile = replace(PROFILES[name], **changes)
-        if profile.finetune and profile.grid_backbone not in get_args(BuiltIn):
+        if profile.finetune and any(map(on_hub, eyes(profile.grid_backbone))):
             raise InputError(
-                f"finetune=True trains the last layers of one of {', '.join(get_args(BuiltIn))}, and not of "
+                f"finetune=True trains the last layers of {', '.join(BUILT_IN)}, and not of "
                 f"{profile.grid_backbone}; take one of these as grid_backbone, or finetune=False."
             )
-        if profile.pretrained_tail_epochs and profile.grid_backbone not in _MEAN_OF_GRID:
+        if profile.pretrained_tail_epochs and not vector_is_mean(profile.grid_backbone):
             raise InputError(
-                f"pretrained_tail_epochs={profile.pretrained_tail_epochs} trains the last layers of one of "
-                f"{' and '.join(_MEAN_OF_GRID)}, whose vector is the mean of their grid, and not of "
+                f"pretrained_tail_epochs={profile.pretrained_tail_epochs} trains the last layers of "
+                f"{', '.join(filter(vector_is_mean, BUILT_IN))}, whose vector is the mean of their grid, and not of "
                 f"{profile.grid_backbone}; take one of these as grid_backbone, or pretrained_tail_epochs=0."
             )
         return profile

@@ -1,20 +1,18 @@
 import ast
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
 
-from helpers import profiles
 from helpers.data.text import build_tokenizer
 from helpers.environment import project_root
-from helpers.features.backbones import BACKBONES, vector_is_mean
 from helpers.files import InputError
 from helpers.profiles import (
     PROFILES,
     SETTING_NAMES,
-    BuiltIn,
     Profile,
     TokenizerKind,
     chosen_profile,
@@ -60,7 +58,10 @@ def test_unknown_profile_and_setting_are_named() -> None:
         ("captions_folder", 2024, "a valid string"),
         ("search_model", "nosuch", "'scratch', 'pretrained' or 'fusion'"),
         ("mirrored", "yes", "a valid boolean"),
-        ("backbone", "vgg19", "'vgg16', 'resnet50', 'efficientnet_lite0' or a vision transformer"),
+        ("backbone", "vgg19", "'efficientnet_lite2', a vision transformer of the Hugging Face hub"),
+        ("backbone", "vgg16+vgg19", "'efficientnet_lite2', a vision transformer of the Hugging Face hub"),
+        ("backbone", "vgg16+vgg16", "of different backbones that take photos of one size, such as 'vgg16+resnet50'"),
+        ("backbone", "resnet50+efficientnet_lite0", "of different backbones that take photos of one size"),
     ],
 )
 def test_a_setting_of_another_type_or_out_of_range_is_named(setting: str, value: object, reason: str) -> None:
@@ -83,17 +84,15 @@ def test_a_long_value_is_named_by_its_beginning_and_its_end(value: object) -> No
 def test_a_backbone_of_the_hub_is_frozen() -> None:
     name = "openai/clip-vit-base-patch16"
     assert get_profile("sample", backbone=name).grid_backbone == name
-    with pytest.raises(InputError, match=f"finetune=True trains the last layers of one of vgg16.*not of {name}"):
+    with pytest.raises(InputError, match=f"finetune=True trains the last layers of vgg16.*not of {name}"):
         get_profile("sample", grid_backbone=name, finetune=True)
-    for frozen in (name, "vgg16"):
-        with pytest.raises(InputError, match=f"pretrained_tail_epochs=2 trains the last layers .* not of {frozen}"):
+    for frozen in (name, "vgg16", "vgg16+resnet50"):
+        with pytest.raises(InputError, match=f"pretrained_tail_epochs=2 trains the .* not of {re.escape(frozen)}"):
             get_profile("sample", grid_backbone=frozen, pretrained_tail_epochs=2)
     assert get_profile("sample", pretrained_tail_epochs=2).pretrained_tail_epochs == 2
 
 
 def test_the_choices_of_a_setting_are_those_there_are() -> None:
-    assert set(get_args(BuiltIn)) == set(BACKBONES)
-    assert set(profiles._MEAN_OF_GRID) == set(filter(vector_is_mean, BACKBONES))
     assert set(get_args(get_type_hints(Profile)["search_model"])) == set(MODELS)
     for kind in get_args(TokenizerKind):
         if kind != "bert":  # comes from the network

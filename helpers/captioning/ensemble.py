@@ -11,8 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Size, Tensor, nn
 
+from helpers.backbone_names import vector_is_mean
 from helpers.captioning.captioner import LOOKS_AT, Captioner
-from helpers.features.backbones import vector_is_mean
 from helpers.files import InputError
 
 

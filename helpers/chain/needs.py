@@ -4,6 +4,7 @@ What is in a cache needs no network. For the rest, one request a server says wit
 it. Downloads themselves are made by the notebook that is the first to need them.
 """
 
+import math
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from helpers.backbone_names import BUILT_IN, eyes, is_stem, on_hub, stem_name, whole_name
 from helpers.environment import command
-from helpers.files import InputError
+from helpers.files import InputError, as_file_name
 from helpers.profiles import Profile
 
 _TORCHVISION = "https://download.pytorch.org/models"
@@ -20,9 +22,6 @@ _HUB = "https://huggingface.co"
 _KAGGLE = "https://www.kaggle.com"
 WEIGHTS = {"vgg16": ("vgg16-397923af.pth", "528 MB"), "resnet50": ("resnet50-11ad3fa6.pth", "98 MB")}
 BERT = "bert-base-uncased"
-# Numbers of a photo's vector and of its grid, as features/backbones.py has them, which takes seconds to import.
-LOOKS = {"vgg16": (4096, 49 * 512), "resnet50": (2048, 49 * 2048), "efficientnet_lite0": (1280, 49 * 1280)}
-STEMS = {"vgg16": (512, 196 * 512), "resnet50": (1024, 196 * 1024), "efficientnet_lite0": (112, 400 * 112)}
 _PATIENCE = 8  # seconds that a server has to answer
 
 
@@ -48,8 +47,8 @@ def missing(profile: Profile, declared: Iterable[str]) -> list[Need]:
                     Need(f"the Kaggle data set {handle}", f"{_KAGGLE}/datasets/{handle.split('/versions')[0]}")
                 )
     backbones = [getattr(profile, name) for name in ("vector_backbone", "grid_backbone") if name in declared]
-    for name in dict.fromkeys(backbones):
-        if name not in LOOKS and not _hub_has(name, "config.json"):
+    for name in dict.fromkeys(eye for backbone in backbones for eye in eyes(backbone)):
+        if name not in BUILT_IN and not _hub_has(name, "config.json"):
             needs.append(Need(f"the backbone {name}", f"{_HUB}/{name}", {"backbone": "efficientnet_lite0"}))
         file, size = WEIGHTS.get(name, (None, ""))
         if file and not (torch_home() / "hub" / "checkpoints" / file).exists():
@@ -97,11 +96,15 @@ def features_size(profile: Profile, photos: int) -> int:
     Vectors are float32 and lie there twice while they are written, grids are float16.
     """
     folder = profile.outputs / "features"
-    looks = {name: LOOKS[name] for name in {profile.vector_backbone, profile.grid_backbone} & LOOKS.keys()}
-    if profile.trains_tail:
-        looks[f"{profile.grid_backbone}_stem"] = STEMS[profile.grid_backbone]
-    ahead = [numbers for name, numbers in looks.items() if not (folder / f"{name}_grid.json").exists()]
-    return photos * (2 if profile.mirrored else 1) * sum(2 * 4 * vector + 2 * grid for vector, grid in ahead)
+    names = {profile.vector_backbone, profile.grid_backbone}
+    names |= {stem_name(profile.grid_backbone)} if profile.trains_tail else set()
+    ahead = [name for name in names if not (folder / f"{as_file_name(name)}_grid.json").exists()]
+    row = 0
+    for eye in (eye for name in ahead for eye in eyes(name) if not on_hub(eye)):
+        looks = BUILT_IN[whole_name(eye)]
+        vector, grid = (looks.stem[1], looks.stem) if is_stem(eye) else (looks.vector, looks.grid)
+        row += 2 * 4 * vector + 2 * math.prod(grid)
+    return photos * (2 if profile.mirrored else 1) * row
 
 
 def torch_home() -> Path:

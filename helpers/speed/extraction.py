@@ -73,7 +73,7 @@ def extraction_speeds(
     """Photos a second through backbone `name`, by the plain loop and by graphs in several kinds of arithmetic.
 
     Args:
-        name: one of `BACKBONES`.
+        name: as in `backbone_names.py`.
         paths: photos; the graphs look at all of them.
         plain: the plain loop looks at this many, since it is slow.
         batch: photos a request of the graphs.

@@ -54,6 +54,8 @@ def test_what_is_in_a_cache_is_not_missing(caches: Path) -> None:
         "the sentence encoder sentence-transformers/all-MiniLM-L6-v2",
     ]
     assert [need.what for need in missing(PROFILES["flickr8k"], {"grid_backbone"})] == found[4:5]  # for some stages
+    both = get_profile("sample", backbone="vgg16+resnet50")
+    assert [need.what for need in missing(both, ALL)] == found[3:5]
     eye = get_profile("sample", backbone="openai/clip-vit-base-patch16")
     assert [need.what for need in missing(eye, ALL)] == ["the backbone openai/clip-vit-base-patch16"]
     own = get_profile("flickr8k", captions_folder="photos", classes_folder="classes", caption_tokenizer="bert")
@@ -109,6 +111,8 @@ def test_the_room_for_features_is_that_of_their_arrays_and_none_once_they_are_th
     assert features_size(profile, 10) == vgg16 + resnet50
     eye = get_profile("flickr8k", outputs_dir=str(tmp_path), grid_backbone="openai/clip-vit-base-patch16")
     assert features_size(eye, 10) == vgg16  # what the hub's sees is known when it is loaded
+    both = get_profile("flickr8k", outputs_dir=str(tmp_path), grid_backbone="vgg16+resnet50")
+    assert features_size(both, 10) == 2 * vgg16 + resnet50  # side by side they are kept as one
     (profile.outputs / "features").mkdir(parents=True)
     (profile.outputs / "features" / "vgg16_grid.json").touch()
     assert features_size(profile, 10) == resnet50

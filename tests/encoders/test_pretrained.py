@@ -10,6 +10,8 @@ from helpers.data.manifest import Photo
 from helpers.encoders import sentence_encoder
 from helpers.encoders.dual_encoder import WEIGHTS, in_batches
 from helpers.encoders.pretrained import (
+    PretrainedConfig,
+    PretrainedEncoder,
     PretrainedPair,
     ViewData,
     load_pretrained_pair,
@@ -48,6 +50,44 @@ def test_photo_vector_is_the_direction_between_its_views(pair: PretrainedPair) -
     pair.model.eval()
     with torch.inference_mode():
         np.testing.assert_allclose(pair.model.encode_image(torch.from_numpy(seen)), expected, atol=1e-4)
+
+
+def test_each_eye_has_a_layer_and_a_share_of_the_vector() -> None:
+    """Against two encoders of one eye each: the cosine is the mean of theirs."""
+    torch.manual_seed(0)
+    both = PretrainedEncoder(PretrainedConfig("a+b", 5, "use", 6, embedding=8, eyes=(3, 2))).eval()
+    views, meanings = torch.rand(4, 2, 5), torch.randn(7, 6)
+    cosines = []
+    for number, width in enumerate((3, 2)):
+        columns, rows = slice(3 * number, 3 * number + width), slice(4 * number, 4 * number + 4)
+        alone = PretrainedEncoder(PretrainedConfig("a", width, "use", 6, embedding=4)).eval()
+        photo, text = both.project_photo, both.project_text
+        weights = {"project_photo.weight": photo.weight[:, columns], "project_photo.bias": photo.bias}
+        weights |= {"project_text.weight": text.weight[rows], "project_text.bias": text.bias[rows]}
+        alone.load_state_dict(weights)
+        with torch.inference_mode():
+            cosines.append((alone.encode_image(views[:, :, columns]) @ alone.encode_text(meanings).T).numpy())
+    with torch.inference_mode():
+        photos, texts = both.encode_image(views).numpy(), both.encode_text(meanings).numpy()
+    assert photos.shape == (4, 8) and texts.shape == (7, 8)
+    np.testing.assert_allclose(np.linalg.norm(photos, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(photos @ texts.T, np.mean(cosines, axis=0), rtol=1e-5, atol=1e-6)
+
+
+def test_towers_of_two_eyes_look_and_are_saved(tmp_path: Path) -> None:
+    backbone = load_backbone("efficientnet_lite0+efficientnet_lite2")
+    pair = new_pretrained_pair(backbone, "use", 512, seed=0)
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 320, 320, 3), np.uint8)
+    vectors = pair.embed_photos(pixels)
+    assert vectors.shape == (2, 1024) and pair.model.config.eyes == (1280, 1280)
+    longer = with_tail(pair)
+    assert longer.backbone.name == "efficientnet_lite0_stem+efficientnet_lite2_stem"
+    np.testing.assert_allclose(longer.embed_photos(pixels), vectors, atol=1e-5)
+    for number, one in enumerate((pair, longer)):
+        one.save(tmp_path / str(number))
+        np.testing.assert_allclose(
+            load_pretrained_pair(tmp_path / str(number)).embed_photos(pixels), vectors, atol=1e-5
+        )
 
 
 def test_photos_are_embedded_as_from_stored_features(pair: PretrainedPair) -> None:

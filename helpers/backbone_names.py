@@ -1,0 +1,81 @@
+"""Backbones by name, for whoever has to know them before PyTorch is there, which takes seconds to import.
+
+    vgg16                                   one of BUILT_IN
+    openai/clip-vit-base-patch16            a vision transformer of the Hugging Face hub, or a folder with one
+    efficientnet_lite0+efficientnet_lite2   several that look side by side
+    vgg16_stem                              the frozen first part of one of BUILT_IN
+
+`features/backbones.py` makes the networks.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from helpers.environment import located
+from helpers.files import there
+
+SEPARATOR = "+"
+_STEM = "_stem"
+Shape = tuple[int, int]  # regions, channels
+
+
+class Looks(NamedTuple):
+    """How much a backbone takes and gives."""
+
+    photo_size: int  # pixels a side
+    vector: int  # numbers
+    grid: Shape
+    stem: Shape  # of its stem's grid
+
+
+BUILT_IN = {
+    "vgg16": Looks(224, 4096, (49, 512), (196, 512)),
+    "resnet50": Looks(224, 2048, (49, 2048), (196, 1024)),
+    "efficientnet_lite0": Looks(320, 1280, (49, 1280), (400, 112)),
+    "efficientnet_lite1": Looks(320, 1280, (49, 1280), (400, 112)),
+    "efficientnet_lite2": Looks(320, 1280, (49, 1280), (400, 120)),
+}
+
+
+def eyes(name: str) -> list[str]:
+    """The names of the backbones that look side by side as `name`; most often it is one.
+
+    >>> eyes("vgg16+resnet50")
+    ['vgg16', 'resnet50']
+    """
+    a_folder = "/" in name and there(located(name).is_dir)  # whose path may have the separator in it
+    return [name] if a_folder else [part.strip() for part in name.split(SEPARATOR)]
+
+
+def each_eye(name: str, turn: Callable[[str], str]) -> str:
+    """The name of the backbones that `turn` makes of each of those in `name`."""
+    return SEPARATOR.join(turn(part) for part in eyes(name))
+
+
+def stem_name(name: str) -> str:
+    """The name of the stem of a backbone.
+
+    >>> stem_name("efficientnet_lite0+efficientnet_lite2")
+    'efficientnet_lite0_stem+efficientnet_lite2_stem'
+    """
+    return each_eye(name, lambda part: part + _STEM)
+
+
+def is_stem(name: str) -> bool:
+    """Whether this is the name of a stem."""
+    return name.endswith(_STEM)
+
+
+def whole_name(name: str) -> str:
+    """The name of the backbone that this is, or is the stem of."""
+    return each_eye(name, lambda part: part.removesuffix(_STEM))
+
+
+def on_hub(name: str) -> bool:
+    """Whether the one backbone of this name is a vision transformer of the Hugging Face hub, or in a folder."""
+    return "/" in name
+
+
+def vector_is_mean(name: str) -> bool:
+    """Whether the vector that backbone `name` gives is the mean of its grid."""
+    return all(part != "vgg16" and not on_hub(part) for part in eyes(name))
