@@ -86,7 +86,7 @@ class Profile:
     scenes: Drawn = 1600  # the sample only: captioned scenes to draw
     pictures_per_class: Drawn = 80  # the sample only: pictures of single animals to draw a class
 
-    # 02: which frozen networks look at the photos.
+    # 02: which frozen networks look at the photos; several, joined by "+", look side by side.
     vector_backbone: BackboneName = "efficientnet_lite0"  # one vector a photo, for the LSTM
     grid_backbone: BackboneName = "efficientnet_lite0"  # a 7x7 grid for attention, a vector for the pairs
     mirrored: bool = False  # look at mirror images, too, and train on both

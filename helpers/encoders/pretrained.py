@@ -12,7 +12,8 @@ As nothing before the linear layers is trained, photos and texts are looked at o
 
 Where several backbones look side by side, each has a linear layer a side of its own, and a share of the vector: the
 cosine of two such vectors is the mean of their eyes' cosines, as with an ensemble, and is still one product. One layer
-over the numbers of all eyes is worth less: they agree on the training photos in more ways than hold for others.
+over the numbers of all eyes found less: on Flickr8k's validation photos, recall@1 from photo to text and from text to
+photo was 54.0 and 44.4 with it, 58.4 and 44.8 with a layer each (EfficientNet-Lite0 and Lite2 at 352 pixels).
 
 `with_tail` goes on from there: the last layers of the backbone learn, too, from what its frozen first part, the stem,
 sees of the photos (Faghri et al., "VSE++", 2018, gained most from this). First the linear layers, then what is before

@@ -39,6 +39,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param("flickr8k", {"backbone": "resnet50"}, "07", marks=LONG),
         pytest.param("flickr8k", {"backbone": "efficientnet_lite0", "sentence_encoders": "use"}, "07", marks=LONG),
         pytest.param("flickr8k", {"backbone": CLIP}, "07", marks=LONG),
+        pytest.param("flickr8k", {"backbone": "vgg16+resnet50"}, "07", marks=LONG),
         pytest.param("flickr30k", {}, "07", marks=LONG),
         pytest.param("coco", {}, "07", marks=LONG),
     ],
