@@ -30,6 +30,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import torch
@@ -221,7 +222,9 @@ class _LayersSideBySide(nn.Module):
         self.layers, self.shares = nn.ModuleList(layers), list(shares)
 
     def forward(self, maps: Tensor) -> Tensor:
-        parts = maps.split(self.shares, dim=1)
+        ends = list(accumulate(self.shares, initial=0))
+        # Slices, and not one split: NNCF's correction of biases cannot follow an operation with several outputs.
+        parts = [maps[:, start:end] for start, end in pairwise(ends)]
         return torch.cat([layers(part) for layers, part in zip(self.layers, parts, strict=True)], dim=1)
 
 

@@ -263,12 +263,13 @@ def test_pretrained_pair_equals_pytorch_with_one_view_or_two(
         assert compare(expected, exported.model.encode_image(views))["cosine"] > cosine
 
 
-def test_the_last_layers_are_a_part_of_the_photo_graph(tmp_path: Path) -> None:
-    pair = with_tail(new_pretrained_pair(load_backbone("efficientnet_lite0"), "use", 512, seed=0))
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1+efficientnet_lite0"])
+def test_the_last_layers_are_a_part_of_the_photo_graph(tmp_path: Path, name: str) -> None:
+    pair = with_tail(new_pretrained_pair(load_backbone(name), "use", 512, seed=0))
     pair.model.eval()
     pair.save(tmp_path)
     with torch.inference_mode():
-        seen = pair.backbone(torch.from_numpy(random_pixels(8, 320, seed=3)))[1]  # (8, 400, 112)
+        seen = pair.backbone(torch.from_numpy(random_pixels(8, 320, seed=3)))[1]  # (8, 400, C)
     export_pretrained_pair(pair, tmp_path, seen.unflatten(0, (4, 2)).numpy(), TEXTS)
     example = [(torch.zeros(1, 320, 320, 3, dtype=torch.uint8),)]
     export_floats(pair.backbone, pair.backbone, graph_file(tmp_path, pair.backbone.name), example)
