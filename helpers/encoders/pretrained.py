@@ -185,7 +185,7 @@ class ViewData(PairData):
     def batch_photos(self, rows: np.ndarray, settings: EncoderSettings, device: torch.device = CPU) -> Tensor:
         """One view of each photo, drawn at random: (B, 1, D) or (B, 1, R, C)."""
         view = torch.randint(self.photos.shape[1], (len(rows),)).numpy()
-        return to_device(self.photos[rows][np.arange(len(rows)), view][:, None], device)
+        return to_device(self.photos[rows, view][:, None], device)
 
     def batch_texts(self, rows: np.ndarray) -> Tensor:
         """Texts `rows`: (B, W)."""

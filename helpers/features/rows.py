@@ -88,7 +88,8 @@ class Rows:
 class Views:
     """Rows of several arrays or files side by side, (N, V, ...): photos as they are, mirrored and so on.
 
-    They are read with `views[2:5]` or `views[[7, 1]]`, each time anew, in float32.
+    They are read with `views[2:5]` or `views[[7, 1]]`, each time anew, in float32; one view of each of some rows with
+    `views[[7, 1], [0, 2]]`, and no other.
     """
 
     def __init__(self, looks: Sequence[np.ndarray | Rows]) -> None:
@@ -98,5 +99,12 @@ class Views:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        return np.stack([look[rows] for look in self.looks], axis=1).astype(np.float32, copy=False)
+    def __getitem__(self, key: slice | Sequence[int] | np.ndarray | tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        if not isinstance(key, tuple):
+            return np.stack([look[key] for look in self.looks], axis=1).astype(np.float32, copy=False)
+        rows, views = key
+        found = np.empty((len(rows), *self.shape[2:]), np.float32)
+        for number, look in enumerate(self.looks):
+            asked = np.flatnonzero(views == number)
+            found[asked] = look[rows[asked]]
+        return found

@@ -38,7 +38,8 @@ def test_views_are_read_side_by_side(tmp_path: Path, array: np.ndarray) -> None:
     views = Views([rows.view(order), rows.view(order[::-1])])
     whole = np.stack([array[order], array[order[::-1]]], axis=1).astype(np.float32)
     assert len(views) == 4 and views.shape == whole.shape
-    for key in (slice(1, 3), slice(None), np.array([3, 0])):
+    one_view_each = np.array([3, 0, 1]), np.array([0, 1, 0])
+    for key in (slice(1, 3), slice(None), np.array([3, 0]), one_view_each, (np.array([2]), np.array([1]))):
         assert views[key].dtype == np.float32
         np.testing.assert_array_equal(views[key], whole[key])
 
