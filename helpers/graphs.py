@@ -8,8 +8,9 @@ saved as `name.xml` (operations) with `name.bin` (weights); `name_fp16.xml` stor
 """
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -142,17 +143,60 @@ class Graph:
         return tuple(torch.from_numpy(output) for output in outputs.values())
 
 
+class RequestQueue:
+    """Parallel requests to a graph, answered in the order in which they were begun.
+
+    OpenVINO's own `AsyncInferQueue` calls Python from its threads. Such a callback belongs to its request, and where
+    the last to let go of the request is one of these threads, it wants Python's lock, while the main thread, which
+    holds that lock, takes the graph down and waits for the thread: both wait for ever, one time in many. Here nothing
+    of Python is in a request.
+
+    Args:
+        compiled: the graph; compiled for throughput it answers several requests at a time.
+        store: gets each request that is done, in the thread that asks, with what was handed to `start_async`.
+    """
+
+    def __init__(self, compiled: ov.CompiledModel, store: Callable[[ov.InferRequest, Any], None]) -> None:
+        # Twice as many as are answered at a time, so that the next ones wait where they are needed.
+        count = 2 * compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._idle = deque(compiled.create_infer_request() for _ in range(count))
+        self._busy: deque[tuple[ov.InferRequest, Any]] = deque()
+        self._store = store
+
+    def start_async(self, inputs: Any, userdata: Any = None, share_inputs: bool = False) -> None:
+        """Begin a request, once there is one that has nothing to do; `userdata` goes to `store` with the answer."""
+        if not self._idle:
+            self._finish_oldest()
+        request = self._idle.popleft()
+        request.start_async(inputs, share_inputs=share_inputs)
+        self._busy.append((request, userdata))
+
+    def wait_all(self) -> None:
+        """Wait until all requests are done and stored."""
+        while self._busy:
+            self._finish_oldest()
+
+    def give_up(self) -> None:
+        """Wait for requests that still run, and store no more: one that goes away while it runs ends the process."""
+        while self._busy:
+            with suppress(RuntimeError):  # that it failed says another error already
+                self._busy.popleft()[0].wait()
+
+    def _finish_oldest(self) -> None:
+        request, userdata = self._busy.popleft()
+        request.wait()
+        self._idle.append(request)
+        self._store(request, userdata)
+
+
 @contextmanager
 def request_queue(
-    compiled: ov.CompiledModel, store: Callable[[ov.InferRequest, Any], None]
-) -> Iterator[ov.AsyncInferQueue]:
-    """A queue of parallel requests; `store` gets each one that is done, with what was handed to `start_async`.
-
-    All are done when the block ends, however it ends: a queue that goes away while one still runs ends the process.
-    """
-    queue = ov.AsyncInferQueue(compiled)
-    queue.set_callback(store)
+    compiled: ov.CompiledModel, store: Callable[[ov.InferRequest, Any], None] = lambda request, userdata: None
+) -> Iterator[RequestQueue]:
+    """A queue of parallel requests; all are done when the block ends, and where it ends well, stored."""
+    queue = RequestQueue(compiled, store)
     try:
         yield queue
-    finally:
         queue.wait_all()
+    finally:
+        queue.give_up()

@@ -1,7 +1,9 @@
 """Graphs read and run: damaged files, other weights, and outputs that are one's own."""
 
+import threading
 from pathlib import Path
 
+import numpy as np
 import openvino as ov
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import nn
 
 from helpers.artefacts import CHECKSUMS, seal
 from helpers.files import InputError
-from helpers.graphs import Graph, convert, read_graph
+from helpers.graphs import Graph, convert, core, read_graph, request_queue
 
 
 def test_missing_and_torn_graphs_are_named(tmp_path: Path):
@@ -70,3 +72,35 @@ def test_outputs_stay_when_the_graph_is_called_again(tmp_path: Path):
 def test_an_output_that_is_none_is_left_out():
     layer = nn.Linear(3, 2)
     assert len(convert(layer, lambda x: (layer(x), None), (torch.zeros(1, 3),)).outputs) == 1
+
+
+def _sums() -> ov.CompiledModel:
+    numbers = ov.opset13.parameter([1, 4], np.float32)
+    model = ov.Model([ov.opset13.reduce_sum(numbers, [1])], [numbers])
+    return core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
+
+
+def test_a_queue_answers_in_order_in_the_thread_that_asks() -> None:
+    """Python that OpenVINO's threads call was what a process could hang on when the graph went away."""
+    answers, threads = [], set()
+
+    def store(request: ov.InferRequest, number: int) -> None:
+        answers.append((number, float(request.get_output_tensor(0).data[0])))
+        threads.add(threading.get_ident())
+
+    with request_queue(_sums(), store) as queue:
+        for number in range(50):
+            queue.start_async([np.full((1, 4), number, np.float32)], number)
+    assert answers == [(number, 4.0 * number) for number in range(50)]
+    assert threads == {threading.get_ident()}
+
+
+def test_what_goes_wrong_beside_a_queue_is_told_once_its_requests_are_done() -> None:
+    stored = []
+    with (
+        pytest.raises(ZeroDivisionError),
+        request_queue(_sums(), lambda request, number: stored.append(number)) as queue,
+    ):
+        queue.start_async([np.zeros((1, 4), np.float32)], 1)
+        1 / 0  # noqa: B018
+    assert not stored and not queue._busy

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from helpers.artefacts import seal
 from helpers.environment import adds_in_32_bits, supports_bf16
 from helpers.files import atomic_path, native_write
-from helpers.graphs import Graph, as_tensors, compile_graph, convert, core, graph_path, read_graph
+from helpers.graphs import Graph, as_tensors, compile_graph, convert, core, graph_path, read_graph, request_queue
 
 # --- From a graph to files --------------------------------------------------------------------------------------
 
@@ -203,14 +203,14 @@ def latency(call: Callable[[], Any], seconds: float = 0.5) -> float:
 
 def throughput(path: Path, inputs: Sequence[Tensor], arithmetic: str = "f32", seconds: float = 0.5) -> float:
     """Rows a second when requests may overlap: batches like `inputs` through a queue of parallel requests."""
-    queue = ov.AsyncInferQueue(compile_graph(read_graph(path), arithmetic, hint="THROUGHPUT"))
     arrays = [tensor.numpy() for tensor in inputs]
-    for _ in range(len(queue)):  # warm-up
-        queue.start_async(arrays, share_inputs=True)
-    queue.wait_all()
-    batches, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        queue.start_async(arrays, share_inputs=True)
-        batches += 1
-    queue.wait_all()
-    return batches * len(arrays[0]) / (time.perf_counter() - start)
+    with request_queue(compile_graph(read_graph(path), arithmetic, hint="THROUGHPUT")) as queue:
+        for _ in range(8):  # warm-up
+            queue.start_async(arrays, share_inputs=True)
+        queue.wait_all()
+        batches, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            queue.start_async(arrays, share_inputs=True)
+            batches += 1
+        queue.wait_all()
+        return batches * len(arrays[0]) / (time.perf_counter() - start)

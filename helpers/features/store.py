@@ -43,7 +43,7 @@ from helpers.files import (
     write_json,
     write_out,
 )
-from helpers.graphs import compile_graph, convert, request_queue
+from helpers.graphs import RequestQueue, compile_graph, convert, request_queue
 
 MADE_BY = "notebook 02_features"
 _CHUNK = 256  # photos between two notes of how far the extraction has come
@@ -247,7 +247,7 @@ Store = Callable[[int, np.ndarray, np.ndarray], None]  # row, vector, grid
 
 
 @contextmanager
-def _requests(backbone: Backbone, store: Store) -> Iterator[ov.AsyncInferQueue]:
+def _requests(backbone: Backbone, store: Store) -> Iterator[RequestQueue]:
     """A queue of requests to the backbone in OpenVINO, whose answers are stored."""
 
     def answered(request: ov.InferRequest, row: int) -> None:
