@@ -8,7 +8,6 @@
 `features/backbones.py` makes the networks.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from helpers.environment import located
@@ -47,18 +46,13 @@ def eyes(name: str) -> list[str]:
     return [name] if a_folder else [part.strip() for part in name.split(SEPARATOR)]
 
 
-def each_eye(name: str, turn: Callable[[str], str]) -> str:
-    """The name of the backbones that `turn` makes of each of those in `name`."""
-    return SEPARATOR.join(turn(part) for part in eyes(name))
-
-
 def stem_name(name: str) -> str:
     """The name of the stem of a backbone.
 
     >>> stem_name("efficientnet_lite0+efficientnet_lite2")
     'efficientnet_lite0_stem+efficientnet_lite2_stem'
     """
-    return each_eye(name, lambda part: part + _STEM)
+    return SEPARATOR.join(part + _STEM for part in eyes(name))
 
 
 def is_stem(name: str) -> bool:
@@ -67,8 +61,8 @@ def is_stem(name: str) -> bool:
 
 
 def whole_name(name: str) -> str:
-    """The name of the backbone that this is, or is the stem of."""
-    return each_eye(name, lambda part: part.removesuffix(_STEM))
+    """The name of the one backbone that this is, or is the stem of."""
+    return name.removesuffix(_STEM)
 
 
 def on_hub(name: str) -> bool:

@@ -163,6 +163,9 @@ class RequestQueue:
         self._busy: deque[tuple[ov.InferRequest, Any]] = deque()
         self._store = store
 
+    def __len__(self) -> int:
+        return len(self._idle) + len(self._busy)
+
     def start_async(self, inputs: Any, userdata: Any = None, share_inputs: bool = False) -> None:
         """Begin a request, once there is one that has nothing to do; `userdata` goes to `store` with the answer."""
         if not self._idle:

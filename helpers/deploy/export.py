@@ -205,7 +205,7 @@ def throughput(path: Path, inputs: Sequence[Tensor], arithmetic: str = "f32", se
     """Rows a second when requests may overlap: batches like `inputs` through a queue of parallel requests."""
     arrays = [tensor.numpy() for tensor in inputs]
     with request_queue(compile_graph(read_graph(path), arithmetic, hint="THROUGHPUT")) as queue:
-        for _ in range(8):  # warm-up
+        for _ in range(len(queue)):  # warm-up
             queue.start_async(arrays, share_inputs=True)
         queue.wait_all()
         batches, start = 0, time.perf_counter()
