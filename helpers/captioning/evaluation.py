@@ -17,7 +17,7 @@ from helpers.features.store import Features
 from helpers.uncertainty import Interval, with_interval
 
 Scores = dict[str, float | None]
-PART = 500  # photos decoded from one reading of their features
+PART = 100  # photos decoded from one reading of their features: a wide grid of each is a megabyte and more
 
 
 def caption_photos(captioner: Captioner, data: CaptionData) -> dict[str, str]:

@@ -89,6 +89,10 @@ class Backbone(nn.Module):
         pixels = photos.permute(0, 3, 1, 2).float()  # (B, 3, S, S), channels last in memory
         return self.network((pixels - self.mean) / self.std)
 
+    def finish(self, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """What its stem has seen of photos, (B, R, C) of the stem -> what `forward` makes of the photos."""
+        return self.network.finish(feature_maps(grid))
+
 
 class SideBySide(Backbone):
     """Several backbones as one. Each prepares the photo for itself; what they give lies side by side.
@@ -118,7 +122,15 @@ class SideBySide(Backbone):
         return tuple(backbone.vector_width for backbone in self.eyes)
 
     def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
-        vectors, grids = zip(*(backbone(photos) for backbone in self.eyes), strict=True)
+        return self._beside([backbone(photos) for backbone in self.eyes])
+
+    def finish(self, grid: Tensor) -> tuple[Tensor, Tensor]:
+        parts = grid.split(stem_channels(self), dim=2)
+        return self._beside([backbone.finish(part) for backbone, part in zip(self.eyes, parts, strict=True)])
+
+    @staticmethod
+    def _beside(looks: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        vectors, grids = zip(*looks, strict=True)
         return torch.cat(vectors, dim=1), torch.cat(grids, dim=2)  # (B, D), (B, R, C)
 
 
@@ -129,8 +141,12 @@ class _Network(nn.Module):
     tail: nn.Sequential
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        grid = pooled(self.tail(self.stem(pixels)))
-        return grid.mean(1), grid  # (B, C), (B, 49, C)
+        return self.finish(self.stem(pixels))
+
+    def finish(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """The stem's maps (B, C, S, S) -> vectors (B, D) and grid (B, 49, C)."""
+        grid = pooled(self.tail(maps))
+        return grid.mean(1), grid
 
 
 class _VGG16(_Network):
@@ -139,8 +155,8 @@ class _VGG16(_Network):
         self.stem, self.tail = vgg.features[:24], vgg.features[24:]
         self.fc7 = vgg.classifier[:-1]  # without the last layer, which names ImageNet's classes
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        maps = self.tail(self.stem(pixels))  # (B, 512, 7, 7)
+    def finish(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.tail(maps)  # (B, 512, 7, 7)
         return self.fc7(maps.flatten(1)), pooled(maps)  # (B, 4096), (B, 49, 512)
 
 
@@ -334,11 +350,15 @@ def load_tail(name: str, published: bool = True) -> Tail:
     return tail_of(load_backbone(name, None if published else 0))
 
 
+def stem_channels(backbone: SideBySide) -> list[int]:
+    """How many of the channels of its stem's grid come from each eye."""
+    return [BUILT_IN[eye.name].stem[1] for eye in backbone.eyes]
+
+
 def tail_of(backbone: Backbone) -> Tail:
     """A copy of a whole backbone's tail, to be trained on."""
     if isinstance(backbone, SideBySide):
-        channels = [BUILT_IN[eye.name].stem[1] for eye in backbone.eyes]
-        layers = _LayersSideBySide([copy.deepcopy(eye.network.tail) for eye in backbone.eyes], channels)
+        layers = _LayersSideBySide([copy.deepcopy(eye.network.tail) for eye in backbone.eyes], stem_channels(backbone))
     else:
         layers = copy.deepcopy(backbone.network.tail)
     return Tail(layers, backbone.grid_shape[1])

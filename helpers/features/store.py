@@ -113,7 +113,9 @@ def together(*parts: tuple[Features, Sequence[str]]) -> Features:
     )
 
 
-def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path, mirrored: bool = False) -> Features:
+def extract_features(
+    photos: Sequence[HasPath], backbone: Backbone, folder: Path, mirrored: bool = False, stem: Features | None = None
+) -> Features:
     """Vectors and grids of all `photos`, or of their mirror images, written to `folder` and returned.
 
     On the processor the network runs in OpenVINO, with one photo a request on every core; on a GPU it runs in PyTorch,
@@ -121,8 +123,17 @@ def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path
     interrupted extraction goes on where it stopped, on either. Features that are already there for the same photos and
     backbone are returned at once.
 
+    Args:
+        photos: what to look at.
+        backbone: who looks.
+        folder: where the features are kept.
+        mirrored: look at the photos turned left to right.
+        stem: what the stem of `backbone` has seen of all of them, turned the same way: then no photo is opened, and
+            only the last layers run. Since the stem's features are kept in 16 bits, what they make of it differs
+            from what they make of the photo in the fourth digit.
+
     Raises:
-        InputError: a photo cannot be read.
+        InputError: a photo cannot be read, or has no features in `stem`.
     """
     name = _name(backbone.name, mirrored)
     provenance = _made_from(photos, backbone, mirrored)
@@ -130,7 +141,7 @@ def extract_features(photos: Sequence[HasPath], backbone: Backbone, folder: Path
         return load_features(folder, backbone.name, mirrored)
     keep_freed_memory()  # of a decoded photo, for the next one
     partial = folder / f"{name}.partial"
-    engine = _fill(partial, provenance, photos, backbone, mirrored)
+    engine = _fill(partial, provenance, photos, backbone, mirrored, stem)
     ids = [photo.id for photo in photos]
     vectors = np.asarray(np.load(partial / "vectors.npy", mmap_mode="r"))  # read while it is written
     save_pickle(folder / f"{name}.pkl", dict(zip(ids, vectors, strict=True)))
@@ -175,7 +186,12 @@ def _name(backbone_name: str, mirrored: bool) -> str:
 
 
 def _fill(
-    partial: Path, provenance: dict[str, str], photos: Sequence[HasPath], backbone: Backbone, mirrored: bool
+    partial: Path,
+    provenance: dict[str, str],
+    photos: Sequence[HasPath],
+    backbone: Backbone,
+    mirrored: bool,
+    stem: Features | None,
 ) -> str:
     """Run the backbone over `photos` into memory-mapped files in `partial`, noting now and then how far it is.
 
@@ -189,10 +205,11 @@ def _fill(
     def store(row: int, vector: np.ndarray, regions: np.ndarray) -> None:
         vectors[row], grid[row] = vector, regions
 
-    with _requests(backbone, store) if device == CPU else nullcontext(_Batches(backbone, device, store)) as queue:
-        for row, pixels in _decoded(photos, backbone.photo_size, done):
-            pixels = np.ascontiguousarray(pixels[None, :, ::-1]) if mirrored else pixels[None]
-            queue.start_async({0: pixels}, row)  # waits while all requests are busy
+    inputs = _decoded(photos, backbone.photo_size, done, mirrored) if stem is None else _read(stem, photos, done)
+    who = backbone, stem, store
+    with _requests(*who) if device == CPU else nullcontext(_Batches(*who, device)) as queue:
+        for row, seen in inputs:
+            queue.start_async({0: seen[None]}, row)  # waits while all requests are busy
             if (row + 1) % _CHUNK == 0 or row + 1 == len(photos):
                 queue.wait_all()
                 write_out(vectors)
@@ -247,21 +264,22 @@ Store = Callable[[int, np.ndarray, np.ndarray], None]  # row, vector, grid
 
 
 @contextmanager
-def _requests(backbone: Backbone, store: Store) -> Iterator[RequestQueue]:
+def _requests(backbone: Backbone, stem: Features | None, store: Store) -> Iterator[RequestQueue]:
     """A queue of requests to the backbone in OpenVINO, whose answers are stored."""
 
     def answered(request: ov.InferRequest, row: int) -> None:
         store(row, *(request.get_output_tensor(number).data[0] for number in (0, 1)))
 
-    with request_queue(_compile(backbone), answered) as queue:
+    with request_queue(_compile(backbone, stem), answered) as queue:
         yield queue
 
 
 class _Batches:
     """The same of the backbone in PyTorch: photos are collected, and looked at together."""
 
-    def __init__(self, backbone: Backbone, device: torch.device, store: Store) -> None:
+    def __init__(self, backbone: Backbone, stem: Features | None, store: Store, device: torch.device) -> None:
         self._network, self._store = copy.deepcopy(backbone).to(device), store
+        self._look = self._network.forward if stem is None else self._network.finish
         self._rows: list[int] = []
         self._pixels: list[np.ndarray] = []
 
@@ -274,30 +292,44 @@ class _Batches:
     @torch.inference_mode()
     def wait_all(self) -> None:
         if self._rows:
-            photos = to_device(np.concatenate(self._pixels), self._network)  # (B, S, S, 3)
-            seen = (part.cpu().numpy() for part in self._network(photos))
+            photos = to_device(np.concatenate(self._pixels), self._network)  # (B, S, S, 3), or (B, R, C) of a stem
+            seen = (part.cpu().numpy() for part in self._look(photos))
             for found in zip(self._rows, *seen, strict=True):
                 self._store(*found)
             self._rows, self._pixels = [], []
 
 
-def _compile(backbone: Backbone) -> ov.CompiledModel:
-    """The backbone as an OpenVINO network that takes one photo a request, a request a core."""
-    photo = torch.zeros(1, backbone.photo_size, backbone.photo_size, 3, dtype=torch.uint8)
-    model = convert(backbone, backbone.forward, [photo])
-    model.reshape(list(photo.shape))
+def _compile(backbone: Backbone, stem: Features | None) -> ov.CompiledModel:
+    """The backbone, or what of it comes after its stem, in OpenVINO: it takes one photo a request, a request a core."""
+    if stem is None:
+        look, example = backbone.forward, torch.zeros(1, backbone.photo_size, backbone.photo_size, 3, dtype=torch.uint8)
+    else:
+        look, example = backbone.finish, torch.zeros(1, *stem.grid.shape[1:])
+    model = convert(backbone, look, [example])
+    model.reshape(list(example.shape))
     # Float32: in bfloat16 the vectors' cosine to these is about 0.996.
     return compile_graph(model, arithmetic="f32", hint="THROUGHPUT")
 
 
-def _decoded(photos: Sequence[HasPath], size: int, done: int) -> Iterator[tuple[int, np.ndarray]]:
+def _decoded(photos: Sequence[HasPath], size: int, done: int, mirrored: bool) -> Iterator[tuple[int, np.ndarray]]:
     """(row, uint8 (size, size, 3)) from row `done` on; a few photos ahead are decoded in the background."""
 
     def decode(photo: HasPath) -> np.ndarray:
-        return resize_photo(load_photo(photo.path, size), size)
+        pixels = resize_photo(load_photo(photo.path, size), size)
+        return np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels
 
-    decoded = ahead(decode, photos[done:], _AHEAD)
-    yield from enumerate(progress(decoded, "extracting features", len(photos) - done, "photo"), start=done)
+    return _counted(ahead(decode, photos[done:], _AHEAD), len(photos), done)
+
+
+def _read(stem: Features, photos: Sequence[HasPath], done: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(row, float32 (R, C)) from row `done` on, of what a stem has seen."""
+    rows = stem.rows([photo.id for photo in photos])[done:]
+    return _counted((stem.grid[row].astype(np.float32) for row in rows), len(photos), done)
+
+
+def _counted(inputs: Iterable[np.ndarray], count: int, done: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The rows from `done` on, with their numbers and a bar."""
+    return enumerate(progress(inputs, "extracting features", count - done, "photo"), start=done)
 
 
 def _open_partial(

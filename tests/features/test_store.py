@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from helpers.artefacts import seal
 from helpers.data.images import load_photo, resize_photo
 from helpers.features import store
-from helpers.features.backbones import Backbone, load_backbone
+from helpers.features.backbones import Backbone, load_backbone, stem_of
 from helpers.features.store import check_disk, extract_features, load_features, photo_features
 from helpers.files import InputError, save_pickle, write_json
 
@@ -257,3 +257,31 @@ def test_features_agree_with_pytorch(tmp_path: Path, photos: list[Item]) -> None
     vector, grid = photo_features(backbone, resize_photo(load_photo(photos[1].path), backbone.photo_size))
     np.testing.assert_allclose(made.vectors[1], vector, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(made.grid[1], grid, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "mirrored"), [("vgg16", 1, False), ("efficientnet_lite0+efficientnet_lite2", None, True)]
+)
+def test_last_layers_go_on_from_what_the_stem_has_seen(
+    tmp_path: Path, decoded: list[str], name: str, seed: int | None, mirrored: bool
+) -> None:
+    some = np.random.default_rng(0).integers(0, 256, (2, 40, 30, 3), np.uint8)
+    items = [Item(f"{number}.png", tmp_path / f"{number}.png") for number in range(2)]
+    for item, pixels in zip(items, some, strict=True):
+        Image.fromarray(pixels).save(item.path)
+    whole = load_backbone(name, seed)
+    direct = extract_features(items, whole, tmp_path / "direct", mirrored)
+    stem = extract_features(items, stem_of(whole), tmp_path / "f", mirrored)
+    decoded.clear()
+    finished = extract_features(items, whole, tmp_path / "f", mirrored, stem)
+    assert not decoded
+    assert (finished.ids, finished.grid.shape) == (direct.ids, direct.grid.shape)
+    for made, expected in ((finished.vectors, direct.vectors), (finished.grid[:], direct.grid[:])):
+        assert np.abs(expected).max() > 0.01
+        np.testing.assert_allclose(made, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_a_stem_that_has_not_seen_all_photos_is_refused(tmp_path: Path, photos: list[Item]) -> None:
+    stem = extract_features(photos[:5], colour_backbone(), tmp_path / "stem")
+    with pytest.raises(InputError, match=r"5 photos have no features, for example 5\.png"):
+        extract_features(photos, colour_backbone(), tmp_path, stem=stem)
