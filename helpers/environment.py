@@ -9,6 +9,7 @@ import random
 import shlex
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -24,6 +25,7 @@ from tqdm.auto import tqdm
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
+_TRIM_EVERY = 20.0  # seconds
 COMMAND = "COURSE_COMMAND"  # in the environment of the kernels of `run_all.py`: the command that began the run
 _DOWNLOADS = "KAGGLEHUB_CACHE"
 
@@ -195,11 +197,32 @@ def keep_freed_memory() -> None:
     and clears each page of it again on first use, and a training step whose tensors come and go by the megabyte
     spends half of its time on that.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = _of_glibc("mallopt")
     if mallopt is not None:
         trim_threshold, mmap_max = -1, -4  # numbers from malloc.h
         mallopt(trim_threshold, 2**31 - 1)
         mallopt(mmap_max, 0)
+
+
+class _Trimmed:
+    at = 0.0  # on the clock of `time.monotonic`
+
+
+def trim_memory() -> None:
+    """Give the system the pages that were kept and hold nothing now; at most every 20 seconds, which costs nothing.
+
+    What comes and goes in many sizes leaves gaps between what stays. Kept for good, they take gigabytes in an hour.
+    """
+    malloc_trim = _of_glibc("malloc_trim")
+    if malloc_trim is not None and time.monotonic() - _Trimmed.at > _TRIM_EVERY:
+        malloc_trim(0)
+        _Trimmed.at = time.monotonic()
+
+
+@cache
+def _of_glibc(name: str) -> Any:
+    """A function of the C library, where that is glibc."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def set_seed(seed: int) -> None:

@@ -104,6 +104,36 @@ print(pages_fetched())
     assert after < 0.7 * before
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked to")
+def test_gaps_in_the_memory_that_is_kept_go_back_to_the_system_now_and_then() -> None:
+    code = """
+import os, sys
+sys.path.insert(0, {root!r})
+import torch
+from helpers.environment import keep_freed_memory, resident_memory, trim_memory
+
+def leave_gaps():
+    blocks = [torch.ones(2_000_000) for _ in range(40)]  # 8 MB each
+    del blocks[::2]
+    return blocks
+
+keep_freed_memory()
+kept = [leave_gaps()]
+print(resident_memory(os.getpid()))
+trim_memory()
+print(resident_memory(os.getpid()))
+kept.append(leave_gaps())
+print(resident_memory(os.getpid()))
+trim_memory()  # too soon
+print(resident_memory(os.getpid()))
+"""
+    run = [sys.executable, "-c", code.format(root=str(project_root()))]
+    told = subprocess.run(run, capture_output=True, text=True, check=True).stdout.split()
+    full, trimmed, full_again, untouched = (int(number) / 8e6 for number in told)  # in blocks
+    assert full - trimmed > 15
+    assert full_again - trimmed > 35 and abs(untouched - full_again) < 2
+
+
 def test_workers_end_with_the_process_that_started_them() -> None:
     code = (
         "import os; from concurrent.futures import ProcessPoolExecutor\n"

@@ -27,6 +27,7 @@ from helpers.training.checkpoints import load_trained, save_trained
 
 WEIGHTS = "best_multimodal_model.pth"
 MADE_BY = "notebook 04a"
+_TOGETHER = 32 << 20  # bytes of the rows that are encoded together, at most
 
 
 @dataclass(frozen=True)
@@ -164,9 +165,10 @@ def in_batches(
     model: nn.Module, encode: Callable[[Tensor], Tensor], rows: np.ndarray | Views, size: int = 128
 ) -> np.ndarray:
     """`encode` over `rows`, `size` at a time, where `model` is, with dropout off and batch normalisation fixed, in
-    float32.
+    float32. Of large rows, such as grids of a stem, fewer are taken together.
     """
     device = device_of(model.eval())
+    size = min(size, max(1, _TOGETHER // max(1, rows[:1].nbytes)))
     parts = (rows[start : start + size] for start in range(0, len(rows), size))
     return np.concatenate([encode(to_device(part, device)).cpu().numpy() for part in parts])
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from helpers.environment import trim_memory
 from helpers.training.processes import average_gradients
 
 
@@ -86,6 +87,7 @@ def descend(
         nn.utils.clip_grad_norm_(model.parameters(), clip)
     scaler.step(optimizer)
     scaler.update()
+    trim_memory()
 
 
 def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:

@@ -6,14 +6,17 @@ import numpy as np
 import openvino
 import pytest
 import torch
+from torch import Tensor, nn
 
 from helpers.artefacts import seal
 from helpers.data.text import build_tokenizer
+from helpers.encoders import dual_encoder
 from helpers.encoders.dual_encoder import (
     WEIGHTS,
     DualEncoder,
     DualEncoderConfig,
     EncoderPair,
+    in_batches,
     load_dual_encoder,
 )
 from helpers.files import InputError
@@ -113,3 +116,19 @@ def test_missing_torn_and_foreign_files_are_explained(pair: EncoderPair, tmp_pat
     (tmp_path / WEIGHTS).unlink()
     with pytest.raises(InputError, match="does not exist"):
         load_dual_encoder(tmp_path)
+
+
+@pytest.mark.parametrize(("width", "longest"), [(8, 128), (128, 8), (2000, 1)])
+def test_fewer_rows_are_encoded_together_where_they_are_large(
+    width: int, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dual_encoder, "_TOGETHER", 4096)
+    rows = np.repeat(np.arange(130, dtype=np.float32)[:, None], width, axis=1)
+    seen = []
+
+    def first(part: Tensor) -> Tensor:
+        seen.append(len(part))
+        return part[:, :1]
+
+    np.testing.assert_array_equal(in_batches(nn.Linear(1, 1), first, rows)[:, 0], np.arange(130))
+    assert (max(seen), sum(seen)) == (longest, 130)
