@@ -209,7 +209,7 @@ class _Trimmed:
 
 
 def trim_memory() -> None:
-    """Give the system the pages that were kept and hold nothing now; at most every 20 seconds, which costs nothing.
+    """Give the system the pages that were kept and hold nothing now: some hundredths of a second, at most every 20.
 
     What comes and goes in many sizes leaves gaps between what stays. Kept for good, they take gigabytes in an hour.
     """

@@ -205,10 +205,9 @@ def _fill(
     def store(row: int, vector: np.ndarray, regions: np.ndarray) -> None:
         vectors[row], grid[row] = vector, regions
 
-    inputs = _decoded(photos, backbone.photo_size, done, mirrored) if stem is None else _read(stem, photos, done)
     who = backbone, stem, store
     with _requests(*who) if device == CPU else nullcontext(_Batches(*who, device)) as queue:
-        for row, seen in inputs:
+        for row, seen in _inputs(photos, backbone, mirrored, stem, done):
             queue.start_async({0: seen[None]}, row)  # waits while all requests are busy
             if (row + 1) % _CHUNK == 0 or row + 1 == len(photos):
                 queue.wait_all()
@@ -311,25 +310,24 @@ def _compile(backbone: Backbone, stem: Features | None) -> ov.CompiledModel:
     return compile_graph(model, arithmetic="f32", hint="THROUGHPUT")
 
 
-def _decoded(photos: Sequence[HasPath], size: int, done: int, mirrored: bool) -> Iterator[tuple[int, np.ndarray]]:
-    """(row, uint8 (size, size, 3)) from row `done` on; a few photos ahead are decoded in the background."""
+def _inputs(
+    photos: Sequence[HasPath], backbone: Backbone, mirrored: bool, stem: Features | None, done: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Rows from `done` on: their numbers, and photos uint8 (S, S, 3), or what the stem saw of them, float32 (R, C).
+
+    A few photos ahead are decoded in the background.
+    """
 
     def decode(photo: HasPath) -> np.ndarray:
-        pixels = resize_photo(load_photo(photo.path, size), size)
+        pixels = resize_photo(load_photo(photo.path, backbone.photo_size), backbone.photo_size)
         return np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels
 
-    return _counted(ahead(decode, photos[done:], _AHEAD), len(photos), done)
-
-
-def _read(stem: Features, photos: Sequence[HasPath], done: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(row, float32 (R, C)) from row `done` on, of what a stem has seen."""
-    rows = stem.rows([photo.id for photo in photos])[done:]
-    return _counted((stem.grid[row].astype(np.float32) for row in rows), len(photos), done)
-
-
-def _counted(inputs: Iterable[np.ndarray], count: int, done: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The rows from `done` on, with their numbers and a bar."""
-    return enumerate(progress(inputs, "extracting features", count - done, "photo"), start=done)
+    if stem is None:
+        inputs = ahead(decode, photos[done:], _AHEAD)
+    else:
+        rows = stem.rows([photo.id for photo in photos])[done:]
+        inputs = (stem.grid[row].astype(np.float32) for row in rows)
+    yield from enumerate(progress(inputs, "extracting features", len(photos) - done, "photo"), start=done)
 
 
 def _open_partial(
