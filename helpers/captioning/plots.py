@@ -15,7 +15,7 @@ from helpers.plots import INK, PALETTE, plot_history, put_title
 def plot_training(history: History) -> Figure:
     """What `train_captioner` tells of its epochs; the title names the one that was kept."""
     panels = {"cross-entropy a word": ["train_loss", "val_loss"], "CIDEr-D, validation": ["cider_d"]}
-    if history[-1]["stage"] == "self-critical":
+    if any("train_reward" in epoch for epoch in history):
         panels["CIDEr-D of drawn captions, training, of 10"] = ["train_reward"]
     best = best_epoch(history)
     kept = history[best - 1]

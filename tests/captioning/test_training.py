@@ -12,7 +12,7 @@ import torch
 from small_captioners import KINDS, SETTINGS, photo_set, prepared
 
 from helpers.captioning import training
-from helpers.captioning.captioner import load_captioner
+from helpers.captioning.captioner import Captioner, load_captioner
 from helpers.captioning.training import (
     CaptionData,
     CaptionTraining,
@@ -121,8 +121,33 @@ def test_the_published_captioner_is_the_best_epoch(tmp_path: Path) -> None:
     first = max(epoch["cider_d"] for epoch in history if epoch["stage"] == "cross-entropy")
     assert training.validate(before, val)["cider_d"] == pytest.approx(first)
     assert {"epoch", "train_loss", "val_loss", "cider_d", "tokens_per_second", "train_seconds"} <= set(history[0])
-    assert [epoch["stage"] for epoch in history] == 3 * ["cross-entropy"] + 2 * ["self-critical"]
-    assert {"train_reward", "val_loss", "cider_d", "train_seconds"} <= set(history[-1])
+    assert [epoch["stage"] for epoch in history] == 3 * ["cross-entropy"] + 2 * ["self-critical"] + ["halfway"]
+    assert {"train_reward", "val_loss", "cider_d", "train_seconds"} <= set(history[-2])
+    assert {"val_loss", "cider_d", "train_seconds"} <= set(history[-1])
+
+
+@pytest.mark.parametrize(("at_last", "kept"), [(9.0, 4), (7.0, 3), (1.0, 3)])
+def test_weights_halfway_between_the_stages_are_kept_where_they_write_best(
+    at_last: float, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, states = iter([5.0, 6.0, 7.0, at_last]), []
+
+    def judged(captioner: Captioner, _: CaptionData) -> dict[str, float]:
+        states.append({name: weight.clone() for name, weight in captioner.model.state_dict().items()})
+        return {"val_loss": 1.0, "bleu_4": 1.0, "cider_d": next(scores)}
+
+    monkeypatch.setattr(training, "validate", judged)
+    captioner, train, val = prepared(8)
+    settings = CaptionTraining(epochs=2, batch=8, self_critical_epochs=1)
+    history = train_captioner(captioner, train, val, settings, tmp_path)
+    assert (len(history), best_epoch(history)) == (4, kept)
+    for name, weight in states[3].items():
+        mean = np.mean([states[1][name].numpy(), states[2][name].numpy()], axis=0)
+        np.testing.assert_allclose(weight.numpy(), mean if weight.is_floating_point() else states[2][name], rtol=1e-6)
+    for name, weight in load_captioner(tmp_path).model.state_dict().items():
+        assert torch.equal(weight, states[kept - 1][name])
+    for name, weight in load_captioner(tmp_path, likelihood=True).model.state_dict().items():
+        assert torch.equal(weight, states[1][name])
 
 
 def test_coming_back_loads_what_is_finished(
