@@ -13,6 +13,7 @@ from small_captioners import KINDS, SETTINGS, photo_set, prepared
 
 from helpers.captioning import training
 from helpers.captioning.captioner import Captioner, load_captioner
+from helpers.captioning.scoring import score_captions
 from helpers.captioning.training import (
     CaptionData,
     CaptionTraining,
@@ -126,28 +127,50 @@ def test_the_published_captioner_is_the_best_epoch(tmp_path: Path) -> None:
     assert {"val_loss", "cider_d", "train_seconds"} <= set(history[-1])
 
 
-@pytest.mark.parametrize(("at_last", "kept"), [(9.0, 4), (7.0, 3), (1.0, 3)])
+@pytest.mark.parametrize(("before", "after", "kept"), [(8.0, 8.5, 4), (8.0, 7.0, 3)])
 def test_weights_halfway_between_the_stages_are_kept_where_they_write_best(
-    at_last: float, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    before: float, after: float, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores, states = iter([5.0, 6.0, 7.0, at_last]), []
+    scores, states, tried = iter([5.0, 6.0, 7.0, 1.0]), [], []
+    as_used = iter([before, after])
+
+    def weights_of(captioner: Captioner) -> dict[str, np.ndarray]:
+        return {name: weight.numpy().copy() for name, weight in captioner.model.state_dict().items()}
 
     def judged(captioner: Captioner, _: CaptionData) -> dict[str, float]:
-        states.append({name: weight.clone() for name, weight in captioner.model.state_dict().items()})
+        states.append(weights_of(captioner))
         return {"val_loss": 1.0, "bleu_4": 1.0, "cider_d": next(scores)}
 
+    def decoded(captioner: Captioner, _: CaptionData) -> float:
+        tried.append(weights_of(captioner))
+        return next(as_used)
+
     monkeypatch.setattr(training, "validate", judged)
+    monkeypatch.setattr(training, "cider_as_used", decoded)
     captioner, train, val = prepared(8)
     settings = CaptionTraining(epochs=2, batch=8, self_critical_epochs=1)
     history = train_captioner(captioner, train, val, settings, tmp_path)
     assert (len(history), best_epoch(history)) == (4, kept)
-    for name, weight in states[3].items():
-        mean = np.mean([states[1][name].numpy(), states[2][name].numpy()], axis=0)
-        np.testing.assert_allclose(weight.numpy(), mean if weight.is_floating_point() else states[2][name], rtol=1e-6)
+    for name, weight in tried[1].items():
+        np.testing.assert_array_equal(tried[0][name], states[2][name])
+        np.testing.assert_array_equal(weight, states[3][name])
+        mean = np.mean([states[1][name], states[2][name]], axis=0)
+        np.testing.assert_allclose(
+            weight, mean if weight.dtype == np.float32 else states[2][name], rtol=1e-5, atol=1e-7
+        )
     for name, weight in load_captioner(tmp_path).model.state_dict().items():
-        assert torch.equal(weight, states[kept - 1][name])
+        np.testing.assert_array_equal(weight, states[kept - 1][name])
     for name, weight in load_captioner(tmp_path, likelihood=True).model.state_dict().items():
-        assert torch.equal(weight, states[1][name])
+        np.testing.assert_array_equal(weight, states[1][name])
+
+
+def test_captions_are_judged_as_they_are_decoded() -> None:
+    captioner, _, val = prepared(8)
+    captioner.beam = 3
+    captions = captioner.texts(captioner.decode(val.features(np.arange(len(val.ids)))))
+    truth = dict(zip(val.ids, val.captions, strict=True))
+    expected = score_captions(dict(zip(val.ids, captions, strict=True)), truth)["cider_d"]
+    assert training.cider_as_used(captioner, val, batch=3) == pytest.approx(expected)
 
 
 def test_coming_back_loads_what_is_finished(
