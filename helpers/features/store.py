@@ -139,10 +139,12 @@ def extract_features(
     provenance = _made_from(photos, backbone, mirrored)
     if _provenance(folder, name) == provenance:
         return load_features(folder, backbone.name, mirrored)
+    ids = [photo.id for photo in photos]
+    if stem is not None:
+        stem.rows(ids)  # which refuses photos that it has not seen, before anything is written
     keep_freed_memory()  # of a decoded photo, for the next one
     partial = folder / f"{name}.partial"
     engine = _fill(partial, provenance, photos, backbone, mirrored, stem)
-    ids = [photo.id for photo in photos]
     vectors = np.asarray(np.load(partial / "vectors.npy", mmap_mode="r"))  # read while it is written
     save_pickle(folder / f"{name}.pkl", dict(zip(ids, vectors, strict=True)))
     (partial / "grid.npy").replace(folder / f"{name}_grid.npy")
