@@ -14,12 +14,17 @@ from helpers.plots import INK, PALETTE, plot_history, put_title
 
 def plot_training(history: History) -> Figure:
     """What `train_captioner` tells of its epochs; the title names the one that was kept."""
-    panels = {"cross-entropy a word": ["train_loss", "val_loss"], "CIDEr-D, validation": ["cider_d"]}
+    panels = {"cross-entropy a word": ["train_loss", "val_loss"], "CIDEr-D, validation, greedy": ["cider_d"]}
     if any("train_reward" in epoch for epoch in history):
         panels["CIDEr-D of drawn captions, training, of 10"] = ["train_reward"]
     best = best_epoch(history)
     kept = history[best - 1]
-    title = f"Epoch {best} ({kept['stage']}) writes the best captions: CIDEr-D {kept['cider_d']:.0f} on validation"
+    if kept["stage"] == "halfway":
+        before, after = kept["cider_d_as_used_before"], kept["cider_d_as_used"]
+        gain = f"CIDEr-D {before:.0f} → {after:.0f} on validation"
+        title = f"Halfway between both stages it writes best: as it is used, {gain}"
+    else:
+        title = f"Epoch {best} ({kept['stage']}) writes the best captions: CIDEr-D {kept['cider_d']:.0f} on validation"
     return plot_history(history, panels, title, best_epoch=best)
 
 
