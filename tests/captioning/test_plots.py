@@ -7,3 +7,18 @@ def test_scores_have_a_panel_each_and_the_line_to_beat() -> None:
     assert [cell.get_title(loc="left") for cell in figure.axes] == ["BLEU-4", "CIDEr-D"]
     assert [[bar.get_width() for bar in cell.patches] for cell in figure.axes] == [[20, 25], [50, 40]]
     assert [cell.lines[0].get_xdata()[0] for cell in figure.axes] == [9.0, 4.0]
+
+
+def test_the_title_of_a_training_names_what_is_kept_and_how_it_was_judged() -> None:
+    first = {"stage": "cross-entropy", "train_loss": 3.0, "val_loss": 2.0, "cider_d": 40.0}
+    second = {"stage": "self-critical", "train_reward": 1.0, "val_loss": 3.0, "cider_d": 52.0}
+    between = {"stage": "halfway", "val_loss": 2.5, "cider_d": 45.0, "cider_d_as_used_before": 53.0}
+    titles = [
+        plots.plot_training([first, second, between | {"cider_d_as_used": after}]).get_suptitle()
+        for after in (50.0, 61.0)
+    ]
+    assert titles == [
+        "Epoch 2 (self-critical) writes the best captions: CIDEr-D 52 on validation",
+        "Halfway between both stages it writes best: as it is used, CIDEr-D 53 → 61 on validation",
+    ]
+    assert len(plots.plot_training([first]).axes) == 2
