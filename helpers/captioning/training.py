@@ -342,7 +342,7 @@ def best_epoch(history: History) -> int:
 
     It is the one with the highest validation CIDEr-D, or the weights halfway, if these write better as they are used.
     """
-    if history and history[-1]["stage"] == "halfway":
+    if history and "cider_d_as_used" in history[-1]:
         *epochs, last = history
         return len(history) if last["cider_d_as_used"] > last["cider_d_as_used_before"] else best_epoch(epochs)
     return max(range(len(history)), key=lambda place: history[place]["cider_d"]) + 1 if history else 0
