@@ -4,41 +4,26 @@ Scores come from `scoring.py`; here is what surrounds them: captions of a whole 
 without eyes beside them, the table, and `metrics.json`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from helpers.captioning.captioner import Captioner
 from helpers.captioning.facts import Facts
 from helpers.captioning.scoring import METRICS, rouge_by_photo, score_captions
-from helpers.captioning.training import CaptionData, History, best_epoch
+from helpers.captioning.training import PART, CaptionData, History, best_epoch
 from helpers.features.store import Features
 from helpers.uncertainty import Interval, with_interval
 
 Scores = dict[str, float | None]
-PART = 100  # photos decoded from one reading of their features: a wide grid of each is a megabyte and more
-
-
-def caption_photos(captioner: Captioner, data: CaptionData) -> dict[str, str]:
-    """Photo id -> caption of each photo in `data`, decoded as `captioner` is set."""
-    texts = [text for part in parts(data) for text in captioner.texts(captioner.decode(part))]
-    return dict(zip(data.ids, texts, strict=True))
 
 
 def caption_seen(captioner: Captioner, features: Features, ids: Sequence[str]) -> dict[str, str]:
-    """The same of the photos `ids`, as `features` have seen them."""
+    """Photo id -> caption of the photos `ids`, as `features` have seen them."""
     texts: list[str] = []
     for start in range(0, len(ids), PART):
         seen = captioner.features(features, ids[start : start + PART])
         texts += captioner.texts(captioner.decode(seen))
     return dict(zip(ids, texts, strict=True))
-
-
-def parts(data: CaptionData) -> Iterator[np.ndarray]:
-    """Features float32 (P, ...) of all photos, some at a time: those of 5,000 grids are 2 GB."""
-    for start in range(0, len(data.ids), PART):
-        yield data.features(np.arange(start, min(start + PART, len(data.ids))))
 
 
 def judge(data: CaptionData, ways: Mapping[str, Mapping[str, str]]) -> dict[str, Scores]:
@@ -99,7 +84,7 @@ def captioner_metrics(
         "decoding": captioner.decoding,
         **final,
         "parameters": sum(weight.numel() for weight in captioner.model.parameters()),
-        "epochs": len(history),
+        "epochs": sum(epoch["stage"] != "halfway" for epoch in history),  # that was a mean of weights
         "train_seconds": sum(epoch["seconds"] for epoch in history),
         "speed": dict(speed),
         "validation": history[best_epoch(history) - 1],

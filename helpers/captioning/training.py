@@ -23,7 +23,7 @@ A killed run continues at its next epoch and ends with the same weights (see `tr
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,7 @@ from helpers.training.processes import (
 )
 
 History = list[dict[str, Any]]  # an entry an epoch
+PART = 100  # photos decoded from one reading of their features: a wide grid of each is a megabyte and more
 _POOL = 16  # batches' worth of photos that are sorted by length together
 
 
@@ -130,6 +131,11 @@ class CaptionData:
             drawn, places = share(rng.integers(len(self.views), size=len(places))), share(places)
         rows = zip(drawn, self.rows[places], strict=True)
         return np.stack([self.views[view][row] for view, row in rows]).astype(np.float32)
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """Features float32 (P, ...) of all photos, some at a time: those of 5,000 grids are 2 GB."""
+        for start in range(0, len(self.ids), PART):
+            yield self.features(np.arange(start, min(start + PART, len(self.ids))))
 
 
 def caption_data(
@@ -216,15 +222,15 @@ def validate(captioner: Captioner, data: CaptionData, batch: int = 100) -> dict[
     return {"val_loss": total / words, "bleu_4": scores["bleu_4"], "cider_d": scores["cider_d"]}
 
 
-@torch.inference_mode()
-def cider_as_used(captioner: Captioner, data: CaptionData, batch: int = 100) -> float:
+def caption_photos(captioner: Captioner, data: CaptionData) -> dict[str, str]:
+    """Photo id -> caption of each photo in `data`, decoded as `captioner` is set."""
+    texts = [text for part in data.parts() for text in captioner.texts(captioner.decode(part))]
+    return dict(zip(data.ids, texts, strict=True))
+
+
+def cider_as_used(captioner: Captioner, data: CaptionData) -> float:
     """CIDEr-D of captions that are decoded as `captioner` is set."""
-    texts: list[str] = []
-    for start in range(0, len(data.ids), batch):
-        places = np.arange(start, min(start + batch, len(data.ids)))
-        texts += captioner.texts(captioner.decode(data.features(places)))
-    truth = dict(zip(data.ids, data.captions, strict=True))
-    return score_captions(dict(zip(data.ids, texts, strict=True)), truth)["cider_d"]
+    return score_captions(caption_photos(captioner, data), dict(zip(data.ids, data.captions, strict=True)))["cider_d"]
 
 
 def train_captioner(

@@ -10,12 +10,12 @@ import torch
 from pycocoevalcap.bleu.bleu import Bleu
 from small_captioners import prepared
 
-from helpers.captioning import evaluation, scoring
+from helpers.captioning import scoring, training
 from helpers.captioning.captioner import Captioner
 from helpers.captioning.decoding import greedy
-from helpers.captioning.evaluation import best_and_worst, caption_photos, captioner_metrics, judge, print_scores
+from helpers.captioning.evaluation import best_and_worst, captioner_metrics, judge, print_scores
 from helpers.captioning.scoring import METRICS, score_captions
-from helpers.captioning.training import CaptionData
+from helpers.captioning.training import CaptionData, caption_photos
 from helpers.files import write_json
 
 BLIND = "a dog on the grass"
@@ -48,7 +48,7 @@ def test_photos_are_read_some_at_a_time(
         return features(self, places, *rest)
 
     monkeypatch.setattr(CaptionData, "features", counted)
-    monkeypatch.setattr(evaluation, "PART", 2)
+    monkeypatch.setattr(training, "PART", 2)
     assert caption_photos(captioner, data) == expected
     assert max(read) == 2 < len(data.ids)
 
@@ -120,7 +120,7 @@ def test_metrics_have_the_promised_names_and_are_plain_numbers(
     captioner, data = trained
     scores = judge(data, ways(captioner, data))
     history = [
-        {"epoch": epoch, "cider_d": cider, "val_loss": 1.0, "seconds": 2.5}
+        {"epoch": epoch, "stage": "cross-entropy", "cider_d": cider, "val_loss": 1.0, "seconds": 2.5}
         for epoch, cider in enumerate([4.0, 9.0, 8.0], start=1)
     ]
     metrics = captioner_metrics(captioner, data, scores, BLIND, history, {"ratio": 7.0}, INTERVALS)
@@ -132,6 +132,9 @@ def test_metrics_have_the_promised_names_and_are_plain_numbers(
     assert {name: metrics[name] for name in METRICS} == {name: scores["beam 5"][name] for name in METRICS}
     assert metrics["train_seconds"] == 7.5 and metrics["epochs"] == 3
     assert metrics["validation"]["epoch"] == 2
+    mean = history[1] | {"stage": "halfway", "cider_d_as_used": 9.5, "cider_d_as_used_before": 9.0}
+    kept = captioner_metrics(captioner, data, scores, BLIND, [*history, mean], {"ratio": 7.0}, INTERVALS)
+    assert kept["epochs"] == 3 and kept["validation"] == mean
     assert metrics["blind"]["caption"] == BLIND and metrics["blind"]["bleu_4"] == scores["blind"]["bleu_4"]
     assert metrics["headline"]["BLEU-4"] == [round(metrics["bleu_4"], 1), 11.2, 30.1]
     assert metrics["intervals"] == {name: list(bounds) for name, bounds in INTERVALS.items()}
