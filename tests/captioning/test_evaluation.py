@@ -79,9 +79,8 @@ def test_photos_of_several_sets_are_scored_set_by_set(trained: tuple[Captioner, 
     table = judge(mixed, ways(captioner, mixed))
     assert list(table) == ["blind", "greedy", "beam 5", "of coco", "of flickr8k"]
     assert table["of coco"] == score_captions({id_: texts[id_] for id_ in data.ids[::3]}, references(data))
-    metrics = captioner_metrics(
-        captioner, mixed, table, BLIND, [{"epoch": 1, "cider_d": 4.0, "seconds": 1.0}], {}, INTERVALS
-    )
+    history = [{"epoch": 1, "stage": "cross-entropy", "cider_d": 4.0, "seconds": 1.0}]
+    metrics = captioner_metrics(captioner, mixed, table, BLIND, history, {}, INTERVALS)
     assert metrics["by_origin"] == {"coco": table["of coco"], "flickr8k": table["of flickr8k"]}
     assert "of coco" not in judge(replace(data, origins=["coco"] * len(data.ids)), {"any": texts})
 
