@@ -96,18 +96,18 @@ class Profile:
     caption_tokenizer: TokenizerKind = "wordpiece"
     caption_min_count: Count = 4  # word only: words seen less often in training become <UNK>
     caption_max_length: Annotated[int, Field(ge=4, le=512)] = 26  # tokens, <SOS> and <EOS> included
-    caption_batch: Batch = 16  # photos a step; each brings all its captions
+    caption_batch: Batch = 8  # photos a step; each brings all its captions
     # A second stage, rewarded for CIDEr-D; see helpers/captioning/self_critical.py.
     self_critical_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
     beam: Annotated[int, Field(ge=1, le=100)] = 5
     length_power: Annotated[float, Field(ge=0, le=10)] = 0.7  # see `beam_search`
     lstm_hidden: Width = 512  # width of the LSTM
     lstm_dropout: Share = 0.2
-    lstm_epochs: Epochs = 6
-    lstm_learning_rate: Rate = 4e-3  # at its peak, like the two others
+    lstm_epochs: Epochs = 5
+    lstm_learning_rate: Rate = 2e-3  # at its peak, like the two others
     attention_hidden: Width = 256
     attention_dropout: Share = 0.3
-    attention_epochs: Epochs = 3
+    attention_epochs: Epochs = 4
     attention_learning_rate: Rate = 2e-3
     transformer_width: Annotated[Width, Field(multiple_of=8)] = 256  # eight heads
     transformer_layers: Annotated[int, Field(ge=1, le=64)] = 2  # of the decoder

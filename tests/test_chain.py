@@ -334,7 +334,7 @@ def test_a_second_run_does_nothing(chain):
         ({"encoder_batch": 16}, "04a 05 06 07"),
         ({"fusion_batch": 16}, "04b 05 06 07"),
         ({"pretrained_batch": 16}, "04c 05 06 07"),
-        ({"caption_batch": 8}, "03a 03b 03c 04c 05 06 07"),
+        ({"caption_batch": 12}, "03a 03b 03c 04c 05 06 07"),
         ({"transformer_layers": 1}, "03c 05 06 07"),
         ({"consensus_photos": 2}, "06"),
         ({"judged_photos": 5}, "05 06 07"),

@@ -39,7 +39,7 @@ class FusionConfig:
     text_width: Size = WIDTH  # numbers they give for a text
     side: Size = 256  # numbers that each side is brought to
     embedding: Size = 128
-    photo_dropout: Share = 0.5  # of what the backbone saw; texts vary by themselves, five to a photo
+    photo_dropout: Share = 0.7  # of what the backbone saw; texts vary by themselves, five to a photo
     dropout: Share = 0.1  # everywhere else
 
 

@@ -2,7 +2,8 @@
 
 A view is a photo with one of its captions, or only the one or the other, drawn anew each time: so a missing side is
 something the model has met. Views pull together when their photos share keywords (or are the same photo), and push
-apart when they share none; what lies between takes no part. After each epoch the validation photos are searched, and
+apart when they share none; what lies between takes no part. The more a pair shares, the wider is its margin: so the
+order of those that belong together is learned, too. After each epoch the validation photos are searched, and
 the epoch that ranks them best is kept. A killed run continues at its next epoch with the same result.
 """
 
@@ -58,7 +59,9 @@ class FusionSettings:
     batch: int = 128  # photos a step, two views of each
     shared: int = 2  # keywords that two photos share at least to be a positive pair
     alone: float = 0.5  # share of the views that are a photo or a text alone, half of them either
-    margin: float = 0.2  # in squared distance
+    margin: float = (
+        0.4  # in squared distance, of photos with the same keywords; others have their overlap's share of it
+    )
     learning_rate: float = 1e-3  # at the end of the warm-up
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of the steps
@@ -252,9 +255,10 @@ class _FusionTraining(Training):
         sides = self.data.vectors[photos[own]], self.data.sentences[captions[own]], has_photo[own], has_text[own]
         vectors = self.model(*(to_device(side, self.model) for side in sides))
         vectors = gathered(vectors, len(rows))  # (B, embedding)
-        related = relations(self.data.keywords[photos], photos, self.settings.shared)
-        positives, negatives = (to_device(pairs, self.model) for pairs in related)
-        return triplet_loss(vectors, positives, negatives, self.settings.margin)
+        keywords = self.data.keywords[photos]
+        positives, negatives = relations(keywords, photos, self.settings.shared)
+        margins = self.settings.margin * overlap(keywords, keywords, self.data.weights)  # (B, B)
+        return triplet_loss(vectors, *(to_device(pairs, self.model) for pairs in (positives, negatives, margins)))
 
     def judge(self) -> tuple[dict[str, float], float]:
         figures = evaluate(FusionEncoder(self.model), self.val, self.triplets, self.settings.seed)

@@ -35,7 +35,7 @@ def semi_hard_negatives(distances: Tensor, negatives: Tensor) -> Tensor:
     return by_distance.gather(1, place.minimum(last))
 
 
-def triplet_loss(vectors: Tensor, positives: Tensor, negatives: Tensor, margin: float) -> Tensor:
+def triplet_loss(vectors: Tensor, positives: Tensor, negatives: Tensor, margin: float | Tensor) -> Tensor:
     """Mean of d(anchor, positive) - d(anchor, negative) + margin over all pairs of a batch for which it is above 0.
 
     The others have reached what is asked of them. Counted in, they would make the steps smaller and smaller.
@@ -44,7 +44,7 @@ def triplet_loss(vectors: Tensor, positives: Tensor, negatives: Tensor, margin: 
         vectors: (N, D), L2-normalised.
         positives: bool (N, N), True where i and j belong together; the diagonal does not.
         negatives: bool (N, N), True where they do not. Pairs that are neither take no part.
-        margin: in squared distance.
+        margin: in squared distance; one for all pairs, or one for each, (N, N).
     """
     distances = squared_distances(vectors, vectors)  # (N, N)
     pairs = positives & negatives.any(dim=1, keepdim=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.encoders import fusion_training
 from helpers.encoders.fusion import WEIGHTS, FusionConfig, FusionEncoder, load_fusion, new_fusion
 from helpers.encoders.fusion_training import (
     MODES,
@@ -25,6 +26,7 @@ from helpers.encoders.fusion_training import (
 )
 from helpers.encoders.keywords import overlap
 from helpers.encoders.metrics import chance_ndcg, without_own
+from helpers.encoders.triplet import triplet_loss
 from helpers.files import InputError
 from helpers.training import loop
 from helpers.training.checkpoints import CHECKPOINT, save_checkpoint
@@ -147,6 +149,27 @@ def test_relations_are_those_of_sets() -> None:
             common = len(words[i] & words[j])
             assert positives[i, j] == (i != j and (common >= 2 or photos[i] == photos[j]))
             assert negatives[i, j] == bool(words[i] and words[j] and common == 0)
+
+
+def test_those_that_share_more_keep_negatives_farther_away(tmp_path: Path) -> None:
+    asked, weights = [], np.linspace(0.5, 2.0, KEYWORDS, dtype=np.float32)
+    train, val = replace(world(60, 1), weights=weights), world(20, 2)
+
+    def watched(keywords: np.ndarray, photos: np.ndarray, shared: int) -> tuple[np.ndarray, np.ndarray]:
+        asked.append([set(np.flatnonzero(row)) for row in keywords])
+        return relations(keywords, photos, shared)
+
+    def checked(vectors: torch.Tensor, *pairs: torch.Tensor) -> torch.Tensor:
+        views, margins = asked[-1], pairs[-1]
+        for a, first in enumerate(views):
+            for b, second in enumerate(views):
+                share = sum(weights[list(first & second)]) / sum(weights[list(first | second)])
+                assert margins[a, b] == pytest.approx(SETTINGS.margin * share, abs=1e-6)
+        return triplet_loss(vectors, *pairs)
+
+    with patch.multiple(fusion_training, relations=watched, triplet_loss=checked):
+        train_fusion(small_encoder(), train, val, replace(SETTINGS, epochs=1), tmp_path)
+    assert asked
 
 
 def test_triplets_are_as_promised() -> None:

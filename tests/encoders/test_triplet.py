@@ -21,15 +21,15 @@ def relations(count: int, seed: int, share: float = 0.3) -> tuple[np.ndarray, np
     return (draw < share) & apart, (draw > 1 - share) & apart
 
 
-def by_loops(vectors: np.ndarray, positives: np.ndarray, negatives: np.ndarray, margin: float) -> float:
-    losses = []
+def by_loops(vectors: np.ndarray, positives: np.ndarray, negatives: np.ndarray, margin: float | np.ndarray) -> float:
+    losses, margins = [], np.broadcast_to(margin, positives.shape)
     for a in range(len(vectors)):
         to = [float(((vectors[a] - other) ** 2).sum()) for other in vectors]
         away = [to[n] for n in np.flatnonzero(negatives[a])]
         for p in np.flatnonzero(positives[a]):
             if away:
                 farther = [distance for distance in away if distance > to[p]]
-                losses.append(max(0.0, to[p] - (min(farther) if farther else max(away)) + margin))
+                losses.append(max(0.0, to[p] - (min(farther) if farther else max(away)) + margins[a, p]))
     active = [loss for loss in losses if loss > 0]
     return sum(active) / len(active) if active else 0.0
 
@@ -42,6 +42,14 @@ def test_loss_equals_that_of_plain_loops(seed: int, margin: float) -> None:
     negatives[3] = False  # an anchor without negatives
     found = triplet_loss(vectors, torch.from_numpy(positives), torch.from_numpy(negatives), margin)
     assert found.item() == pytest.approx(by_loops(vectors.double().numpy(), positives, negatives, margin), abs=1e-5)
+
+
+def test_each_pair_can_have_a_margin_of_its_own() -> None:
+    vectors = unit_vectors(14, seed=7)
+    positives, negatives = relations(14, seed=7)
+    margins = np.random.default_rng(7).random(positives.shape)
+    found = triplet_loss(vectors, *map(torch.from_numpy, (positives, negatives, margins)))
+    assert found.item() == pytest.approx(by_loops(vectors.double().numpy(), positives, negatives, margins), abs=1e-5)
 
 
 def test_distances_are_euclidean() -> None:
