@@ -5,10 +5,12 @@ without eyes beside them, the table, and `metrics.json`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from helpers.captioning.captioner import Captioner
 from helpers.captioning.facts import Facts
+from helpers.captioning.named_words import NamedWords
 from helpers.captioning.scoring import METRICS, rouge_by_photo, score_captions
 from helpers.captioning.training import PART, CaptionData, History, best_epoch
 from helpers.features.store import Features
@@ -68,6 +70,7 @@ def captioner_metrics(
     speed: Mapping[str, float],
     intervals: Mapping[str, Interval],
     facts: Facts | None = None,
+    words: Mapping[str, NamedWords] | None = None,
 ) -> dict[str, Any]:
     """The content of a captioner's `metrics.json`: percentages on the usual scale of 0 to 100, seconds, counts.
 
@@ -76,6 +79,7 @@ def captioner_metrics(
         speed: from `words_per_second`, or empty.
         intervals: of the final scores, from `score_intervals`.
         facts: from `fact_table`, where the truth is known.
+        words: from `named_words`.
     """
     final = scores[f"beam {captioner.beam}"]
     return {
@@ -93,6 +97,7 @@ def captioner_metrics(
         "by_origin": {name.removeprefix("of "): row for name, row in scores.items() if name.startswith("of ")},
         "intervals": {name: list(bounds) for name, bounds in intervals.items()},
         "facts": dict(facts or {}),
+        "words": {kind: asdict(named) for kind, named in (words or {}).items()},
         "headline": {
             "BLEU-4": with_interval(final["bleu_4"], intervals["bleu_4"]),
             "CIDEr-D": with_interval(final["cider_d"], intervals["cider_d"]),
