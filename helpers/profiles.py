@@ -103,7 +103,7 @@ class Profile:
     length_power: Annotated[float, Field(ge=0, le=10)] = 0.7  # see `beam_search`
     lstm_hidden: Width = 512  # width of the LSTM
     lstm_dropout: Share = 0.2
-    lstm_epochs: Epochs = 5
+    lstm_epochs: Epochs = 6
     lstm_learning_rate: Rate = 2e-3  # at its peak, like the two others
     attention_hidden: Width = 256
     attention_dropout: Share = 0.3
@@ -125,7 +125,7 @@ class Profile:
     class_epochs: Epochs = 16  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
     class_batch: Batch = 64
     descriptions_file: Text | None = None  # own descriptions of classes, see helpers/data/descriptions.py
-    fusion_epochs: Epochs = 12
+    fusion_epochs: Epochs = 20
     fusion_batch: Batch = 128  # photos a step, two views of each
 
     sentence_encoders: Text = "use"  # of fusion and pretrained towers, joined by "+"
