@@ -59,9 +59,7 @@ class FusionSettings:
     batch: int = 128  # photos a step, two views of each
     shared: int = 2  # keywords that two photos share at least to be a positive pair
     alone: float = 0.5  # share of the views that are a photo or a text alone, half of them either
-    margin: float = (
-        0.4  # in squared distance, of photos with the same keywords; others have their overlap's share of it
-    )
+    margin: float = 0.4  # in squared distance, where two photos share all keywords; else the overlap's share of it
     learning_rate: float = 1e-3  # at the end of the warm-up
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of the steps
