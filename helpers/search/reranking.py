@@ -23,6 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from helpers.captioning.captioner import Captioner
 from helpers.data.text import clean_caption
@@ -34,6 +35,7 @@ from helpers.features.rows import Rows
 WEIGHT = 0.03  # of the captioner's word in the score; chosen on Flickr8k's validation photos
 HITS = 20  # pairs of each query that get a second look
 RIVALS = 20  # training photos (or texts) that a text (or a photo) is compared with
+_TOGETHER = 96  # texts that are judged in one call of the model
 
 
 def crowding(vectors: np.ndarray, others: np.ndarray, count: int = RIVALS) -> np.ndarray:
@@ -94,17 +96,34 @@ def pair_log_likelihoods(
     order = np.lexsort((columns, rows))  # each photo once, with all its texts
     photos, begin = np.unique(rows[order], return_index=True)
     parts = list(zip(photos, np.split(order, begin[1:]), strict=True))
-    for photo, places in progress(parts, "log-likelihoods", unit="photo") if len(parts) > 100 else parts:
-        words = torch.from_numpy(tokens[columns[places]])  # (k, T)
+    together = _of_similar_size(parts)
+    for group in progress(together, "log-likelihoods", unit="batch") if len(parts) > 100 else together:
+        most = max(len(places) for _, places in group)
+        # A photo with fewer texts repeats its last: the model takes as many of each.
+        places = np.stack([np.pad(own, (0, most - len(own)), mode="edge") for _, own in group])  # (P, k)
+        words = torch.from_numpy(tokens[columns[places.ravel()]])  # (P * k, T)
         words = words[:, : int((words != 0).sum(dim=1).max())]  # without padding that none of them needs
         words = to_device(words, captioner.model)
-        features = to_device(seen[photo : photo + 1].astype(np.float32), captioner.model)  # one photo for all its texts
+        features = np.stack([seen[photo] for photo, _ in group]).astype(np.float32)
+        following = words[:, 1:]
+        real = following != 0
         with autocast(words.device):
-            logits = captioner.model(features, words[:, :-1])  # (k, T - 1, V)
-        following = words[:, 1:, None]
-        log_probs = logits.float().log_softmax(dim=2).gather(2, following)[:, :, 0]  # (k, T - 1)
-        found[places] = log_probs.masked_fill(words[:, 1:] == 0, 0).sum(dim=1).cpu().numpy()
+            states = captioner.model.states(to_device(features, captioner.model), words[:, :-1])  # (P * k, T - 1, H)
+            logits = captioner.model.logits(states[real])  # (words, V)
+        log_probs = -F.cross_entropy(logits.float(), following[real], reduction="none")  # (words,)
+        sums = torch.zeros(real.shape, device=words.device).masked_scatter(real, log_probs).sum(dim=1)  # (P * k,)
+        found[places.ravel()] = sums.cpu().numpy()
     return found
+
+
+def _of_similar_size(parts: Sequence[tuple[int, np.ndarray]]) -> list[list[tuple[int, np.ndarray]]]:
+    """Photos with their texts, in groups of at most _TOGETHER texts (or one photo), those with as many side by side."""
+    groups: list[list[tuple[int, np.ndarray]]] = [[]]
+    for part in sorted(parts, key=lambda part: len(part[1])):
+        if groups[-1] and (len(groups[-1]) + 1) * len(part[1]) > _TOGETHER:
+            groups.append([])
+        groups[-1].append(part)
+    return groups
 
 
 def usual_log_likelihoods(

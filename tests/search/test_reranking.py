@@ -9,6 +9,7 @@ import torch
 from helpers.captioning.captioner import Captioner, new_captioner
 from helpers.data.text import build_tokenizer
 from helpers.encoders import metrics
+from helpers.search import reranking
 from helpers.search.reranking import (
     crowding,
     first_hits,
@@ -47,7 +48,11 @@ def by_steps(captioner: Captioner, seen: np.ndarray, text: str) -> float:
     return total
 
 
-def test_likelihoods_are_those_of_the_decoders_steps(captioner: Captioner, seen: np.ndarray) -> None:
+@pytest.mark.parametrize("together", [1, 4, 96])  # a photo alone, some with as many texts, all in one call
+def test_likelihoods_are_those_of_the_decoders_steps(
+    captioner: Captioner, seen: np.ndarray, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reranking, "_TOGETHER", together)
     pairs = np.array([[1, 1, 0], [0, 0, 0], [0, 1, 1], [1, 1, 1]], bool)
     found = log_likelihoods(captioner, seen, TEXTS, pairs)
     assert (np.isnan(found) == ~pairs).all()
