@@ -143,9 +143,10 @@ def lines(process: subprocess.Popen[str]) -> Iterator[str]:
 class Disturbance:
     """One chain that is ended again and again, `each` times in each stage of `seconds`, until it is complete.
 
-    A moment is drawn from the seconds that a stage is known to take; where the stage was over before it came, from half
-    of them the next time, and a stage that is over too soon for all of its turns is run again with --force. What was
-    done is noted after each attempt in hits.json beside the project, and gone on from.
+    A moment is drawn from the seconds that a stage is known to take; where the stage was over before it came, or its
+    kernel was ending already, from half of them the next time, and a stage that is over too soon for all of its turns
+    is run again with --force. What was done is noted after each attempt in hits.json beside the project, and gone on
+    from.
 
     `ways` are chosen from at random: "tree" kills a run and all that it started in the same moment, "run" run_all
     alone, "kernel" its kernel alone; else it is the name of a signal that run_all is sent.
@@ -196,6 +197,7 @@ class Disturbance:
     def attempt(self) -> bool:
         """Start the chain, end it once in a stage that lacks a turn; whether it was left alone to its end."""
         again = ("--force", "--only", self.lacking()[0]) if self.complete else ()
+        begun_at = time.time()
         process = self.chain.start(*self.arguments, *again)
         errors: list[str] = []
         reader = threading.Thread(target=lambda: errors.append(process.stderr.read()), daemon=True)
@@ -219,11 +221,20 @@ class Disturbance:
         if timer is not None:
             timer.cancel()
             timer.join()
-        if hit:
+        if hit and way == "kernel" and process.returncode == 0 and self.ran_whole(hit[0], begun_at):
+            self.hits[hit.pop(), way] -= 1  # its kernel was killed as it ended, with its work done
+            self.misses[stage] += 1
+        elif hit:
             self.judge(process, way, "".join(errors))
         elif process.returncode != 0:
             self.wrong.append(f"ended by itself with {process.returncode}: {''.join(errors)[-300:]}")
         return not hit
+
+    def ran_whole(self, stage: str, begun_at: float) -> bool:
+        """Whether the executed copy was written since, and every cell of it that has code has run."""
+        copy = next((self.chain.outputs / "notebooks").glob(f"{stage}_*.ipynb"))
+        code = [cell for cell in read_json(copy)["cells"] if cell["cell_type"] == "code"]
+        return copy.stat().st_mtime > begun_at and all(cell["execution_count"] is not None for cell in code)
 
     def count(self, stage: str) -> int:
         return sum(count for (name, _), count in self.hits.items() if name == stage)
