@@ -20,7 +20,6 @@ second core, and half of a notebook is imports, pictures and scoring on one.
 import argparse
 import ast
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -57,7 +56,7 @@ from helpers.chain.report import (
     stage_notices,
     write_report,
 )
-from helpers.chain.runs import check_paths, open_run, remember
+from helpers.chain.runs import check_paths, command_line, open_run, remember
 from helpers.chain.stop import stop_signals
 from helpers.data.known_sets import expected_photos
 from helpers.environment import COMMAND, available_cores, can_pin, cores, pin_thread, project_root
@@ -165,15 +164,6 @@ def parse_settings(pairs: list[str], stages: Sequence[Stage]) -> dict[str, Any]:
             several = each_path(given[name], lambda part: str(Path(part).expanduser().resolve()))
             given[name] = str(whole) if there(whole.exists) else several
     return given
-
-
-def command_line(profile: Profile, given: dict[str, Any]) -> str:
-    """The command that goes on with this run, for hints that can be pasted."""
-    words = ["python", "run_all.py"]
-    if profile.run:
-        return shlex.join([*words, "--name", profile.run])
-    words += [] if profile.name == "sample" else ["--profile", profile.name]
-    return shlex.join([*words, *(word for name, value in given.items() for word in ("--set", f"{name}={value}"))])
 
 
 def passed_parameters(stage: Stage, profile: Profile, given: dict[str, Any]) -> dict[str, Any]:
@@ -289,10 +279,10 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
     chosen = choose_stages(arguments, stages)
     asked = parse_settings(arguments.set, stages)
     check_paths(asked)
-    profile, given = open_run(arguments.name, arguments.profile, asked, only_look=arguments.list)
+    profile, given = open_run(arguments.name, arguments.profile, asked)
     check_paths(given)
     arguments.jobs = usual_jobs(profile.processes) if arguments.jobs is None else arguments.jobs
-    os.environ[COMMAND] = command_line(profile, given)
+    os.environ[COMMAND] = command_line(profile, asked)
     used = {"data_dir", "outputs_dir"}.union(*(declared_parameters(stage.notebook) for stage in chosen))
     if idle := sorted(asked.keys() - used):
         print(f"No chosen stage has a parameter {' or '.join(idle)}; it changes nothing here.")

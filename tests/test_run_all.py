@@ -7,6 +7,7 @@ import _thread
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -24,8 +25,8 @@ from PIL import Image
 import run_all
 from helpers.chain.freshness import Stage, code_cells, owned_files
 from helpers.chain.notebook_runner import Progress
-from helpers.environment import can_pin, cores, project_root
-from helpers.files import FINISHED, sighted
+from helpers.environment import can_pin, command, cores, project_root
+from helpers.files import FINISHED, InputError, sighted
 from helpers.profiles import PROFILES
 from run_all import main
 
@@ -365,7 +366,8 @@ def test_a_run_remembers_its_settings_and_says_what_changes(chain, own, capsys):
     assert chain.run("--name", "holidays", "--set", f"captions_folder={own}", "--set", "beam=3") == 0
     begun = capsys.readouterr().out
     assert f"Run holidays (profile sample): captions_folder={own}, beam=3" in begun
-    assert "`python run_all.py --name holidays` goes on with it" in begun
+    outputs_dir = chain.outputs.parent  # another place than the usual one has to be said each time
+    assert f"`python run_all.py --name holidays --set outputs_dir={outputs_dir}` goes on with it" in begun
     assert output_of(chain, "holidays")[0] == str(own) and not chain.outputs.exists()
     assert chain.run("--name", "holidays") == 0 and chain.ran == []
     assert "Changed" not in capsys.readouterr().out
@@ -375,6 +377,40 @@ def test_a_run_remembers_its_settings_and_says_what_changes(chain, own, capsys):
     assert chain.run("--name", "holidays", "--set", "seed=None") == 0
     assert "Changed from now on: seed: 7 → as the profile has it." in capsys.readouterr().out
     assert "seed" not in chain.parameters["01"]
+
+
+def test_a_refused_run_is_not_remembered_and_the_way_out_it_names_leads_to_what_was_asked_for(
+    chain, own, capsys, monkeypatch
+):
+    def refuse(_):
+        raise InputError(f"No way; do without: {command(caption_batch='7')}")
+
+    def run_as_told() -> tuple[int, str]:
+        """Paste the command that the refusal named, on a day with a network."""
+        said = capsys.readouterr()
+        assert "emembered" not in said.out and "Changed" not in said.out
+        words = shlex.split(said.err.partition("do without: ")[2])
+        assert words[:2] == ["python", "run_all.py"]
+        with monkeypatch.context() as online:
+            online.setattr(run_all, "check_network", lambda _: None)
+            status = main(["--jobs", "1", *words[2:]], chain.stages)
+        after = capsys.readouterr()
+        return status, after.out + after.err
+
+    monkeypatch.setattr(run_all, "missing", lambda *_: ["weights"])
+    monkeypatch.setattr(run_all, "check_network", refuse)
+    run = chain.outputs.parent / own.name.replace(" ", "_")
+    assert chain.run("--profile", "flickr8k", "--set", f"captions_folder={own}", "--set", "beam=3") == 2
+    assert not (run / "run.json").exists()
+    status, said = run_as_told()
+    settings = {"captions_folder": str(own), "beam": 3, "caption_batch": 7}
+    assert status == 0 and "profile flickr8k" in said and f"--name {run.name} --set outputs_dir=" in said
+    assert json.loads((run / "run.json").read_text()) == {"profile": "flickr8k", "settings": settings}
+    # A change that is refused leaves the run as it was.
+    assert chain.run("--name", run.name, "--set", "beam=4") == 2
+    assert json.loads((run / "run.json").read_text())["settings"] == settings
+    status, said = run_as_told()
+    assert status == 0 and "Changed from now on: beam: 3 → 4." in said
 
 
 def test_own_photos_get_a_run_of_their_own_and_a_plain_run_leaves_it_alone(chain, own, capsys):

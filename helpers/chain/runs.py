@@ -5,6 +5,7 @@ never go there, where the next plain run would replace them; they get a run of t
 """
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -33,18 +34,15 @@ from helpers.profiles import (
 _HERE = {"outputs_dir"}  # where the run is to be found, which it cannot remember itself
 
 
-def open_run(
-    name: str | None, profile: str | None, given: Mapping[str, Any], only_look: bool = False
-) -> tuple[Profile, dict[str, Any]]:
+def open_run(name: str | None, profile: str | None, given: Mapping[str, Any]) -> tuple[Profile, dict[str, Any]]:
     """The profile of the run that is asked for, and its parameters: those that it remembers, and those `given` now.
 
-    Nothing is written. What the run remembers, what changes, and the name that own photos bring, are printed.
+    Nothing is written. The name of the run and its settings are printed.
 
     Args:
         name: of the run; None: the profile's own, or the one that own photos have.
         profile: to begin with; None: as the run did, or the sample.
         given: parameters from the command line; None as a value takes back what is remembered.
-        only_look: nothing will run.
 
     Raises:
         InputError: the names do not go together, or a setting is wrong.
@@ -78,16 +76,40 @@ def open_run(
     here = {setting: value for setting, value in given.items() if setting in _HERE and value is not None}
     base = known.profile if known else profile or "sample"
     found = replace(get_profile(base, **of_profile(settings | here)), run=name)
-    _say(found, known, settings, by_photos, only_look)
+    listed = ", ".join(f"{setting}={shown(setting, value)}" for setting, value in settings.items())
+    print(f"Run {found.title} (profile {found.name}){': ' if listed else ''}{listed}")
+    if by_photos and known is None:
+        print("Own photos get a run of their own.")
     return found, settings | here
 
 
 def remember(profile: Profile, given: Mapping[str, Any]) -> None:
-    """Write what the run of `profile` was set to, if that has changed; of a profile's own run, for `--list` alone."""
+    """Write what the run of `profile` was set to, if that has changed; of a profile's own run, for `--list` alone.
+
+    What a named run remembers from now on is printed.
+    """
     run = Run(profile.name, {setting: value for setting, value in given.items() if setting not in _HERE}).noted()
     path = profile.outputs / RUN
-    if not path.exists() or read_json(path) != run:
-        write_json(path, run)
+    known = read_json(path) if path.exists() else None
+    if run == known:
+        return
+    write_json(path, run)
+    if profile.run and known is None:
+        here = {setting: value for setting, value in given.items() if setting in _HERE}
+        print(f"It is remembered: `{command_line(profile, here)}` goes on with it.")
+    elif profile.run:
+        before, now, usual = known["settings"], run["settings"], "as the profile has it"
+        names = [name for name in before | now if before.get(name) != now.get(name)]
+        changes = [f"{name}: {before.get(name, usual)} → {now.get(name, usual)}" for name in names]
+        print(f"Changed from now on: {'; '.join(changes)}.")
+
+
+def command_line(profile: Profile, given: Mapping[str, Any]) -> str:
+    """The command that runs this with the parameters `given`, to be pasted; a run that is there knows its profile."""
+    words = ["python", "run_all.py", *(["--name", profile.run] if profile.run else [])]
+    known = profile.run and (profile.outputs / RUN).exists()
+    words += [] if known or profile.name == "sample" else ["--profile", profile.name]
+    return shlex.join([*words, *(word for name, value in given.items() for word in ("--set", f"{name}={value}"))])
 
 
 def run_of_own(settings: Profile) -> Profile:
@@ -137,22 +159,3 @@ def _name_of_own(setting: str, folder: str, profile: str) -> str:
 def shown(setting: str, value: Any) -> str:
     """A setting's value for people."""
     return portable_paths(value) if setting in PATHS and value else str(value)
-
-
-def _say(profile: Profile, known: Run | None, settings: Mapping[str, Any], by_photos: bool, only_look: bool) -> None:
-    """Print what the run is, and what changes."""
-    listed = ", ".join(f"{setting}={shown(setting, value)}" for setting, value in settings.items())
-    print(f"Run {profile.title} (profile {profile.name}){': ' if listed else ''}{listed}")
-    before, usual = known.settings if known else {}, "as the profile has it"
-    changed = [
-        f"{one}: {shown(one, before.get(one, usual))} → {shown(one, settings.get(one, usual))}"
-        for one in before | settings
-        if before.get(one) != settings.get(one)
-    ]
-    if only_look:
-        return
-    if known is None:
-        print("Own photos get a run of their own. " if by_photos else "", end="")
-        print(f"It is remembered: `python run_all.py --name {profile.title}` goes on with it.")
-    elif changed:
-        print(f"Changed from now on: {'; '.join(changed)}.")
