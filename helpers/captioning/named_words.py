@@ -24,12 +24,11 @@ import numpy as np
 from helpers.data.text import clean_caption
 from helpers.uncertainty import Interval, brackets, mean_interval
 
-# Other ways to write a word -> the word. "One" is not among them: it mostly means somebody.
-_SPELLINGS = {
-    "colour": {"grey": "gray", "blonde": "blond", "golden": "gold"}
-    | {word: word for word in "black white red blue green yellow orange brown gray pink purple tan blond gold".split()},
-    "number": {str(number): word for number, word in enumerate("two three four five six seven eight".split(), start=2)}
-    | {word: word for word in "two three four five six seven eight".split()},
+_COLOURS = "black white red blue green yellow orange brown gray pink purple tan blond gold".split()
+_NUMBERS = "two three four five six seven eight".split()  # not "one", which mostly means somebody
+_SPELLINGS = {  # a way to write a word -> the word
+    "colour": {"grey": "gray", "blonde": "blond", "golden": "gold"} | {word: word for word in _COLOURS},
+    "number": {str(number): word for number, word in enumerate(_NUMBERS, start=2)} | {word: word for word in _NUMBERS},
 }
 AGREED = 2  # references that have a word before a caption without it has missed it
 

@@ -3,6 +3,7 @@
 A new layout is a module in `readers/` and a line in `READERS`.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +88,8 @@ def _nothing_found(place: Place) -> str:
         len(path.relative_to(place.folder).parts) > 1 for path in place.photos
     ):
         where += " (if its folders are classes, set classes_folder instead)"
+    album = f"make album PHOTOS={shlex.quote(str(place.folder))}"
     return (
-        f"{where}; to find and caption photos without any, run `make album PHOTOS={place.folder}` (notebook 07), and "
-        "to train on them add captions.csv with the header image,caption, or a .txt beside each photo."
+        f"{where}; to find and caption photos without any, run `{album}` (notebook 07), and to train on them add "
+        "captions.csv with the header image,caption, or a .txt beside each photo."
     )

@@ -15,6 +15,7 @@ import argparse
 import csv
 import io
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -91,9 +92,10 @@ class Album:
         for kind, one in (("encoder", self.encoder), ("describer", self.captioner)):
             if one is not None and made.get(kind, one.fingerprint) != one.fingerprint:
                 now = f"{one.name}, {one.fingerprint}"
+                again = f"python -m helpers.search.album {shlex.quote(str(self.folder))} --anew"
                 raise InputError(
                     f"The album in {self.home} was made by another model ({made[kind]}) than the one in use ({now}); "
-                    f"make it anew with `python -m helpers.search.album {self.folder} --anew` and the same options."
+                    f"make it anew with `{again}` and the same options."
                 )
 
     def _load(self) -> None:

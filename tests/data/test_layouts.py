@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ def test_the_layout_that_is_recognised_is_said(captioned_folder: Path, capsys: p
 
 
 def test_photos_without_captions_lead_to_the_album(tmp_path: Path) -> None:
-    write_photo(tmp_path / "photos" / "1.jpg")
-    (tmp_path / "photos" / "notes.txt").write_text("Holidays, 2024. It rained.\n")
-    with pytest.raises(InputError, match=r"1 photos and no captions .*`make album PHOTOS=.*notebook 07.*captions\.csv"):
-        read_captioned(tmp_path / "photos", Findings())
+    write_photo(tmp_path / "My photos" / "1.jpg")
+    (tmp_path / "My photos" / "notes.txt").write_text("Holidays, 2024. It rained.\n")
+    with pytest.raises(InputError, match=r"1 photos and no captions .*notebook 07.*captions\.csv") as caught:
+        read_captioned(tmp_path / "My photos", Findings())
+    told = shlex.split(str(caught.value).split("`")[1])  # as a shell takes it
+    assert told == ["make", "album", f"PHOTOS={tmp_path / 'My photos'}"]
 
 
 def test_a_folder_of_classes_is_told_apart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -262,7 +263,7 @@ def test_an_album_is_bound_to_the_models_that_made_it(run: PhotoSearch, photos: 
     kept.correct("00.jpg", "my cat")
     with pytest.raises(InputError, match="made by another model") as caught:
         Album(photos, run, model="scratch")
-    assert f"python -m helpers.search.album {photos} --anew" in str(caught.value)
+    assert f"python -m helpers.search.album {shlex.quote(str(photos))} --anew" in str(caught.value)
     anew = Album(photos, run, model="scratch", captioner="none", anew=True)
     assert anew.update().new == 6 and anew.models == ["scratch"]
     assert anew.photos["00.jpg"].captions == ("my cat",) and anew.photos["01.jpg"].captions == ()
