@@ -20,6 +20,8 @@ second core, and half of a notebook is imports, pictures and scoring on one.
 import argparse
 import ast
 import os
+import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -56,7 +58,7 @@ from helpers.chain.report import (
     stage_notices,
     write_report,
 )
-from helpers.chain.runs import check_paths, command_line, open_run, remember
+from helpers.chain.runs import check_paths, open_run, remember
 from helpers.chain.stop import stop_signals
 from helpers.data.known_sets import expected_photos
 from helpers.environment import COMMAND, available_cores, can_pin, cores, pin_thread, project_root
@@ -103,6 +105,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--processes", type=int, metavar="N", help="share each training among so many processes (--set processes=N)"
     )
     arguments = parser.parse_args(argv)
+    typed = sys.argv[1:] if argv is None else argv
+    arguments.typed = [part for word in typed for part in re.sub("^--set=", "--set\0", word).split("\0")]
     if arguments.processes is not None:
         arguments.set.append(f"processes={arguments.processes}")
     return arguments
@@ -124,15 +128,16 @@ def choose_stages(arguments: argparse.Namespace, stages: Sequence[Stage]) -> lis
         full = {stage.name: stage.short for stage in stages}
         return names.index(choose(names, full.get(text.strip(), text.strip()), "stage"))
 
-    first = position(arguments.first) if arguments.first else 0
-    last = position(arguments.last) if arguments.last else len(stages) - 1
-    only = {position(text) for text in arguments.only.split(",")} if arguments.only else set(range(len(stages)))
-    if arguments.before:
+    first = position(arguments.first) if arguments.first is not None else 0
+    last = position(arguments.last) if arguments.last is not None else len(stages) - 1
+    every = set(range(len(stages)))
+    only = {position(text) for text in arguments.only.split(",")} if arguments.only is not None else every
+    if arguments.before is not None:
         needs = all_needs(stages[position(arguments.before)], stages)
         only = {index for index in only if names[index] in needs}
     chosen = [stage for index, stage in enumerate(stages) if first <= index <= last and index in only]
     if not chosen:
-        raise InputError("No stage is left to run; --from, --to, --only and --before exclude each other.")
+        raise InputError("No stage is left to run: none is named by all of --from, --to, --only and --before.")
     for stage in chosen:
         if not stage.notebook.is_file():
             raise InputError(f"The notebook of stage {stage.short} does not exist: {stage.notebook}.")
@@ -153,12 +158,16 @@ def parse_settings(pairs: list[str], stages: Sequence[Stage]) -> dict[str, Any]:
         choose(sorted(known), name, "parameter")
         if "\0" in text:
             raise InputError(f"--set {name} holds a character without a meaning (NUL); leave it out.")
+        if name in PATHS and not text.strip():
+            raise InputError(f"--set {name} has no value; give it a path, or None for none.")
         given[name] = text
-        if name not in TEXTS or text == "None":  # a folder may be called 2024
+        if name not in TEXTS | PATHS or text == "None":  # a folder may be called 2024
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
                 given[name] = ast.literal_eval(text)
         if not isinstance(given[name], str | int | float | bool | None):
             given[name] = text
+        if name in ("data_dir", "outputs_dir") and isinstance(given[name], str):
+            given[name] = str(Path(given[name]).expanduser())
         if name in PATHS and isinstance(given[name], str):
             whole = Path(given[name]).expanduser().resolve()
             several = each_path(given[name], lambda part: str(Path(part).expanduser().resolve()))
@@ -282,7 +291,7 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
     profile, given = open_run(arguments.name, arguments.profile, asked)
     check_paths(given)
     arguments.jobs = usual_jobs(profile.processes) if arguments.jobs is None else arguments.jobs
-    os.environ[COMMAND] = command_line(profile, asked)
+    os.environ[COMMAND] = shlex.join(["python", "run_all.py", *arguments.typed])
     used = {"data_dir", "outputs_dir"}.union(*(declared_parameters(stage.notebook) for stage in chosen))
     if idle := sorted(asked.keys() - used):
         print(f"No chosen stage has a parameter {' or '.join(idle)}; it changes nothing here.")
@@ -471,9 +480,9 @@ def main(argv: list[str] | None = None, stages: Sequence[Stage] = STAGES) -> int
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        without = " without --force" if arguments.force else ""
-        print(f"{stop or 'Interrupted'}. Finished stages are kept;", file=sys.stderr, end=" ")
-        print(f"the same command{without} goes on from there.", file=sys.stderr)
+        print(f"{stop or 'Interrupted'}. Finished stages are kept; the same command", file=sys.stderr, end=" ")
+        again = "without --force goes on from there, and leaves alone what is up to date."
+        print(again if arguments.force else "goes on from there.", file=sys.stderr)
         return getattr(stop, "status", 130)
     except OSError as error:
         if (reason := lack(type(error).__name__, str(error))) is None:

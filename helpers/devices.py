@@ -41,7 +41,7 @@ def choose_device(name: str, processes: int = 1) -> torch.device:
             "cuda": 'PyTorch sees no NVIDIA GPU, or is a build without CUDA (README, "And a GPU?")',
             "mps": "PyTorch sees no Apple GPU",
         }[name]
-        raise InputError(f"The device {name} cannot be used: {why}. Use the processor: {command(device='cpu')}")
+        raise InputError(f"The device {name} cannot be used: {why}. Use the processor: {command(device='cpu')}.")
     there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(name, cores())
     if processes > there:
         what = "GPU of a Mac" if name == "mps" else "GPUs" if name == "cuda" else "cores that this process may use"

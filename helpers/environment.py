@@ -7,6 +7,7 @@ import os
 import platform
 import random
 import shlex
+import subprocess
 import sys
 import threading
 import time
@@ -26,7 +27,8 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 _TRIM_EVERY = 20.0  # seconds
-COMMAND = "COURSE_COMMAND"  # in the environment of the kernels of `run_all.py`: the command that began the run
+# In the environment of the kernels of `run_all.py`: the command that began the run, quoted as POSIX does.
+COMMAND = "COURSE_COMMAND"
 _DOWNLOADS = "KAGGLEHUB_CACHE"
 
 
@@ -57,20 +59,28 @@ def located(text: str) -> Path:
 
 
 def command(**settings: str) -> str:
-    """The command that began this run, with `settings` as well: for a hint that can be pasted as it stands.
+    """How to have `settings` as well, for the end of a sentence: the command that began this run, to be pasted.
+
+    In a notebook that is stepped through, where no command began anything, the settings to write down.
 
     >>> command(sentence_encoders="use")
-    'python run_all.py --set sentence_encoders=use'
+    "set sentence_encoders = 'use' in the notebook"
     """
+    if COMMAND not in os.environ:
+        return f"set {' and '.join(f'{name} = {value!r}' for name, value in settings.items())} in the notebook"
     replaced = {*settings} | ({"vector_backbone", "grid_backbone"} if "backbone" in settings else set())
-    words = shlex.split(os.environ.get(COMMAND, "python run_all.py"))
     kept: list[str] = []
-    for word in words:
+    for word in shlex.split(os.environ[COMMAND]):
         if kept[-1:] == ["--set"] and word.partition("=")[0] in replaced:
             kept.pop()
         else:
             kept.append(word)
-    return shlex.join([*kept, *(word for name, value in settings.items() for word in ("--set", f"{name}={value}"))])
+    return f"`{pasted([*kept, *(word for pair in settings.items() for word in ('--set', '='.join(pair)))])}`"
+
+
+def pasted(words: Iterable[str]) -> str:
+    """A command of these words as it can be pasted into a terminal of this system."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def cores() -> int:

@@ -11,10 +11,19 @@ import torch
 from playwright.sync_api import Browser, sync_playwright
 from small_data import write_captions, write_photo
 
+from helpers.environment import COMMAND
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 # The tensors of the tests are tiny. On a busy machine a second thread would cost a hundred times what it saves.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_command_began_this(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run_all.main` notes for the kernels it starts what began them; called by a test, it would for all after it."""
+    monkeypatch.setenv(COMMAND, "")
+    monkeypatch.delenv(COMMAND)
 
 
 @pytest.fixture

@@ -363,7 +363,7 @@ def test_a_wrong_setting_stops_the_chain_in_one_sentence_and_loses_nothing(chain
     assert stopped.returncode == 2 and stopped.stdout == ""
     assert re.fullmatch(
         r"This run needs the vocabulary of bert-base-uncased, and huggingface.co cannot be reached; connect to the "
-        r"internet, or do without it: python run_all.py .*--set caption_tokenizer=wordpiece\.\n",
+        r"internet, or do without: `python run_all.py .*--set caption_tokenizer=wordpiece`\.\n",
         stopped.stderr,
     )
     assert fingerprint_files(models) == before

@@ -114,6 +114,8 @@ def test_every_notebook_parameter_is_a_setting(path: Path) -> None:
     of_notebooks = {"backbone", "own_photo", "photos", "pictures", "run_missing", "index_sizes", "many", "model", "ray"}
     assert set(names) - set(SETTING_NAMES) <= {"profile", *of_notebooks}
     assert {"profile", "data_dir", "outputs_dir", "seed", "threads"} <= set(names)
+    # Else what a run remembers would not count in a notebook that is opened by hand.
+    assert [name for name in names if name in SETTING_NAMES and names[name] is not None] == ["outputs_dir"]
 
 
 @pytest.mark.parametrize("path", sorted((project_root() / "notebooks").glob("0*.ipynb")), ids=lambda path: path.stem)

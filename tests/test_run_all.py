@@ -367,7 +367,7 @@ def test_a_run_remembers_its_settings_and_says_what_changes(chain, own, capsys):
     begun = capsys.readouterr().out
     assert f"Run holidays (profile sample): captions_folder={own}, beam=3" in begun
     outputs_dir = chain.outputs.parent  # another place than the usual one has to be said each time
-    assert f"`python run_all.py --name holidays --set outputs_dir={outputs_dir}` goes on with it" in begun
+    assert f"`python run_all.py --name holidays --set=outputs_dir={outputs_dir}` goes on with it" in begun
     assert output_of(chain, "holidays")[0] == str(own) and not chain.outputs.exists()
     assert chain.run("--name", "holidays") == 0 and chain.ran == []
     assert "Changed" not in capsys.readouterr().out
@@ -383,17 +383,17 @@ def test_a_refused_run_is_not_remembered_and_the_way_out_it_names_leads_to_what_
     chain, own, capsys, monkeypatch
 ):
     def refuse(_):
-        raise InputError(f"No way; do without: {command(caption_batch='7')}")
+        raise InputError(f"No way; do without: {command(caption_batch='7')}.")
 
     def run_as_told() -> tuple[int, str]:
         """Paste the command that the refusal named, on a day with a network."""
         said = capsys.readouterr()
         assert "emembered" not in said.out and "Changed" not in said.out
-        words = shlex.split(said.err.partition("do without: ")[2])
+        words = shlex.split(said.err.split("`")[1])
         assert words[:2] == ["python", "run_all.py"]
         with monkeypatch.context() as online:
             online.setattr(run_all, "check_network", lambda _: None)
-            status = main(["--jobs", "1", *words[2:]], chain.stages)
+            status = main(words[2:], chain.stages)
         after = capsys.readouterr()
         return status, after.out + after.err
 
@@ -404,13 +404,21 @@ def test_a_refused_run_is_not_remembered_and_the_way_out_it_names_leads_to_what_
     assert not (run / "run.json").exists()
     status, said = run_as_told()
     settings = {"captions_folder": str(own), "beam": 3, "caption_batch": 7}
-    assert status == 0 and "profile flickr8k" in said and f"--name {run.name} --set outputs_dir=" in said
+    assert status == 0 and "profile flickr8k" in said and f"--name {run.name} --set=outputs_dir=" in said
     assert json.loads((run / "run.json").read_text()) == {"profile": "flickr8k", "settings": settings}
     # A change that is refused leaves the run as it was.
     assert chain.run("--name", run.name, "--set", "beam=4") == 2
     assert json.loads((run / "run.json").read_text())["settings"] == settings
     status, said = run_as_told()
     assert status == 0 and "Changed from now on: beam: 3 → 4." in said
+
+
+def test_hints_hold_the_whole_command_that_was_typed(chain):
+    assert command(caption_batch="8", seed="7") == "set caption_batch = '8' and seed = '7' in the notebook"
+    assert chain.run("--only", "01,04", "--keep-going", "--set=scenes=50", "--set", "caption_batch=16") == 0
+    place = f"--set outputs_dir={chain.outputs.parent}"
+    typed = f"python run_all.py --jobs 1 --only 01,04 --keep-going --set scenes=50 {place}"
+    assert command(caption_batch="8") == f"`{typed} --set caption_batch=8`"
 
 
 def test_own_photos_get_a_run_of_their_own_and_a_plain_run_leaves_it_alone(chain, own, capsys):
@@ -693,6 +701,8 @@ def test_processes_are_a_setting_and_have_all_cores(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(run_all, "can_pin", lambda: True)
     assert (run_all.usual_jobs(), run_all.usual_jobs(2)) == (2, 1)
     assert run_all.parse_settings(["processes=2"], run_all.STAGES) == {"processes": 2}
+    folders = run_all.parse_settings(["outputs_dir=~/big", "data_dir=big"], run_all.STAGES)
+    assert folders == {"outputs_dir": str(Path.home() / "big"), "data_dir": "big"}  # the latter in the project
 
 
 @pytest.mark.parametrize(
@@ -712,6 +722,10 @@ def test_processes_are_a_setting_and_have_all_cores(monkeypatch: pytest.MonkeyPa
         (["--set", "lstm_epochs=ten"], "The setting lstm_epochs cannot be 'ten': it should be a valid integer"),
         (["--set", "captions_folder=2024"], "2024 does not exist; correct the setting captions_folder."),
         (["--set", "search_model=nosuch"], "The setting search_model cannot be 'nosuch': it should be 'scratch'"),
+        (["--set", "own_photo=2024"], "2024 does not exist; correct the setting own_photo."),
+        (["--set", "captions_folder="], "--set captions_folder has no value; give it a path, or None for none."),
+        (["--only", ""], "There is no stage ''"),
+        (["--before", "01"], "No stage is left to run: none is named by all of --from, --to, --only and --before."),
         (["--set", "own_photo=no.jpg"], "no.jpg does not exist; correct the setting own_photo."),
         (["--from", "03", "--to", "01"], "No stage is left to run"),
         (["--jobs", "0"], "at least one stage"),

@@ -83,8 +83,8 @@ def _wait_for(file: IO[str], outputs: Path) -> None:
         if time.monotonic() > end or (holder and _alive(holder)):
             who = "process {process} on {machine}, since {since}".format(**holder) if holder else "which just began"
             raise InputError(
-                f"Another run is at work in {outputs} ({who}); wait for it, stop it, or choose another folder with "
-                "--set outputs_dir=…"
+                f"Another run is at work in {outputs} ({who}); wait for it, stop it, or begin a run of another "
+                "name with --name."
             )
         if holder and not said:
             print(f"Process {holder['process']} died; waiting for the last of the processes that it had started.")

@@ -82,9 +82,10 @@ def check_network(needs: list[Need]) -> None:
     lost = [need for need in needs if reasons[urlsplit(need.address).netloc]]
     said = "; ".join(f"{server} {reason}" for server, reason in reasons.items() if reason)
     ways = {name: value for need in lost for name, value in need.instead.items()}
-    without = f", or do without it: {command(**ways)}" if ways else ""
+    without = f", or do without: {command(**ways)}" if ways else ""
     if any(not need.instead for need in lost):  # data sets
-        without += ", or take photos of your own with captions_folder and classes_folder"
+        without = ", or take photos of your own with captions_folder and classes_folder"
+        without += f" and do without the rest: {' '.join(f'--set {k}={v}' for k, v in ways.items())}" if ways else ""
     listed = ", ".join(dict.fromkeys(need.what for need in lost))
     raise InputError(f"This run needs {listed}, and {said}; connect to the internet{without}.")
 

@@ -25,6 +25,8 @@ from helpers.chain.report import duration, gigabytes
 from helpers.environment import project_root, resident_memory
 from helpers.files import NO_ROOM, read_json
 
+FEWER = "run no stages side by side (--jobs 1)"
+
 
 @dataclass
 class Progress:
@@ -187,7 +189,7 @@ def how_it_ended(status: int | None, used: str, free: str) -> str:
     name = names.get(status, f"status {status}")
     words = {
         "SIGBUS": f"lost its hold on a memory-mapped file, as it does when the disk is full ({free} are free there)",
-        "SIGKILL": f"was killed, as the system does when memory runs out (it had used {used}); --jobs 1 takes less",
+        "SIGKILL": f"was killed, as the system does when memory runs out (it had used {used}); {FEWER}",
         "SIGSEGV": f"crashed in a compiled library (it had used {used} of memory)",
         "SIGILL": "met an instruction that this processor does not have",
         "SIGABRT": f"aborted in a compiled library, as it does when memory runs out (it had used {used})",
@@ -205,9 +207,9 @@ def lack(name: str, message: str) -> str | None:
     rest = message.partition("] ")[2] if number else message
     no_memory = r"can't allocate|bad_alloc|not enough memory|failed to map segment"
     if "can't start new thread" in message:
-        return "memory ran out, or the limit on threads is reached (can't start new thread); --jobs 1 takes fewer."
+        return f"memory ran out, or the limit on threads is reached (can't start new thread); {FEWER}."
     if name == "MemoryError" or code == "ENOMEM" or re.search(no_memory, message):
-        return f"memory ran out ({message or name}). Run one stage at a time (--jobs 1), and lower the batch sizes."
+        return f"memory ran out ({message or name}). {FEWER[0].upper()}{FEWER[1:]}, and lower the batch sizes."
     if number and int(number[1]) in NO_ROOM:
         return f"the disk is full, or a limit is reached ({rest}). Make room; the same command goes on from there."
     if code in ("EACCES", "EPERM", "EROFS"):

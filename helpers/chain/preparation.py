@@ -5,6 +5,7 @@
 Headless, nobody can be asked, and a missing file ends the notebook in one sentence, as it should in a chain.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from dataclasses import asdict
 
 from IPython.core.error import StdinNotImplementedError
 
-from helpers.environment import project_root
+from helpers.environment import COMMAND, project_root
 from helpers.files import InputError, require
 from helpers.profiles import Profile, get_profile
 
@@ -33,6 +34,8 @@ def provide(settings: Profile, files: Mapping[str, str], run_missing: bool | Non
         require(settings.outputs, files)
         return
     except InputError as missing:
+        if COMMAND in os.environ:  # a stage of run_all.py, which holds the run's folder
+            raise InputError(f"{missing} Without --only and --from, run_all.py does so by itself.") from None
         if run_missing is False:
             raise
         reason = missing
@@ -60,8 +63,9 @@ def _asked(question: str) -> bool:
 
 def _show(command: list[str]) -> int:
     """Run `command` and print its lines as they come, for a notebook shows nothing else; returns its exit status."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8"}
-    with subprocess.Popen(command, cwd=project_root(), **pipes) as process:
+    utf8 = {"text": True, "encoding": "utf-8", "errors": "replace", "env": os.environ | {"PYTHONIOENCODING": "utf-8"}}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, cwd=project_root(), **pipes, **utf8) as process:
         try:
             for line in process.stdout:
                 print(line, end="", flush=True)

@@ -5,14 +5,13 @@ never go there, where the next plain run would replace them; they get a run of t
 """
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from helpers.environment import located
+from helpers.environment import located, pasted
 from helpers.files import InputError, read_json, there, write_json
 from helpers.profiles import (
     OWN_DATA,
@@ -71,7 +70,7 @@ def open_run(name: str | None, profile: str | None, given: Mapping[str, Any]) ->
         raise InputError(f"The run {name} is of the profile {known.profile}; give one of {profile} another --name.")
     if known and by_photos and given[own] != known.settings.get(own):
         of = known.settings.get(own, f"the profile {known.profile}")
-        raise InputError(f"There is a run {name} already, of {of}; give this one another name with --name.")
+        raise InputError(f"There is a run {name} already, of {of}; give this one another with run_all.py --name.")
     settings = with_changes(known.settings if known else {}, changes)
     here = {setting: value for setting, value in given.items() if setting in _HERE and value is not None}
     base = known.profile if known else profile or "sample"
@@ -95,21 +94,14 @@ def remember(profile: Profile, given: Mapping[str, Any]) -> None:
         return
     write_json(path, run)
     if profile.run and known is None:
-        here = {setting: value for setting, value in given.items() if setting in _HERE}
-        print(f"It is remembered: `{command_line(profile, here)}` goes on with it.")
+        here = (f"--set={setting}={value}" for setting, value in given.items() if setting in _HERE)
+        again = pasted(["python", "run_all.py", "--name", profile.run, *here])
+        print(f"It is remembered: `{again}` goes on with it.")
     elif profile.run:
         before, now, usual = known["settings"], run["settings"], "as the profile has it"
         names = [name for name in before | now if before.get(name) != now.get(name)]
         changes = [f"{name}: {before.get(name, usual)} → {now.get(name, usual)}" for name in names]
         print(f"Changed from now on: {'; '.join(changes)}.")
-
-
-def command_line(profile: Profile, given: Mapping[str, Any]) -> str:
-    """The command that runs this with the parameters `given`, to be pasted; a run that is there knows its profile."""
-    words = ["python", "run_all.py", *(["--name", profile.run] if profile.run else [])]
-    known = profile.run and (profile.outputs / RUN).exists()
-    words += [] if known or profile.name == "sample" else ["--profile", profile.name]
-    return shlex.join([*words, *(word for name, value in given.items() for word in ("--set", f"{name}={value}"))])
 
 
 def run_of_own(settings: Profile) -> Profile:
@@ -127,7 +119,8 @@ def run_of_own(settings: Profile) -> Profile:
     check_paths(given)
     profile, given = open_run(None, settings.name, given)
     remember(profile, given)
-    print(f"In the notebooks after this one, set profile = {profile.run!r}.")
+    elsewhere = f" and outputs_dir = {profile.outputs_dir!r}" if profile.outputs_dir != Profile.outputs_dir else ""
+    print(f"In the notebooks after this one, set profile = {profile.run!r}{elsewhere}.")
     return profile
 
 
@@ -151,7 +144,7 @@ def _there(name: str, path: str) -> str:
 def _name_of_own(setting: str, folder: str, profile: str) -> str:
     """What a run over own photos is called: like their folder, with the profile's name where only classes are own."""
     names = each_path(folder, lambda part: Path(part).name)
-    name = re.sub(r"[^\w.-]+", "_", names).strip("._-")[:40] or "photos"
+    name = re.sub(r"[^\w.-]+", "_", names).strip("._-")[:40].strip("._-") or "photos"
     name = f"{profile}_{name}" if setting == "classes_folder" else name
     return f"own_{name}" if name in PROFILES else name
 

@@ -375,7 +375,7 @@ def _load_published(name: str) -> Backbone:
         lambda: _BUILDERS[name](pretrained=True),
         f"The published weights of {name}",
         "connect to the internet and run again, or use the backbone whose weights are installed with the "
-        f"requirements: backbone=efficientnet_lite0 ({command(backbone='efficientnet_lite0')})",
+        f"requirements: {command(backbone='efficientnet_lite0')}",
     )
 
 

@@ -86,11 +86,19 @@ def test_no_way_to_a_server_is_one_sentence_with_a_command_that_does_without(
     assert said.startswith("This run needs the published weights of vgg16 (528 MB), the published weights of resnet50")
     assert "download.pytorch.org cannot be reached; huggingface.co cannot be reached" in said and "Kaggle" not in said
     assert said.endswith(
-        "or do without it: python run_all.py --profile flickr8k --set beam=3 --set backbone=efficientnet_lite0 "
-        "--set sentence_encoders=use."
+        "or do without: `python run_all.py --profile flickr8k --set beam=3 --set backbone=efficientnet_lite0 "
+        "--set sentence_encoders=use`."
     )
     check_network([need for need in wanted if "Kaggle" in need.what])
     assert capsys.readouterr().out.startswith("To be downloaded: the Kaggle data set adityajn105/flickr8k/versions/1, ")
+    # Where the data sets cannot be had either, the command alone would be refused again.
+    monkeypatch.setattr(requests, "head", lambda *_, **__: head("pytorch"))
+    with pytest.raises(InputError) as caught:
+        check_network(wanted)
+    assert str(caught.value).endswith(
+        "connect to the internet, or take photos of your own with captions_folder and classes_folder and do without "
+        "the rest: --set backbone=efficientnet_lite0 --set sentence_encoders=use."
+    )
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
         check_network(wanted[-1:])

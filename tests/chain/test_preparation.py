@@ -8,6 +8,7 @@ from IPython.core.error import StdinNotImplementedError
 
 from helpers.chain.preparation import provide
 from helpers.data.manifest import load_manifest
+from helpers.environment import COMMAND
 from helpers.files import InputError
 from helpers.profiles import Profile, get_profile
 
@@ -55,6 +56,27 @@ def test_without_a_yes_nothing_runs_and_one_sentence_says_how_it_would(
     with pytest.raises(InputError, match=r"run 01_download first, then this notebook\. Or set run_missing = True"):
         provide(settings, FILES, run_missing=None, before="02")
     assert not settings.outputs.exists()
+
+
+def test_a_stage_of_run_all_begins_no_second_one(settings: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would wait for the folder that the first one holds."""
+    monkeypatch.setenv(COMMAND, "python run_all.py --only 02")
+    for run_missing in (None, True):
+        with pytest.raises(InputError, match=r"notebook\. Without --only and --from, run_all.py does so by itself"):
+            provide(settings, FILES, run_missing, before="02")
+    assert not settings.outputs.exists()
+
+
+def test_names_that_the_terminal_cannot_write_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as a pipe has it on Windows
+    place = tmp_path / "Jörg"
+    settings = get_profile("sample", scenes=12, pictures_per_class=10, threads=1, outputs_dir=str(place))
+    place.write_text("a file where the folder should be")
+    with pytest.raises(InputError, match="A notebook that 02 needs did not finish"):
+        provide(settings, FILES, run_missing=True, before="02")
+    assert f"{place / 'sample'} cannot be written to" in capsys.readouterr().out
 
 
 def test_false_asks_nobody(settings: Profile, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,28 @@ def test_own_photos_get_a_run_that_later_notebooks_find_by_its_name(
     assert run_of_own(settings) == settings and run_of_own(get_profile("sample")) == get_profile("sample")
 
 
+def test_a_run_keeps_its_seed_and_its_folders_where_later_notebooks_say_none(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {
+        "profile": "sample",
+        "seed": 7,
+        "data_dir": "big",
+        "outputs_dir": "else",
+        "captions_folder": "album/summer",
+    }
+    settings = run_of_own(chosen_profile(asked))
+    assert "set profile = 'summer' and outputs_dir = 'else'" in capsys.readouterr().out
+    later = chosen_profile({"profile": "summer", "seed": None, "data_dir": None, "outputs_dir": "else"})
+    assert later == settings and (later.seed, later.data_dir) == (7, "big")
+
+
+def test_a_long_folder_name_gives_a_name_that_a_run_can_have(project: Path) -> None:
+    folder = project / "photos-of-the-summer-in-the-south-of-fr-2024"  # the 40th character is a dash
+    folder.mkdir()
+    assert run_of_own(get_profile("sample", captions_folder=folder.name)).run == folder.name[:39]
+
+
 def test_photos_that_are_not_there_or_of_another_run_are_refused_and_nothing_is_written(project: Path) -> None:
     with pytest.raises(InputError, match="autumn does not exist; correct the setting captions_folder"):
         run_of_own(get_profile("sample", captions_folder="album/autumn"))

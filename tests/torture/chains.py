@@ -225,7 +225,7 @@ class Disturbance:
             self.hits[hit.pop(), way] -= 1  # its kernel was killed as it ended, with its work done
             self.misses[stage] += 1
         elif hit:
-            self.judge(process, way, "".join(errors))
+            self.judge(process, way, "".join(errors), forced=bool(again))
         elif process.returncode != 0:
             self.wrong.append(f"ended by itself with {process.returncode}: {''.join(errors)[-300:]}")
         return not hit
@@ -258,11 +258,15 @@ class Disturbance:
             with suppress(psutil.NoSuchProcess):
                 victim.kill()
 
-    def judge(self, process: subprocess.Popen[str], way: str, errors: str) -> None:
+    def judge(self, process: subprocess.Popen[str], way: str, errors: str, forced: bool) -> None:
         """Whether a run that was asked to end, or whose kernel died, ended as it should."""
         if way in SIGNALS:
-            known = f"{SIGNALS[way]} Finished stages are kept; the same command goes on from there."
-            told = errors.strip().replace(" without --force", "")
+            without = " without --force" if forced else ""
+            up_to_date = ", and leaves alone what is up to date" if forced else ""
+            known = (
+                f"{SIGNALS[way]} Finished stages are kept; the same command{without} goes on from there{up_to_date}."
+            )
+            told = errors.strip()
             if process.returncode != 128 + getattr(signal, way) or told != known:
                 self.wrong.append(f"{way} ended with {process.returncode}: {errors[-300:]!r}")
         elif way == "kernel" and ("Traceback" in errors or process.returncode not in (1, -signal.SIGKILL)):
