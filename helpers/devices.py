@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from helpers.environment import command, cores, supports_bf16
+from helpers.environment import command, cores, counted_threads, supports_bf16
 from helpers.files import InputError
 
 CPU = torch.device("cpu")
@@ -118,6 +118,6 @@ def in_words(device: torch.device) -> str:
     kind = str(short_floats(device) or torch.float32).removeprefix("torch.")
     if device.type == "cpu":
         off = "bfloat16 off (this processor has no instructions for it)"
-        return f"{torch.get_num_threads()} threads, {'bfloat16 on' if kind == 'bfloat16' else off}"
+        return f"{counted_threads(torch.get_num_threads())}, {'bfloat16 on' if kind == 'bfloat16' else off}"
     name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
-    return f"training on {device.type}{name} in {kind}, else {torch.get_num_threads()} threads"
+    return f"training on {device.type}{name} in {kind}, else {counted_threads(torch.get_num_threads())}"

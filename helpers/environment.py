@@ -154,7 +154,7 @@ def start(seed: int, threads: int | None = None, device: str = "cpu", processes:
     if "torch" not in sys.modules:
         set_numpy_threads(threads or cores())
         set_seed(seed)
-        print(f"{versions}; seed {seed}, {threads or cores()} threads")
+        print(f"{versions}; seed {seed}, {counted_threads(threads or cores())}")
         return
     import torch
 
@@ -167,6 +167,15 @@ def start(seed: int, threads: int | None = None, device: str = "cpu", processes:
         f"{versions}, PyTorch {torch.__version__}; "
         f"seed {seed}, {in_words(chosen)}{f', trainings in {processes} processes' if processes > 1 else ''}"
     )
+
+
+def counted_threads(count: int) -> str:
+    """A number of threads in words.
+
+    >>> counted_threads(1), counted_threads(2)
+    ('1 thread', '2 threads')
+    """
+    return f"{count} thread{'' if count == 1 else 's'}"
 
 
 def set_numpy_threads(threads: int) -> None:

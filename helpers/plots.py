@@ -132,7 +132,7 @@ def panels_in_pairs(count: int, width: float, height: float) -> tuple[Figure, np
 
 def plot_history(
     history: Sequence[Mapping[str, float]],
-    panels: Mapping[str, Sequence[str]],
+    panels: Mapping[str, Sequence[str] | Mapping[str, str]],
     title: str,
     best_epoch: int | None = None,
 ) -> Figure:
@@ -140,16 +140,17 @@ def plot_history(
 
     Args:
         history: one mapping an epoch, for example `{"train_loss": 3.1, "val_loss": 3.3, "cider_d": 41.0}`.
-        panels: panel title -> names in `history` drawn there.
+        panels: panel title -> names in `history` drawn there, or a mapping of such names to words for the legend.
         title: the finding.
         best_epoch: epoch, counted from 1, that was kept; marked by a dotted line.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 3.4), squeeze=False, layout="constrained")
     epochs = np.arange(1, len(history) + 1)
     for cell, (panel, names) in zip(axes[0], panels.items(), strict=True):
-        for name, colour, marker in zip(names, PALETTE, "osD^vPX*", strict=False):
+        words = names if isinstance(names, Mapping) else {name: name.replace("_", " ") for name in names}
+        for (name, label), colour, marker in zip(words.items(), PALETTE, "osD^vPX*", strict=False):
             values = [epoch.get(name, np.nan) for epoch in history]
-            cell.plot(epochs, values, marker=marker, markersize=4, color=colour, label=name.replace("_", " "))
+            cell.plot(epochs, values, marker=marker, markersize=4, color=colour, label=label)
         if best_epoch is not None:
             cell.axvline(best_epoch, color=INK, linestyle=":", linewidth=1.2, label="kept")
         cell.set(title=panel, xlabel="epoch")
@@ -177,7 +178,7 @@ def plot_heatmap(
     size = (max(5.0, 0.42 * len(columns) + 3), max(3.5, 0.38 * len(rows) + 1.5))
     figure, axes = plt.subplots(figsize=size, layout="constrained")
     sns.heatmap(
-        values, xticklabels=list(columns), yticklabels=list(rows), annot=annotate, fmt=".2f",
+        values, xticklabels=list(columns), yticklabels=list(rows), annot=annotate, fmt="z.2f",
         annot_kws={"fontsize": 7}, cbar_kws={"label": label}, ax=axes, **colours_for(values),
     )  # fmt: skip
     if max(map(len, columns)) > 3:  # the end of a slanted name stands under its column
@@ -244,7 +245,7 @@ def plot_matrices(
     )  # fmt: skip
     for cell, (name, matrix) in zip(axes[0], panels.items(), strict=True):
         sns.heatmap(
-            matrix, xticklabels=list(columns), yticklabels=list(rows), annot=True, fmt=".2f", ax=cell, cbar=False,
+            matrix, xticklabels=list(columns), yticklabels=list(rows), annot=True, fmt="z.2f", ax=cell, cbar=False,
             linewidths=2, linecolor=PAPER, **colours,
         )  # fmt: skip
         cell.set_title(name, fontsize=11)

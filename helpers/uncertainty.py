@@ -65,7 +65,7 @@ def brackets(bounds: Interval, digits: int = 1) -> str:
     '[56.2, 63.0]'
     """
     low, high = bounds
-    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return f"[{low:z.{digits}f}, {high:z.{digits}f}]"  # z: no negative zero
 
 
 def verdict(

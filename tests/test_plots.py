@@ -18,6 +18,10 @@ def test_history_leaves_gaps_for_missing_figures() -> None:
     figure = plots.plot_history(history, {"loss": ["loss"], "score": ["cider_d"]}, "Learning", best_epoch=2)
     np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), [np.nan, 40.0])
     assert figure.axes[0].lines[1].get_xdata()[0] == 2
+    said = {"loss": ["train_loss"], "score": {"cider_d": "drawn captions"}}
+    figure = plots.plot_history(history, said, "Learning")
+    legends = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes]
+    assert legends == [["train loss"], ["drawn captions"]]
 
 
 @pytest.mark.parametrize(

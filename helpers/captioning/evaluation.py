@@ -5,16 +5,23 @@ without eyes beside them, the table, and `metrics.json`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from helpers.captioning.captioner import Captioner
 from helpers.captioning.facts import Facts
 from helpers.captioning.named_words import NamedWords
-from helpers.captioning.scoring import METRICS, rouge_by_photo, score_captions
-from helpers.captioning.training import PART, CaptionData, History, best_epoch
+from helpers.captioning.scoring import (
+    METRICS,
+    blind_caption,
+    cider_by_photo,
+    rouge_by_photo,
+    score_captions,
+    score_intervals,
+)
+from helpers.captioning.training import PART, CaptionData, History, best_epoch, caption_photos
 from helpers.features.store import Features
-from helpers.uncertainty import Interval, with_interval
+from helpers.uncertainty import Interval, brackets, mean_interval, verdict, with_interval
 
 Scores = dict[str, float | None]
 
@@ -26,6 +33,61 @@ def caption_seen(captioner: Captioner, features: Features, ids: Sequence[str]) -
         seen = captioner.features(features, ids[start : start + PART])
         texts += captioner.texts(captioner.decode(seen))
     return dict(zip(ids, texts, strict=True))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a captioner does on photos it has never seen.
+
+    Attributes:
+        texts: photo id -> its caption, as the captioner is set.
+        likeliest: photo id -> its greedy caption.
+        blind: the caption that every photo gets from one that never looks.
+        references: photo id -> what people wrote.
+        scores: from `judge`, of "blind", "greedy" and "beam 5", and of each data set, if there are several.
+        final: those of them that count.
+        intervals: of `final`, from `score_intervals`.
+    """
+
+    texts: dict[str, str]
+    likeliest: dict[str, str]
+    blind: str
+    references: dict[str, Sequence[str]]
+    scores: dict[str, Scores]
+    final: Scores
+    intervals: dict[str, Interval]
+
+
+def judge_captioner(captioner: Captioner, train: CaptionData, test: CaptionData) -> Judgement:
+    """Caption the photos in `test` and score that, beside greedy captions and the blind one, which is from `train`."""
+    texts = caption_photos(captioner, test)
+    likeliest = caption_photos(replace(captioner, beam=1), test)  # a beam of 1 is greedy
+    blind = blind_caption(train.captions)
+    own = f"beam {captioner.beam}"
+    scores = judge(test, {"blind": dict.fromkeys(test.ids, blind), "greedy": likeliest, own: texts})
+    references = dict(zip(test.ids, test.captions, strict=True))
+    within = score_intervals(texts, references)
+    return Judgement(texts, likeliest, blind, references, scores, scores[own], within)
+
+
+def print_judgement(judged: Judgement) -> None:
+    """The table of scores, whether the wider search pays, and how far off other photos would be."""
+    final, greedy = judged.final, judged.scores["greedy"]
+    print(f"{len(judged.texts)} test photos; the blind caption is {judged.blind!r}\n")
+    print_scores(judged.scores)
+    print(f"\n{final['distinct_share']:.0f} % of the captions differ, {final['vocabulary_used']} words are used")
+    ours, plain = (cider_by_photo(texts, judged.references) for texts in (judged.texts, judged.likeliest))
+    verdict(
+        ("CIDEr-D, beam search", final["cider_d"]),
+        ("greedy", greedy["cider_d"]),
+        above="the wider search pays here.",
+        below="the wider search finds captions that the model thinks better, and here they are worse.",
+        level="the wider search finds what the model thinks better; these photos do not tell whether it is.",
+        difference=mean_interval(ours - plain),
+    )
+    for name, label in (("bleu_4", "BLEU-4"), ("cider_d", "CIDEr-D")):
+        within = brackets(judged.intervals[name])
+        print(f"{label} {final[name]:.1f}, and for other photos of this kind likely within {within}")
 
 
 def judge(data: CaptionData, ways: Mapping[str, Mapping[str, str]]) -> dict[str, Scores]:
@@ -64,24 +126,21 @@ def print_scores(table: Mapping[str, Mapping[str, float | None]]) -> None:
 def captioner_metrics(
     captioner: Captioner,
     data: CaptionData,
-    scores: Mapping[str, Scores],
-    blind: str,
+    judged: Judgement,
     history: History,
     speed: Mapping[str, float],
-    intervals: Mapping[str, Interval],
     facts: Facts | None = None,
     words: Mapping[str, NamedWords] | None = None,
 ) -> dict[str, Any]:
     """The content of a captioner's `metrics.json`: percentages on the usual scale of 0 to 100, seconds, counts.
 
     Args:
-        data: the test photos that `scores`, from `judge`, were measured on.
+        data: the test photos, on which the captioner was `judged`.
         speed: from `words_per_second`, or empty.
-        intervals: of the final scores, from `score_intervals`.
         facts: from `fact_table`, where the truth is known.
         words: from `named_words`.
     """
-    final = scores[f"beam {captioner.beam}"]
+    scores, final = judged.scores, judged.final
     return {
         "split": "test",
         "images": len(data.ids),
@@ -93,14 +152,14 @@ def captioner_metrics(
         "speed": dict(speed),
         "validation": history[best_epoch(history) - 1],
         "greedy": scores["greedy"],
-        "blind": scores["blind"] | {"caption": blind},
+        "blind": scores["blind"] | {"caption": judged.blind},
         "by_origin": {name.removeprefix("of "): row for name, row in scores.items() if name.startswith("of ")},
-        "intervals": {name: list(bounds) for name, bounds in intervals.items()},
+        "intervals": {name: list(bounds) for name, bounds in judged.intervals.items()},
         "facts": dict(facts or {}),
         "words": {kind: asdict(named) for kind, named in (words or {}).items()},
         "headline": {
-            "BLEU-4": with_interval(final["bleu_4"], intervals["bleu_4"]),
-            "CIDEr-D": with_interval(final["cider_d"], intervals["cider_d"]),
+            "BLEU-4": with_interval(final["bleu_4"], judged.intervals["bleu_4"]),
+            "CIDEr-D": with_interval(final["cider_d"], judged.intervals["cider_d"]),
             "BLEU-4 blind": scores["blind"]["bleu_4"],
         },
     }

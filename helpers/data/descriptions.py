@@ -53,6 +53,15 @@ def english_name(label: str) -> str:
     return ENGLISH.get(label, label.replace("_", " ").replace("-", " "))
 
 
+def both_names(label: str) -> str:
+    """A label, and its English name where that is another one.
+
+    >>> both_names("cane"), both_names("butterfly")
+    ('cane (dog)', 'butterfly')
+    """
+    return label if english_name(label) == label else f"{label} ({english_name(label)})"
+
+
 def class_descriptions(labels: Iterable[str], file: Path | None = None) -> dict[str, list[str]]:
     """Descriptions of each label: the user's, else the hand-written, else templates (with a printed notice).
 

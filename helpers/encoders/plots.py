@@ -44,6 +44,7 @@ def plot_points(
             if label == name:
                 axes.scatter(*place, s=240, color=colour, marker="*", edgecolors=INK, linewidths=1.2, zorder=3)
     axes.set(xticks=[], yticks=[])
+    axes.margins(x=0.12)  # for the names of stars at the edge
     axes.legend(frameon=False, fontsize=9, bbox_to_anchor=(1, 1), loc="upper left")
     put_title(figure, title)
     if stars is not None:
@@ -108,11 +109,9 @@ def plot_leads(
     axes.set(yticks=range(len(order)), yticklabels=[english_name(name) for name in order])
     axes.set(xlabel="lead of the own class (cosine)", ylim=(len(order) - 0.5, -1.3))
     axes.grid(axis="y", visible=False)
-    put_title(
-        figure,
-        f"{(leads > 0).mean():.0%} of the test photos are closest to their own class; {english_name(order[0])} has the "
-        f"narrowest lead, {leads.min():+.2f}",
-    )
+    won, last = int((leads > 0).sum()), f"{english_name(order[0])}, {leads.min():+.2f}"
+    end = f"the narrowest lead has {last}" if won == len(leads) else f"farthest behind is {last}"
+    put_title(figure, f"{won} of {len(leads)} test photos are closest to their own class; {end}")
     return figure
 
 

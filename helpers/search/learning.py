@@ -17,8 +17,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
+import numpy as np
+
 from helpers.captioning.captioner import Captioner
-from helpers.captioning.scoring import score_captions
+from helpers.captioning.scoring import cider_by_photo
 from helpers.captioning.training import CaptionTraining, History, split_data, train_captioner
 from helpers.data.manifest import ClassPhoto, Manifest, Photo
 from helpers.encoders.pretrained import PretrainedPair, ViewData, view_data
@@ -111,14 +113,35 @@ def teach_captioner(
     return train_captioner(captioner, data["train"], data["val"], settings, folder)
 
 
+@dataclass(frozen=True)
+class Skills:
+    """How well a pair and a captioner do on some photos.
+
+    Attributes:
+        t2i_r1: in %, with these photos as the gallery.
+        ciders: CIDEr-D of the caption of each photo (N,).
+    """
+
+    t2i_r1: float
+    ciders: np.ndarray
+
+    @property
+    def cider_d(self) -> float:
+        return float(self.ciders.mean())
+
+    def figures(self) -> dict[str, float]:
+        """For a table or a file."""
+        return {"t2i_r1": self.t2i_r1, "cider_d": self.cider_d}
+
+
 def skills(
     pair: PretrainedPair,
     captioner: Captioner,
     photos: Sequence[Photo],
     pair_looks: Sequence[Features],
     captioner_looks: Sequence[Features],
-) -> dict[str, float]:
-    """How well both do on photos: t2i_r1 in % with these photos as the gallery, and cider_d.
+) -> Skills:
+    """How well both do on photos.
 
     `pair_looks` and `captioner_looks` are features of the photos by the backbone of each.
     """
@@ -126,8 +149,7 @@ def skills(
     found = evaluate(pair.model, sentence_views(pair, photos, pair_looks))
     said = captioner.texts(captioner.decode(captioner.features(captioner_looks[0], ids)))
     truth = {photo.id: photo.captions for photo in photos}
-    scores = score_captions(dict(zip(ids, said, strict=True)), truth)
-    return {"t2i_r1": found["t2i_r1"], "cider_d": scores["cider_d"]}
+    return Skills(found["t2i_r1"], cider_by_photo(dict(zip(ids, said, strict=True)), truth))
 
 
 def a_few_of_each(photos: Sequence[ClassPhoto], count: int, seed: int) -> list[ClassPhoto]:

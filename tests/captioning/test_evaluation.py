@@ -13,12 +13,26 @@ from small_captioners import prepared
 from helpers.captioning import scoring, training
 from helpers.captioning.captioner import Captioner
 from helpers.captioning.decoding import greedy
-from helpers.captioning.evaluation import best_and_worst, captioner_metrics, judge, print_scores
+from helpers.captioning.evaluation import (
+    Judgement,
+    Scores,
+    best_and_worst,
+    captioner_metrics,
+    judge,
+    judge_captioner,
+    print_judgement,
+    print_scores,
+)
 from helpers.captioning.scoring import METRICS, score_captions
 from helpers.captioning.training import CaptionData, caption_photos
 from helpers.files import write_json
 
 BLIND = "a dog on the grass"
+INTERVALS = {"bleu_4": (11.23, 30.05), "cider_d": (40.0, 90.0)}
+
+
+def judged_as(scores: dict[str, Scores]) -> Judgement:
+    return Judgement({}, {}, BLIND, {}, scores, scores["beam 5"], INTERVALS)
 
 
 @pytest.fixture
@@ -80,7 +94,7 @@ def test_photos_of_several_sets_are_scored_set_by_set(trained: tuple[Captioner, 
     assert list(table) == ["blind", "greedy", "beam 5", "of coco", "of flickr8k"]
     assert table["of coco"] == score_captions({id_: texts[id_] for id_ in data.ids[::3]}, references(data))
     history = [{"epoch": 1, "stage": "cross-entropy", "cider_d": 4.0, "seconds": 1.0}]
-    metrics = captioner_metrics(captioner, mixed, table, BLIND, history, {}, INTERVALS)
+    metrics = captioner_metrics(captioner, mixed, judged_as(table), history, {})
     assert metrics["by_origin"] == {"coco": table["of coco"], "flickr8k": table["of flickr8k"]}
     assert "of coco" not in judge(replace(data, origins=["coco"] * len(data.ids)), {"any": texts})
 
@@ -101,6 +115,26 @@ def test_three_ways_to_caption_are_scored_on_the_same_photos(trained: tuple[Capt
     assert [row["meteor"] for row in table.values()] == [None, None, 33.0]
 
 
+def test_a_judgement_is_of_the_photos_asked_for_and_tells_all_of_it(
+    trained: tuple[Captioner, CaptionData], capsys: pytest.CaptureFixture[str]
+) -> None:
+    captioner, data = trained
+    train = replace(data, captions=[(BLIND, "a man")] * len(data.ids))
+    judged = judge_captioner(captioner, train, data)
+    expected = ways(captioner, data)
+    assert judged.texts == expected["beam 5"] and judged.likeliest == expected["greedy"]
+    assert judged.blind == scoring.blind_caption(train.captions) and judged.references == references(data)
+    assert judged.scores == judge(data, expected | {"blind": dict.fromkeys(data.ids, judged.blind)})
+    assert judged.final == judged.scores["beam 5"]
+    assert judged.intervals == scoring.score_intervals(judged.texts, judged.references)
+    print_judgement(judged)
+    said = capsys.readouterr().out
+    assert f"{len(data.ids)} test photos; the blind caption is {judged.blind!r}" in said
+    assert f"▸ {judged.final['cider_d']:.1f} (CIDEr-D, beam search)" in said
+    low, _ = judged.intervals["bleu_4"]
+    assert f"BLEU-4 {judged.final['bleu_4']:.1f}, and for other photos of this kind likely within [{low:.1f}" in said
+
+
 def test_a_table_has_a_line_a_name_and_a_dash_for_what_was_not_computed(capsys: pytest.CaptureFixture[str]) -> None:
     scores = {name: 10.0 * place + 1.26 for place, name in enumerate(METRICS)}
     print_scores({"blind": scores | {"meteor": None}, "beam 5": scores, "old": {"bleu_1": 9.0}})
@@ -108,9 +142,6 @@ def test_a_table_has_a_line_a_name_and_a_dash_for_what_was_not_computed(capsys: 
     assert head == list(METRICS)
     full = ["1.3", "11.3", "21.3", "31.3", "41.3", "51.3", "61.3"]
     assert lines == [["blind", *full[:-1], "–"], ["beam", "5", *full], ["old", "9.0", *6 * "–"]]
-
-
-INTERVALS = {"bleu_4": (11.23, 30.05), "cider_d": (40.0, 90.0)}
 
 
 def test_metrics_have_the_promised_names_and_are_plain_numbers(
@@ -122,7 +153,7 @@ def test_metrics_have_the_promised_names_and_are_plain_numbers(
         {"epoch": epoch, "stage": "cross-entropy", "cider_d": cider, "val_loss": 1.0, "seconds": 2.5}
         for epoch, cider in enumerate([4.0, 9.0, 8.0], start=1)
     ]
-    metrics = captioner_metrics(captioner, data, scores, BLIND, history, {"ratio": 7.0}, INTERVALS)
+    metrics = captioner_metrics(captioner, data, judged_as(scores), history, {"ratio": 7.0})
     write_json(tmp_path / "metrics.json", metrics)
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     promised = "split images decoding bleu_1 bleu_2 bleu_3 bleu_4 rouge_l cider_d meteor train_seconds parameters"
@@ -132,7 +163,7 @@ def test_metrics_have_the_promised_names_and_are_plain_numbers(
     assert metrics["train_seconds"] == 7.5 and metrics["epochs"] == 3
     assert metrics["validation"]["epoch"] == 2
     mean = history[1] | {"stage": "halfway", "cider_d_as_used": 9.5, "cider_d_as_used_before": 9.0}
-    kept = captioner_metrics(captioner, data, scores, BLIND, [*history, mean], {"ratio": 7.0}, INTERVALS)
+    kept = captioner_metrics(captioner, data, judged_as(scores), [*history, mean], {"ratio": 7.0})
     assert kept["epochs"] == 3 and kept["validation"] == mean
     assert metrics["blind"]["caption"] == BLIND and metrics["blind"]["bleu_4"] == scores["blind"]["bleu_4"]
     assert metrics["headline"]["BLEU-4"] == [round(metrics["bleu_4"], 1), 11.2, 30.1]
