@@ -225,15 +225,18 @@ def write_out(array: np.memmap) -> None:
 # --- Reading ---
 
 
-def exit_status(do: Callable[[], object]) -> int:
-    """What a command whose work is `do`, and goes on where it was interrupted, ends with: 0, 2 (wrong input) or 130."""
+def exit_status(do: Callable[[], object], again: str = "goes on from here") -> int:
+    """What a command whose work is `do` ends with: 0, 2 (wrong input) or 130 (interrupted).
+
+    `again` is what the same command does after an interruption, for the sentence about it.
+    """
     try:
         do()
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Interrupted; the same command goes on from here.", file=sys.stderr)
+        print(f"Interrupted; the same command {again}.", file=sys.stderr)
         return 130
     return 0
 

@@ -22,6 +22,7 @@ from helpers.files import (
     atomic_path,
     check_space,
     digest,
+    exit_status,
     fingerprint_files,
     fingerprint_folder,
     first_line,
@@ -301,3 +302,15 @@ def test_an_exception_is_told_in_its_first_line() -> None:
     assert first_line(ValueError("x " * 145 + "'a name that goes on and on'")) == "x " * 145 + "…"
     with pytest.raises(OSError, match=r"is the disk full\? RuntimeError"), native_write():
         raise RuntimeError
+
+
+def test_a_command_that_is_interrupted_says_what_it_does_the_next_time(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert exit_status(interrupted) == 130
+    assert exit_status(interrupted, "begins again") == 130
+    assert capsys.readouterr().err.splitlines() == [
+        "Interrupted; the same command goes on from here.",
+        "Interrupted; the same command begins again.",
+    ]

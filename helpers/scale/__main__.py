@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     """Do what the options ask; 2 if something that was given is wrong."""
     options = parser().parse_args(argv)
     set_threads(cores())
-    return exit_status(lambda: _do(options))
+    return exit_status(lambda: _do(options), "goes on from here" if options.command == "embed" else "begins again")
 
 
 def _do(options: argparse.Namespace) -> None:

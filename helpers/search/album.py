@@ -51,7 +51,7 @@ class Album:
         model: what finds photos, such as one of `engine.MODELS`.
         captioner: what says what is on them, such as "transformer"; NO_CAPTIONS: nothing does.
         precision: of the graphs that look at photos.
-        anew: forget what models made of the photos; corrections stay.
+        anew: forget what models made of the photos, once `update` has found some; corrections stay.
 
     Raises:
         InputError: another model made the album, the run is not finished, or the album cannot be kept at `home`.
@@ -74,9 +74,8 @@ class Album:
         self.home = (home or self.folder / HOME).resolve()
         self.run = run if isinstance(run, PhotoSearch) else PhotoSearch(run)
         self._store = AlbumStore(self.home)
-        if anew:
-            self._store.forget_looks()
-        made = self._store.settings
+        self._anew = anew  # until it has been forgotten
+        made = {} if anew else self._store.settings
         self.precision = precision or made.get("precision", "fp32")
         self.encoder, self.captioner = models_of(
             self.run,
@@ -105,7 +104,7 @@ class Album:
         self._group: dict[str, str] = {}  # of copies, by the path of a photo
         self._copies: dict[str, list[str]] = {}  # the paths in a group
         photos, index, part = {}, None, []
-        for path, look, correction in self._store.looks():
+        for path, look, correction in () if self._anew else self._store.looks():
             self._digests[path] = look.digest
             if correction is not None:
                 self._corrections[path] = correction
@@ -153,7 +152,9 @@ class Album:
         """
         update = Update(self.folder, self._store, self.encoder, self.captioner)
         with self._store.only_one():
-            self._store.set(self._models())
+            update.find()
+            self._store.set(self._models(), self._anew)
+            self._anew = False
             if update.run():
                 self._load()
         if not self.photos:
@@ -328,7 +329,10 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(value, Path):
             setattr(options, name, value.expanduser())  # `make album PHOTOS=~/Pictures` brings it as it stands
     set_threads(cores())
-    return exit_status(lambda: _run(options))
+    again = "goes on from here"
+    if options.anew:  # before that, nothing has been forgotten
+        again = "without --anew goes on from here, if this one had begun to look at photos"
+    return exit_status(lambda: _run(options), again)
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -122,16 +122,15 @@ class AlbumStore:
         with self._open() as database:
             return dict(database.execute("SELECT name, value FROM settings"))
 
-    def set(self, settings: dict[str, str]) -> None:
-        """Keep `settings` from now on."""
-        with self._open() as database:
-            database.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", settings.items())
+    def set(self, settings: dict[str, str], anew: bool = False) -> None:
+        """Keep `settings` from now on; `anew`: and forget what models made of the photos, all at once or nothing.
 
-    def forget_looks(self) -> None:
-        """Forget what models made of the photos, and what they are; corrections stay."""
+        Corrections stay.
+        """
         with self._open() as database:
-            for table in ("looks", "files", "settings"):
+            for table in ("looks", "files", "settings") if anew else ():
                 database.execute(f"DELETE FROM {table}")
+            database.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", settings.items())
 
     # --- Photos ---
 

@@ -65,22 +65,27 @@ class Update:
     def __init__(self, folder: Path, store: AlbumStore, encoder: Encoder, captioner: Describer | None) -> None:
         self.folder, self._store, self._encoder, self._captioner = folder, store, encoder, captioner
         self.tally = Tally()
+        self._ids: dict[str, Path] = {}
 
-    def run(self) -> bool:
-        """Look at new and changed photos, caption those without a caption, forget those that are gone.
-
-        Returns:
-            Whether there was anything to do.
+    def find(self) -> None:
+        """See which photos there are, and change nothing yet.
 
         Raises:
             InputError: there is no photo.
         """
         found = find_photos(self.folder)
-        ids = {self._id(path): path for path in found.photos if self._is_photo(path)}
+        self._ids = {self._id(path): path for path in found.photos if self._is_photo(path)}
         self.tally.left_out = {self._id(path): why for path, why in found.passed_over.items() if self._is_photo(path)}
-        if not ids:
+        if not self._ids:
             raise InputError(self.nothing())
-        known = self._store.files()
+
+    def run(self) -> bool:
+        """Look at new and changed photos, caption those without a caption, forget those that `find` found gone.
+
+        Returns:
+            Whether there was anything to do.
+        """
+        ids, known = self._ids, self._store.files()
         # In a folder that cannot be opened now, photos are not gone.
         closed = tuple(f"{one}/" for one in self.tally.left_out)
         gone = {one for one in known.keys() - ids.keys() if not one.startswith(closed)}

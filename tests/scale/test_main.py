@@ -83,6 +83,25 @@ def test_where_photos_have_captions_recall_is_measured_with_them(tiny_run: Path,
     assert "are of another model" in capsys.readouterr().err and not (tmp_path / "b").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "again"),
+    [
+        (["embed", "photos", "out"], "goes on from here"),
+        (["index", "out", "index"], "begins again"),
+        (["search", "index", "a dog"], "begins again"),
+    ],
+)
+def test_an_interruption_says_whether_anything_is_kept(
+    arguments: list[str], again: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("helpers.scale.__main__._do", interrupted)
+    assert main(arguments) == 130
+    assert capsys.readouterr().err == f"Interrupted; the same command {again}.\n"
+
+
 def test_without_the_extra_packages_one_sentence_says_how_to_get_them() -> None:
     program = (
         "import sys; from importlib.machinery import PathFinder; find = PathFinder.find_spec\n"

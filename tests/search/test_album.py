@@ -277,6 +277,61 @@ def test_an_album_is_bound_to_the_models_that_made_it(run: PhotoSearch, photos: 
         Album(photos, run, captioner="gpt")
 
 
+def test_what_is_refused_or_interrupted_before_photos_are_looked_at_anew_forgets_nothing(
+    run: PhotoSearch, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    before = Album(photos, run, home, model="scratch", captioner="none")
+    before.update()
+
+    def forgets_nothing(captioner: str, status: int, said: str) -> None:
+        options = ["--run", str(run.outputs), "--album", str(home), "--captioner", captioner, "--anew"]
+        assert main([str(photos), *options]) == status
+        assert said in capsys.readouterr().err
+        store = AlbumStore(home)
+        assert store.settings == before._models() and len(store.captioned()) == len(store.files()) == 6
+
+    forgets_nothing("trnsformer", 2, "no captioner 'trnsformer'")
+    with before._store.only_one():
+        forgets_nothing("attention", 2, "Another process brings the album")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as loading:
+        loading.setattr("helpers.search.album.models_of", interrupted)
+        forgets_nothing("attention", 130, "Interrupted; the same command without --anew goes on")
+    for path in photos.rglob("*.jpg"):
+        path.rename(tmp_path / path.name)  # a disk that is not mounted is an empty folder
+    forgets_nothing("attention", 2, "There is no photo")
+
+
+def test_an_album_made_anew_and_interrupted_goes_on_without_anew(
+    run: PhotoSearch, photos: Path, kept: Album, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(album_update, "_CHUNK", 2)
+    kept.correct("00.jpg", "my cat")
+    add, calls = AlbumStore.add, []
+
+    def fail_later(self: AlbumStore, *what: object) -> None:
+        calls.append(what)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        add(self, *what)
+
+    monkeypatch.setattr(AlbumStore, "add", fail_later)
+    options = [str(photos), "--run", str(run.outputs), "--model", "scratch", "--captioner", "none"]
+    assert main([*options, "--anew"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "Interrupted; the same command without --anew goes on from here, if this one had begun to look at photos."
+    )
+    assert len(Album(photos, run).photos) == 4  # two chunks of two
+    assert main(options) == 0
+    assert "6 photos: 2 new; 0 left out." in capsys.readouterr().err
+    again = Album(photos, run)
+    assert again.models == ["scratch"] and again.photos["00.jpg"].captions == ("my cat",)
+
+
 def test_another_training_of_the_run_is_noticed(tiny_run: Path, photos: Path, kept: Album, tmp_path: Path) -> None:
     shutil.copytree(tiny_run, tmp_path / "run")
     for file in ("pretrained_encoder/best_multimodal_model.pth", f"{CAPTIONER}/weights.pt"):
