@@ -91,11 +91,18 @@ class Album:
         for kind, one in (("encoder", self.encoder), ("describer", self.captioner)):
             if one is not None and made.get(kind, one.fingerprint) != one.fingerprint:
                 now = f"{one.name}, {one.fingerprint}"
-                again = f"python -m helpers.search.album {shlex.quote(str(self.folder))} --anew"
+                again = self._command(self.captioner.name if self.captioner else NO_CAPTIONS, "--anew")
                 raise InputError(
                     f"The album in {self.home} was made by another model ({made[kind]}) than the one in use ({now}); "
-                    f"make it anew with `{again}` and the same options."
+                    f"make it anew with `{again}`."
                 )
+
+    def _command(self, captioner: str, *flags: str) -> str:
+        """What opens this very album in a shell, with its models and this captioner, to be pasted."""
+        words = [str(self.folder), *flags, *([] if self.home == self.folder / HOME else ["--album", str(self.home)])]
+        words += ["--run", str(self.run.outputs.resolve()), "--model", self.encoder.name, "--captioner", captioner]
+        words += [] if self.precision == "fp32" else ["--precision", self.precision]
+        return shlex.join(["python", "-m", "helpers.search.album", *words])
 
     def _load(self) -> None:
         """Photos and vectors as they are kept."""
@@ -242,8 +249,11 @@ class Album:
             InputError: the album has no captioner.
         """
         if self.captioner is None:
-            raise InputError("This album has no captioner; make it with one, such as --captioner transformer.")
+            raise InputError(self._without_captioner())
         return self.captioner.caption_photos(self.captioner.square(load_photo(photo))[None])[0]
+
+    def _without_captioner(self) -> str:
+        return f"This album has no captioner; `{self._command(self.run.captioners[0])}` gives it one."
 
     def correct(self, photo_id: str, caption: str) -> None:
         """Put a person's caption in the place of the photo's; it is kept with the album, for all copies of the photo.

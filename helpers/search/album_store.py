@@ -21,6 +21,7 @@ from helpers.files import InputError, only_one
 
 DATABASE = "album.db"
 _VERSION = 2  # of what is below; files and looks of another one are made again
+_ELSEWHERE = "name another folder with --album (of the search page: --home; of notebook 07: outputs_dir)"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, time INTEGER, digest TEXT NOT NULL);
@@ -79,9 +80,7 @@ class AlbumStore:
                         f"PRAGMA user_version = {_VERSION};"
                     )
         except OSError as error:
-            raise InputError(
-                f"The album cannot be kept in {home} ({error.strerror}); name another folder with --album."
-            ) from None
+            raise InputError(f"The album cannot be kept in {home} ({error.strerror}); {_ELSEWHERE}.") from None
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -94,9 +93,7 @@ class AlbumStore:
             finally:
                 database.close()
         except sqlite3.OperationalError as error:
-            raise InputError(
-                f"The album cannot be kept in {self.home} ({error}); name another folder with --album."
-            ) from None
+            raise InputError(f"The album cannot be kept in {self.home} ({error}); {_ELSEWHERE}.") from None
         except sqlite3.DatabaseError as error:
             raise InputError(
                 f"{self.home / DATABASE} is damaged ({error}); move it away, and the album is made anew."

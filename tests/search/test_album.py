@@ -246,7 +246,8 @@ def test_photos_of_a_folder_that_was_emptied_are_not_forgotten(run: PhotoSearch,
 
 def test_a_home_that_cannot_be_written_to_names_the_way_out(run: PhotoSearch, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="name another folder with --album"):
+    way_out = r"name another folder with --album \(of the search page: --home; of notebook 07: outputs_dir\)\."
+    with pytest.raises(InputError, match=way_out):
         Album(photos, run, home=tmp_path / "file" / "album")
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "album.db").write_bytes(b"not a database" * 100)
@@ -342,6 +343,35 @@ def test_another_training_of_the_run_is_noticed(tiny_run: Path, photos: Path, ke
             Album(photos, tmp_path / "run")
         path.write_bytes(content)
     assert Album(photos, tmp_path / "run").photos == kept.photos
+
+
+def pasted(error: pytest.ExceptionInfo[InputError]) -> list[str]:
+    """The arguments of the command that a message names."""
+    words = shlex.split(str(error.value).split("`")[1])
+    assert words[:3] == ["python", "-m", "helpers.search.album"]
+    return words[3:]
+
+
+def test_the_command_in_a_message_opens_the_same_album_with_the_same_models(tiny_run: Path, tmp_path: Path) -> None:
+    """Where it is kept elsewhere, as that of notebook 07, and its run is not the sample's."""
+    photos, home = draw(tmp_path / "my photos"), tmp_path / "outputs of 07" / "index"
+    run = shutil.copytree(tiny_run, tmp_path / "a run")
+    for place, model, precision in ((home, "fusion", "fp16"), (None, "pretrained", "fp32")):
+        before = Album(photos, run, place, model=model, captioner="attention", precision=precision)
+        before.update()
+        before._store.set({"describer": "of an earlier training"})
+        with pytest.raises(InputError, match="made by another model") as caught:
+            Album(photos, run, place)
+        assert main(pasted(caught)) == 0
+        again = Album(photos, run, place)  # is accepted now
+        assert again._models() == before._models() and again.photos.keys() == before.photos.keys()
+        assert (photos / ".album").exists() == (place is None)
+
+    silent = Album(photos, run, home, captioner="none")
+    with pytest.raises(InputError, match="This album has no captioner") as caught:
+        silent.caption(load_photo(photos / "00.jpg"))
+    assert main(pasted(caught)) == 0
+    assert Album(photos, run, home).captioner.name == "attention"
 
 
 @pytest.mark.parametrize("model", ["scratch", "fusion"])
