@@ -275,7 +275,12 @@ class Album:
     # --- What it writes ---
 
     def write_captions(self, path: Path) -> None:
-        """One caption a photo: CSV (`image,caption`) or JSON Lines, by the suffix of `path`."""
+        """One caption a photo: CSV (`image,caption`) or JSON Lines, by the suffix of `path`.
+
+        Raises:
+            InputError: the album has no captioner, and no caption.
+        """
+        self._check_captions()
         text = io.StringIO(newline="")
         rows = [(photo.id, photo.captions[0]) for photo in self.photos.values() if photo.captions]
         if path.suffix.lower() == ".csv":
@@ -287,22 +292,38 @@ class Album:
         with atomic_path(path) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
 
-    def write_sidecars(self) -> tuple[int, int]:
+    def write_sidecars(self) -> tuple[int, int, int]:
         """A .txt with the caption beside each photo; one that is there already stays as it is.
 
         Returns:
-            How many were written, and how many were there.
+            How many were written, how many were there, and how many photos have none of their own since an earlier one
+            is called the same but for the ending, as a.jpg and a.png.
+
+        Raises:
+            InputError: the album has no captioner, and no caption.
         """
-        written = there = 0
+        self._check_captions()
+        written = there = shared = 0
+        seen: set[Path] = set()
         for photo in self.photos.values():
             sidecar = photo.path.with_suffix(".txt")
-            if sidecar.exists():
+            if sidecar in seen:
+                shared += 1
+            elif sidecar.exists():
                 there += 1
             elif photo.captions:
                 with atomic_path(sidecar) as temporary:
                     temporary.write_text(photo.captions[0] + "\n", encoding="utf-8")
                 written += 1
-        return written, there
+            else:
+                continue
+            seen.add(sidecar)
+        return written, there, shared
+
+    def _check_captions(self) -> None:
+        """Without a captioner there can still be captions: of an earlier one, or by a person."""
+        if self.captioner is None and not any(photo.captions for photo in self.photos.values()):
+            raise InputError(self._without_captioner())
 
 
 def _add(index: SearchIndex, part: Sequence[tuple[str, Look]]) -> None:
@@ -363,8 +384,14 @@ def _run(options: argparse.Namespace) -> None:
     if options.caption:
         album.write_captions(options.caption)
     if options.sidecar:
-        written, there = album.write_sidecars()
+        written, there, shared = album.write_sidecars()
         print(f"{written:,} captions written beside their photos; {there:,} files were there already.", file=sys.stderr)
+        if shared:
+            print(
+                f"{shared:,} photos got none: they have the name of another photo but for its ending, as a.png of "
+                "a.jpg, and the .txt of that name is the other's.",
+                file=sys.stderr,
+            )
     if options.find or options.like:
         photo = load_photo(options.like) if options.like else None
         for hit in album.search(options.find, photo, without=options.without, k=options.top):

@@ -550,6 +550,38 @@ def test_captions_are_written_as_asked(
     assert (photos / "00.txt").read_text() == expected["00.jpg"] + "\n"
 
 
+def test_without_captions_no_file_is_written(
+    run: PhotoSearch, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [str(photos), "--run", str(run.outputs), "--captioner", "none"]
+    for asked in (["--caption", str(tmp_path / "c.csv")], ["--caption", str(tmp_path / "c.jsonl")], ["--sidecar"]):
+        assert main([*options, *asked]) == 2
+        assert "This album has no captioner; `python -m helpers.search.album " in capsys.readouterr().err
+    assert not [*tmp_path.glob("c.*"), *photos.rglob("*.txt")]
+    Album(photos, run).correct("00.jpg", "my cat")
+    assert main([*options, "--caption", str(tmp_path / "c.csv"), "--sidecar"]) == 0
+    assert (tmp_path / "c.csv").read_text() == "image,caption\n00.jpg,my cat\n"
+    assert "1 captions written beside" in capsys.readouterr().err and (photos / "00.txt").read_text() == "my cat\n"
+
+
+def test_two_photos_of_one_name_have_one_sidecar_and_it_is_said(
+    run: PhotoSearch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in enumerate(("a.jpg", "a.png", "b.jpg", "b.webp", "c.jpg")):
+        draw_photo(tmp_path / "photos" / name, 300 + number)
+    photos = tmp_path / "photos"
+    (photos / "b.txt").write_text("mine")
+    options = [str(photos), "--run", str(run.outputs), "--sidecar"]
+    for written, there in ((2, 1), (0, 3)):
+        assert main(options) == 0
+        *_, first, second = capsys.readouterr().err.splitlines()
+        assert first == f"{written} captions written beside their photos; {there} files were there already."
+        assert second.startswith("2 photos got none: they have the name of another photo")
+    captions = {one: photo.captions[0] for one, photo in Album(photos, run).photos.items()}
+    said = {path.name: path.read_text() for path in photos.glob("*.txt")}
+    assert said == {"a.txt": captions["a.jpg"] + "\n", "b.txt": "mine", "c.txt": captions["c.jpg"] + "\n"}
+
+
 def test_wrong_options_are_refused_before_anything_begins(
     run: PhotoSearch, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
