@@ -7,6 +7,7 @@ precision_at_5(album, labels)                            # {"dog": 0.8, "boat": 
 """
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,19 +48,31 @@ def times_found(album: Album, texts: Sequence[str]) -> Counter[str]:
 def label_sheet(path: Path, ids: Sequence[str]) -> dict[str, str]:
     """The labels that somebody wrote into the sheet at `path`; where there is none, an empty one for `ids` is written.
 
+    It may be as a spreadsheet saved it: with semicolons or tabs, and in UTF-8 or in Windows' encoding of the West.
+
     Raises:
         InputError: the file is no such sheet.
     """
     if not path.exists():
         with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([_COLUMNS, *([photo_id, ""] for photo_id in ids)])
+    content = path.read_bytes()
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = content.decode("cp1252")
+        file = io.StringIO(text, newline="")
+        delimiter = max(",;\t", key=file.readline().count)  # the header has no other use for any of them
+        file.seek(0)
+        sheet = csv.DictReader(file, delimiter=delimiter)
+        rows = list(sheet)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as CSV ({error}); delete it, and an empty sheet is written.") from None
-    if any(not set(_COLUMNS) <= row.keys() for row in rows):
-        raise InputError(f"{path} lacks a column photo or label; delete it, and an empty sheet is written.")
+        raise InputError(f"{path} cannot be read ({error}); save it as CSV with commas, in UTF-8.") from None
+    if not set(_COLUMNS) <= set(sheet.fieldnames or ()):
+        raise InputError(
+            f"{path} lacks a column photo or label; save it as CSV with commas, in UTF-8, its first line photo,label."
+        )
     return {row["photo"]: row["label"].strip().lower() for row in rows if (row["label"] or "").strip()}
 
 

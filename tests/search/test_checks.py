@@ -56,6 +56,27 @@ def test_a_sheet_is_written_once_and_read_when_filled(tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"a, b.jpg",', '"a, b.jpg", Dog ').replace("ü.jpg,", "ü.jpg,boat"), encoding="utf-8")
     assert label_sheet(path, ["others"]) == {"a, b.jpg": "dog", "ü.jpg": "boat"}
-    path.write_text("photo;label\n1;dog\n", encoding="utf-8")
+    path.write_text("picture,label\n1,dog\n", encoding="utf-8")
     with pytest.raises(InputError, match="lacks a column photo or label"):
         label_sheet(path, [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_sheet_is_read_as_a_spreadsheet_saves_it(tmp_path: Path, encoding: str, delimiter: str, end: str) -> None:
+    path = tmp_path / "fifty.csv"
+    rows = ["photo|label", '"a, b; c.jpg"|Dog', "ü.jpg|Hündin", "empty.jpg|", "é.jpg|boat"]
+    path.write_bytes("".join(row.replace("|", delimiter) + end for row in rows).encode(encoding))
+    assert label_sheet(path, []) == {"a, b; c.jpg": "dog", "ü.jpg": "hündin", "é.jpg": "boat"}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"1,dog\n", b"photo,label\n\x81,dog\n", "photo,label\n1,dog\n".encode("utf-16")]
+)
+def test_what_is_no_sheet_stays_and_nobody_is_told_to_delete_it(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "fifty.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="save it as CSV with commas, in UTF-8") as caught:
+        label_sheet(path, [])
+    assert "delete" not in str(caught.value) and path.read_bytes() == content
