@@ -356,14 +356,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the album's, or fp32)")
     parser.add_argument("--anew", action="store_true", help="look at all photos again; corrections stay")
     options = parser.parse_args(argv)
-    for name, value in vars(options).items():
-        if isinstance(value, Path):
-            setattr(options, name, value.expanduser())  # `make album PHOTOS=~/Pictures` brings it as it stands
+    expand_home(options)
     set_threads(cores())
     again = "goes on from here"
     if options.anew:  # before that, nothing has been forgotten
         again = "without --anew goes on from here, if this one had begun to look at photos"
     return exit_status(lambda: _run(options), again)
+
+
+def expand_home(options: argparse.Namespace) -> None:
+    """Put the user's home in the place of `~` in all paths: `make album PHOTOS=~/Pictures` brings it as it stands."""
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, value.expanduser())
 
 
 def _run(options: argparse.Namespace) -> None:

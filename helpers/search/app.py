@@ -9,7 +9,10 @@ One process serves all visitors; each brings the token of the address that is pr
 
 import argparse
 import contextlib
+import errno
 import secrets
+import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -21,40 +24,63 @@ import uvicorn
 
 from helpers.data.images import load_photo
 from helpers.environment import set_threads
-from helpers.files import InputError
-from helpers.profiles import PROFILES, get_profile
-from helpers.search.album import HOME, Album, run_of
+from helpers.files import InputError, exit_status
+from helpers.profiles import PROFILES, RUN_NAME, find_run, get_profile
+from helpers.search.album import HOME, Album, expand_home, run_of
 from helpers.search.engine import CAPTIONER, PhotoSearch
 from helpers.search.guard import Guard
 from helpers.search.web import Gallery, build_site
 
 ADDRESS = "127.0.0.1"
 PORTS = 20  # that are tried, if others are in use
+LAST_PORT = 65_535
 CONNECTIONS = 500  # at once; a browser opens six
 # One query is too small to share: on two cores, one of them busy, a second thread costs more than it saves.
 THREADS = 1
 
 
-def open_run(outputs: Path, profile: str) -> PhotoSearch:
+def open_run(outputs: Path, profile: str | None) -> PhotoSearch:
     """The run in `outputs`, once it is sure that every question can be answered.
 
     Raises:
         InputError: the chain has not run, or not to its end.
     """
-    option = "--profile" if profile in PROFILES else "--name"
-    command = "make run" if profile == "sample" else f"python run_all.py {option} {profile}"
     if not (outputs / "dataset" / "manifest.json").exists():
-        raise InputError(f"There is nothing to search in {outputs} yet: run `{command}` first.")
+        raise InputError(f"There is nothing to search in {outputs} yet: {_way_to_the_end(outputs, profile)}.")
     set_threads(THREADS)
     try:
         engine = PhotoSearch(outputs)
         for model in engine.models:
             engine.index(model)
     except InputError as error:
-        raise InputError(f"The run in {outputs} is not finished: run `{command}` first. ({error})") from None
+        raise InputError(
+            f"The run in {outputs} is not finished: {_way_to_the_end(outputs, profile)}. ({error})"
+        ) from None
     if not (outputs / CAPTIONER / "encode.xml").exists():
-        raise InputError(f"The run in {outputs} is not finished (no captioner on OpenVINO): run `{command}` first.")
+        raise InputError(
+            f"The run in {outputs} is not finished (no captioner on OpenVINO): {_way_to_the_end(outputs, profile)}."
+        )
     return engine
+
+
+def _way_to_the_end(outputs: Path, profile: str | None) -> str:
+    """What brings the run in `outputs`, and no other, to its end; `profile` is the one that was named with it."""
+    usual = get_profile("sample").outputs.resolve()
+    if outputs == usual:
+        return "run `make run` first"
+    name, run = outputs.name, find_run(outputs.name, str(outputs.parent))
+    settings = {} if outputs.parent == usual.parent else {"outputs_dir": str(outputs.parent)}
+    if name in PROFILES:
+        words = ["--profile", name]
+        settings |= run.settings if run else {}  # which a profile's own run does not go on with by itself
+    elif run:
+        words = ["--name", name]
+    elif profile and RUN_NAME.fullmatch(name):
+        words = ["--name", name, "--profile", get_profile(profile).name]
+    else:
+        return "name the outputs folder of a finished run with --outputs"
+    words += [word for setting, value in settings.items() for word in ("--set", f"{setting}={value}")]
+    return f"run `{shlex.join(['python', 'run_all.py', *words])}` first"
 
 
 def open_album(folder: Path, home: Path | None, outputs: Path | None, profile: str | None) -> Album:
@@ -66,10 +92,29 @@ def open_album(folder: Path, home: Path | None, outputs: Path | None, profile: s
     options = {"--album": home, "--run": outputs, "--profile": profile}
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     # In a process of its own: to look at photos takes a gigabyte, which the page then has no use for.
-    if subprocess.run([sys.executable, "-m", "helpers.search.album", str(folder), *given]).returncode:
-        raise InputError(f"The page over {folder} was not opened.")
+    if run_apart([sys.executable, "-m", "helpers.search.album", str(folder), *given]):
+        raise InputError(
+            f"The page over {folder} was not opened; what is said above names the options of "
+            "`python -m helpers.search.album`."
+        )
     set_threads(THREADS)
     return Album(folder, run_of(folder, home, outputs, profile), home)
+
+
+def run_apart(command: list[str]) -> int:
+    """The exit status of a command; Ctrl-C, which a terminal sends to both, ends it through this process alone."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the command inherits it
+    try:
+        process = subprocess.Popen(command)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.kill()  # an album can be gone on with, wherever it was
+            print(file=sys.stderr)  # after its progress bar
+            raise
 
 
 def warm_up(gallery: Gallery) -> None:
@@ -83,23 +128,36 @@ def warm_up(gallery: Gallery) -> None:
 
 
 def free_socket(port: int) -> socket.socket:
-    """A listening socket at `port`, or at the next one that nobody has.
+    """A listening socket at `port`, 0 for any, or at the next one that can be had; that it is another is printed.
 
     Raises:
         InputError: all are in use, or not allowed.
     """
-    for number in range(port, port + PORTS):
+    last = min(port + PORTS - 1, LAST_PORT)
+    refused = ""  # why it is not the first
+    for number in range(port, last + 1):
         listening = socket.socket()
         if sys.platform != "win32":  # there, this would let two programs share a port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((ADDRESS, number))
             listening.listen(128)
-        except (OSError, OverflowError):
+        except OSError as error:
             listening.close()
+            refused = refused or _refusal(error)
         else:
+            if refused:
+                print(f"Port {port} {refused}; this page takes {number}.")
             return listening
-    raise InputError(f"No port from {port} to {port + PORTS - 1} is free; choose another with --port.")
+    raise InputError(f"No port from {port} to {last} can be had (port {port} {refused}); choose another with --port.")
+
+
+def _refusal(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "is in use"
+    if isinstance(error, PermissionError):
+        return "needs more rights than this program has"
+    return f"cannot be used: {error.strerror}"
 
 
 def page_server(gallery: Gallery, listening: socket.socket, token: str) -> uvicorn.Server:
@@ -126,8 +184,6 @@ def serve(gallery: Gallery, port: int, open_browser: bool) -> None:
     with free_socket(port) as listening:
         found, token = listening.getsockname()[1], secrets.token_urlsafe(24)
         address = f"http://{ADDRESS}:{found}/?token={token}"
-        if found != port:
-            print(f"Port {port} is in use; this page takes {found}.")
         print(f"{len(gallery.photos):,} photos of {gallery.title}: {address}\nCtrl+C ends it.", flush=True)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
@@ -136,7 +192,7 @@ def serve(gallery: Gallery, port: int, open_browser: bool) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Check the run and serve the page until Ctrl+C; 2 if there is nothing to serve."""
+    """Check the run and serve the page until Ctrl+C; 2 if there is nothing to serve, 130 if Ctrl+C comes before."""
     parser = argparse.ArgumentParser(description="Serve the search page on 127.0.0.1.")
     parser.add_argument(
         "--profile", "--name", help="which run to search, or to look with (default: sample, or the album's)"
@@ -149,19 +205,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8866, help="of the page's address (default: 8866)")
     parser.add_argument("--no-browser", action="store_true", help="open no browser window")
     arguments = parser.parse_args(argv)
+    expand_home(arguments)
+    return exit_status(lambda: _run(arguments), "goes on from here" if arguments.album else "begins again")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if not 0 <= arguments.port <= LAST_PORT:
+        raise InputError(f"--port is {arguments.port}, and ports go from 0 (any that is free) to {LAST_PORT}.")
     gallery: Gallery
-    try:
-        if arguments.album:
-            gallery = open_album(arguments.album, arguments.home, arguments.outputs, arguments.profile)
-        else:
-            profile = arguments.profile or "sample"
-            gallery = open_run((arguments.outputs or get_profile(profile).outputs).resolve(), profile)
-        warm_up(gallery)
-        serve(gallery, arguments.port, not arguments.no_browser)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    if arguments.album:
+        gallery = open_album(arguments.album, arguments.home, arguments.outputs, arguments.profile)
+    else:
+        outputs = arguments.outputs or get_profile(arguments.profile or "sample").outputs
+        gallery = open_run(outputs.resolve(), arguments.profile)
+    warm_up(gallery)
+    serve(gallery, arguments.port, not arguments.no_browser)
 
 
 if __name__ == "__main__":

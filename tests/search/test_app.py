@@ -5,8 +5,11 @@ be seen, in search_page_times.json.
 """
 
 import contextlib
+import errno
 import io
+import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -29,6 +32,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tiny_run import COUNT, NASTY, draw_photo
 from torture.page import Load
 
+import run_all
+from helpers.chain import runs
 from helpers.environment import project_root
 from helpers.files import InputError, write_json
 from helpers.search import app, web
@@ -517,17 +522,62 @@ def test_without_a_finished_run_it_says_what_to_run(
     tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "serve", lambda *_: pytest.fail("a page was opened"))
-    assert app.main(["--outputs", str(tmp_path / "nothing")]) == 2
+    monkeypatch.setattr("helpers.profiles.project_root", lambda: tmp_path / "project")
+    assert app.main([]) == 2
     message = capsys.readouterr().err
     assert "run `make run` first" in message and len(message.splitlines()) == 1
-    assert app.main(["--outputs", str(tmp_path / "nothing"), "--profile", "flickr8k"]) == 2
+    assert app.main(["--profile", "flickr8k"]) == 2
     assert "run `python run_all.py --profile flickr8k` first" in capsys.readouterr().err
+    assert app.main(["--outputs", str(tmp_path / "nothing")]) == 2  # nobody knows what is to be there
+    message = capsys.readouterr().err
+    assert "name the outputs folder of a finished run with --outputs" in message and "`" not in message
     assert app.main(["--profile", "nonsense"]) == 2
     assert "no profile 'nonsense'" in capsys.readouterr().err
     shutil.copytree(tiny_run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / CAPTIONER)
     assert app.main(["--outputs", str(tmp_path / "run")]) == 2
     assert "no captioner" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("outputs", "profile", "remembered", "command"),
+    [
+        ("outputs/flickr8k", None, None, "--profile flickr8k"),
+        ("outputs/wide", None, '{"profile": "flickr8k", "settings": {"beam": 2}}', "--name wide"),
+        ("outputs/wide", "flickr8k", None, "--name wide --profile flickr8k"),
+        ("my disk/wide", "sample", None, "--name wide --profile sample --set 'outputs_dir={}/my disk'"),
+        (
+            "disk/sample",
+            None,
+            '{"profile": "sample", "settings": {"beam": 2, "mirrored": true}}',
+            "--profile sample --set outputs_dir={}/disk --set beam=2 --set mirrored=True",
+        ),
+    ],
+)
+def test_the_command_that_it_names_fills_the_folder_that_was_asked_for(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    outputs: str,
+    profile: str | None,
+    remembered: str | None,
+    command: str,
+) -> None:
+    monkeypatch.setattr("helpers.profiles.project_root", lambda: tmp_path)
+    folder = tmp_path / outputs
+    folder.mkdir(parents=True)
+    if remembered:
+        (folder / "run.json").write_text(remembered, encoding="utf-8")
+    assert app.main(["--outputs", str(folder), *(["--profile", profile] if profile else [])]) == 2
+    said = capsys.readouterr().err
+    assert (
+        f"There is nothing to search in {folder} yet: run `python run_all.py {command.format(tmp_path)}` first." in said
+    )
+    arguments = run_all.parse_arguments(shlex.split(said.split("`")[1])[2:])
+    settings = run_all.parse_settings(arguments.set, run_all.STAGES)
+    run, given = runs.open_run(arguments.name, arguments.profile, settings)
+    assert run.outputs == folder and run.name == ("sample" if "sample" in (profile, folder.name) else "flickr8k")
+    assert {"beam": 2, "mirrored": True}.items() <= given.items() or folder.name != "sample"
 
 
 def test_a_run_is_opened_by_its_name_and_looks_at_an_album(
@@ -537,14 +587,117 @@ def test_a_run_is_opened_by_its_name_and_looks_at_an_album(
     monkeypatch.setattr(app, "serve", lambda gallery, *_: opened.append(gallery))
     assert app.main(["--name", "holidays", "--no-browser"]) == 0
     # What runs in a process of its own, in this one, which knows the project of the test.
-    monkeypatch.setattr(
-        subprocess, "run", lambda command: subprocess.CompletedProcess(command, album_main(command[3:]))
-    )
+    monkeypatch.setattr(app, "run_apart", lambda command: album_main(command[3:]))
     home = ["--home", str(tmp_path / "kept")]
     assert app.main(["--album", str(album.folder), *home, "--name", "holidays"]) == 0
     assert app.main(["--album", str(album.folder), *home]) == 0  # the album knows its run
     assert [gallery.outputs for gallery in opened[:1]] == [holidays]
     assert [gallery.run.outputs for gallery in opened[1:]] == [holidays] * 2
+
+
+def test_a_tilde_that_no_shell_expanded_is_the_home(
+    tiny_run: Path, album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[PhotoSearch | Album] = []
+    monkeypatch.setattr(app, "serve", lambda gallery, *_: opened.append(gallery))
+    monkeypatch.setattr(app, "run_apart", lambda command: album_main(command[3:]))
+    (tmp_path / "run").symlink_to(tiny_run)
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    assert app.main(["--outputs", "~/run"]) == 0
+    assert app.main(["--outputs", "~/run", "--album", f"~/{album.folder.name}", "--home", "~/kept"]) == 0
+    assert opened[0].outputs == tiny_run
+    assert (opened[1].folder, opened[1].home) == (album.folder, tmp_path / "kept")
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("at", "with_album", "again"),
+    [
+        ("open_run", False, "begins again"),
+        ("warm_up", False, "begins again"),
+        ("run_apart", True, "goes on from here"),
+    ],
+)
+def test_ctrl_c_before_the_page_is_there_is_one_sentence(
+    tiny_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    at: str,
+    with_album: bool,
+    again: str,
+) -> None:
+    monkeypatch.setattr(app, at, interrupted)
+    assert app.main(["--outputs", str(tiny_run), *(["--album", str(tmp_path)] if with_album else [])]) == 130
+    assert capsys.readouterr().err == f"Interrupted; the same command {again}.\n"
+
+
+LOOKING = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('begun'); time.sleep(60)"
+APART = "import sys; from helpers.search.app import run_apart; run_apart(sys.argv[1:])"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_ctrl_c_ends_both_processes_and_only_one_of_them_speaks(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    looking = [sys.executable, "-c", LOOKING, str(begun)]
+    both = subprocess.Popen(
+        [sys.executable, "-c", APART, *looking],
+        cwd=project_root(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    while not begun.exists():
+        assert both.poll() is None
+        time.sleep(0.05)
+    os.killpg(both.pid, signal.SIGINT)  # as a terminal does
+    said = both.communicate(timeout=20)[0]  # until none of them can say any more
+    assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1 and "time.sleep" not in said
+
+
+def test_an_album_that_cannot_be_looked_at_names_whose_options_are_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(app, "run_apart", lambda _: 2)
+    assert app.main(["--album", str(tmp_path)]) == 2
+    assert "names the options of `python -m helpers.search.album`" in capsys.readouterr().err
+
+
+def test_the_port_is_taken_or_it_is_said_why_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Socket(socket.socket):
+        """Of a user who may have no port below 1024, where 1025 is in use."""
+
+        def bind(self, address: tuple[str, int]) -> None:
+            if 0 < address[1] < 1024:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            if address[1] == 1025:
+                raise OSError(errno.EADDRINUSE, "Address already in use")
+            self.asked = address[1]
+
+        def listen(self, _: int) -> None: ...
+
+    monkeypatch.setattr(socket, "socket", Socket)
+    for port, taken, said in (
+        (0, 0, ""),
+        (1024, 1024, ""),
+        (1025, 1026, "Port 1025 is in use; this page takes 1026.\n"),
+        (1010, 1024, "Port 1010 needs more rights than this program has; this page takes 1024.\n"),
+    ):
+        with app.free_socket(port) as listening:
+            assert listening.asked == taken
+        assert capsys.readouterr().out == said
+    with pytest.raises(InputError, match=r"No port from 80 to 99 .* \(port 80 needs more rights .*--port"):
+        app.free_socket(80)
+    for port in ("-5", "65536"):
+        assert app.main([f"--port={port}"]) == 2
+        assert f"--port is {port}, and ports go from 0" in capsys.readouterr().err
 
 
 def test_the_command_takes_the_next_free_port_prints_its_address_and_ends_with_ctrl_c(tiny_run: Path) -> None:
