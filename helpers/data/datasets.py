@@ -3,7 +3,6 @@
 What cannot be used is left out and named, in sentences in `Manifest.notices` and one by one in `dataset/left_out.csv`.
 """
 
-import codecs
 import random
 import re
 import tarfile
@@ -249,8 +248,8 @@ def _own_folders(setting: str | None, name: str, several: bool = True) -> list[P
 
 def _check_encoding(encoding: str | None) -> None:
     try:
-        codecs.lookup(encoding or "utf-8")
-    except LookupError:
+        " ".encode(encoding or "utf-8")  # what is looked up alone may be base64, which is no encoding of text
+    except (LookupError, UnicodeError):
         raise InputError(
             f"There is no encoding {encoding!r}; give one such as cp1252 or gb18030 with captions_encoding."
         ) from None
@@ -266,7 +265,9 @@ def _find_split_file(handle: str, name: str) -> Path:
     root = download(handle, "captions_folder")
     found = sorted(root.rglob(name))
     if not found:
-        raise InputError(f"{root} holds no {name}; delete that folder so that it is downloaded again.")
+        raise InputError(
+            f"{root} holds no {name}; correct split_file, or delete that folder so that it is downloaded again."
+        )
     return found[0]
 
 
@@ -274,12 +275,13 @@ def download(handle: str, setting: str) -> Path:
     """The folder of a Kaggle data set, downloaded on first use (`KAGGLEHUB_CACHE` says where to).
 
     Raises:
-        InputError: it cannot be had; the message names `setting` as the way around.
+        InputError: it cannot be had, and the message names `setting` as the way around; or it will not fit on the disk.
     """
     import kagglehub
     import requests
     from kagglehub.cache import get_cached_archive_path, get_cached_path
     from kagglehub.handle import parse_dataset_handle
+    from kagglehub.kaggle_cache_resolver import DatasetKaggleCacheResolver
 
     def fetch() -> Path:
         try:
@@ -295,10 +297,13 @@ def download(handle: str, setting: str) -> Path:
             archive.unlink()  # else it would count as complete for ever
             raise Damaged from error
 
+    kept = archive = None
     with suppress(ValueError):  # what is wrong with a handle, `fetch` will say
-        kept = Path(get_cached_path(parse_dataset_handle(handle)))
-        if not kept.exists():
-            announce(handle, kept.parent)
+        parsed = parse_dataset_handle(handle)
+        kept, archive = Path(get_cached_path(parsed)), Path(get_cached_archive_path(parsed))
+    # Kaggle's own notebooks are lent the data sets, and download nothing.
+    if kept and not kept.exists() and not DatasetKaggleCacheResolver().is_supported():
+        announce(handle, kept.parent, archive.stat().st_size if archive.exists() else 0)
     return patiently(
         fetch,
         f"The Kaggle data set {handle}",

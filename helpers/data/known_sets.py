@@ -51,8 +51,13 @@ def expected_photos(profile: Profile) -> int:
     return min(photos, profile.limit or photos)
 
 
-def announce(handle: str, cache: Path) -> None:
+def announce(handle: str, cache: Path, there: int = 0) -> None:
     """Say what the download of `handle` into `cache` will cost, before it begins.
+
+    Args:
+        handle: of a Kaggle data set.
+        cache: the folder that it goes into.
+        there: bytes of its archive that an earlier attempt left, where the download goes on.
 
     Raises:
         InputError: it will not fit on the disk, packed and unpacked.
@@ -70,11 +75,13 @@ def announce(handle: str, cache: Path) -> None:
         flush=True,
     )
     place = next(place for place in (cache, *cache.absolute().parents) if place.exists())
-    needed, free = 2e9 * known.gigabytes, shutil.disk_usage(place).free  # the archive and what comes out of it
+    needed = 2e9 * known.gigabytes - there  # for the archive and what comes out of it
+    free = shutil.disk_usage(place).free
     if free < needed:
+        size = f"{needed / 1e9:.1f} GB" + (" more" if there else "")
         raise InputError(
-            f"{known.name} needs about {needed / 1e9:.1f} GB in {cache} while it is unpacked, and {free / 1e9:.1f} GB "
-            "are free there; make room, or set KAGGLEHUB_CACHE to a folder on another disk."
+            f"{known.name} needs about {size} in {cache} while it is unpacked, and {free / 1e9:.1f} GB are free there; "
+            "make room, or set KAGGLEHUB_CACHE to a folder on another disk."
         )
 
 

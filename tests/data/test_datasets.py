@@ -3,6 +3,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from matplotlib import pyplot as plt
@@ -204,9 +205,12 @@ def test_photos_of_the_same_name_in_two_folders_are_two(tmp_path: Path, class_fo
     assert {photo.captions[0].split()[0] for photo in manifest.split("val")} == {"val"}
 
 
-def test_an_encoding_that_there_is_not_is_refused(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
-    with pytest.raises(InputError, match="no encoding 'cp1253x'"):
-        prepare(replace(own_profile(tmp_path, captioned_folder, class_folder), captions_encoding="cp1253x"))
+@pytest.mark.parametrize("encoding", ["cp1253x", "base64", "undefined"])
+def test_an_encoding_that_there_is_not_is_refused(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path, encoding: str
+) -> None:
+    with pytest.raises(InputError, match=f"There is no encoding '{encoding}'"):
+        prepare(replace(own_profile(tmp_path, captioned_folder, class_folder), captions_encoding=encoding))
 
 
 def test_failed_download_names_the_data_set_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +224,46 @@ def test_failed_download_names_the_data_set_and_the_way_out(monkeypatch: pytest.
     with pytest.raises(InputError, match=r"photos/versions/1 .*connection broke off.*captions_folder") as caught:
         download("someone/photos/versions/1", "captions_folder")
     assert "\n" not in str(caught.value)
+
+
+def test_a_download_that_will_not_fit_is_refused_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kagglehub
+    from kagglehub.kaggle_cache_resolver import DatasetKaggleCacheResolver
+
+    handle, fetched = "adityajn105/flickr8k/versions/1", []
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(kagglehub, "dataset_download", lambda handle: fetched.append(handle) or str(tmp_path))
+
+    def attempt(free: float) -> None:
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+        download(handle, "captions_folder")
+
+    with pytest.raises(InputError, match=r"Flickr8k needs about 2\.2 GB in .*KAGGLEHUB_CACHE"):
+        attempt(2.1e9)
+    archive = tmp_path / "datasets" / "adityajn105" / "flickr8k" / "1.archive"
+    archive.parent.mkdir(parents=True)
+    with archive.open("wb") as file:  # of an attempt that broke off, and goes on
+        file.truncate(200_000_000)
+    with pytest.raises(InputError, match=r"Flickr8k needs about 2\.0 GB more in"):
+        attempt(1.9e9)
+    assert fetched == []
+    attempt(2.1e9)
+    monkeypatch.setattr(DatasetKaggleCacheResolver, "is_supported", lambda *_: True)  # nothing is downloaded there
+    attempt(0)
+    assert fetched == [handle, handle]
+
+
+def test_a_split_file_that_is_not_in_its_data_set_is_named_with_its_setting(
+    tmp_path: Path, captioned_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kagglehub
+
+    monkeypatch.setattr(kagglehub, "dataset_download", lambda handle: str(captioned_folder))
+    handles = {"captions_handle": "one/photos/versions/1", "split_handle": "one/splits/versions/1"}
+    with pytest.raises(InputError, match=r"holds no dataset_x\.json; correct split_file, or delete"):
+        prepare(get_profile("sample", data_dir=str(tmp_path), split_file="dataset_x.json", **handles))
 
 
 def test_cached_kaggle_copy_needs_no_network(
