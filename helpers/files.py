@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from helpers import pickles
 
 Kind = TypeVar("Kind")
-_UNFINISHED = re.compile(r"\..+\.(?P<process>\d+)\.writing(\.\w+)?")  # names of temporary files
+_UNFINISHED = re.compile(r"\..+\.(?P<process>\d+)\.writing(\.[^.]+)?")  # names of temporary files and folders
 _BLOCK = 2**20  # bytes
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a full disk, a quota, a limit on a file
 _BRIEF = 2e9  # nanoseconds within which a second change of a file may leave its time as it was
@@ -51,7 +51,8 @@ def atomic_path(path: Path, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on failure removed.
 
     A reader therefore sees the old file or the new one, never half of one. With `durable`, the new one is on the disk
-    before this returns, and stays there if the power fails: for what takes long to make.
+    before this returns, and stays there if the power fails: for what takes long to make. It may be a folder, if there
+    is none of that name yet.
 
     Raises:
         InputError: there is no room or no permission, or something else has the name.
@@ -76,7 +77,15 @@ def atomic_path(path: Path, durable: bool = False) -> Iterator[Path]:
         raise InputError(f"{path} cannot be written ({reason}); make room for it and run this again.") from error
     finally:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -112,20 +121,21 @@ def written_files(folder: Path, pattern: str) -> list[Path]:
 
 
 def sweep_temporary(folder: Path, hours: float = 1.0) -> int:
-    """Remove the temporary files that killed runs left below `folder`; returns how many.
+    """Remove the temporary files and folders that killed runs left below `folder`; returns how many.
 
-    Those are files with a name that `atomic_path` gives, whose process is gone and which nobody has written to for
-    some `hours`: the folder may be shared with a machine whose processes are not seen from here.
+    Those have a name that `atomic_path` gives, their process is gone, and nobody has written to them, or to anything in
+    them, for some `hours`: the folder may be shared with a machine whose processes are not seen from here.
     """
     import psutil  # here, since only the start of a run needs it
 
     removed = 0
-    for path in folder.rglob(".*.writing*"):
+    for path in list(folder.rglob(".*.writing*")):  # all of them before any goes away
         with suppress(OSError):  # it went away meanwhile, or belongs to somebody else
             name = _UNFINISHED.fullmatch(path.name)
-            old = time.time() - path.stat().st_mtime > 3600 * hours
-            if name and old and path.is_file() and not psutil.pid_exists(int(name["process"])):
-                path.unlink()
+            if name is None or psutil.pid_exists(int(name["process"])) or not (path.is_file() or path.is_dir()):
+                continue
+            if time.time() - max(one.lstat().st_mtime for one in (path, *path.rglob("*"))) > 3600 * hours:
+                _remove(path)
                 removed += 1
     return removed
 
@@ -166,8 +176,14 @@ def first_line(error: object) -> str:
     return f"{line.rstrip()} …"
 
 
-def check_space(folder: Path, size: int, what: str) -> None:
+def check_space(folder: Path, size: int, what: str, setting: str = "outputs_dir") -> None:
     """Say how much of the disk something will take, and refuse to begin what will not fit.
+
+    Args:
+        folder: where it will be.
+        size: in bytes.
+        what: it is called, in the plural.
+        setting: the one that says where `folder` is.
 
     Raises:
         InputError: `what`, of `size` bytes, is larger than what is free where `folder` is.
@@ -177,7 +193,7 @@ def check_space(folder: Path, size: int, what: str) -> None:
     if size > free:
         raise InputError(
             f"{what.capitalize()} need {_size(size)} in {folder}, and {_size(free)} are free there; "
-            "make room, or choose another place with outputs_dir."
+            f"make room, or choose another place with {setting}."
         )
     if size:
         print(f"{what.capitalize()} take {_size(size)} of the disk; {_size(free)} are free.")

@@ -248,6 +248,10 @@ def test_no_room_is_said_before_work_begins(
 ) -> None:
     with pytest.raises(InputError, match=r"Features need 1,000,000.0 GB in .* are free there"):
         check_space(tmp_path / "not yet there", 10**15, "features")
+    with pytest.raises(InputError, match=r"or choose another place with outputs_dir\.$"):
+        check_space(tmp_path, 10**15, "features")
+    with pytest.raises(InputError, match=r"or choose another place with data_dir\.$"):
+        check_space(tmp_path, 10**15, "photos", "data_dir")
     check_space(tmp_path, 2_500_000, "features")
     check_space(tmp_path, 0, "features")  # they are there
     assert re.fullmatch(r"Features take 2\.5 MB of the disk; [\d.,]+ GB are free\.\n", capsys.readouterr().out)

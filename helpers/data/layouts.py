@@ -45,10 +45,13 @@ def read_captioned(
     place = Place(folder, encoding, scratch)
     place = unpacked(place, findings) or place
     if not place.photos:
-        raise InputError(_nothing_found(place))
+        raise InputError(
+            f"{folder} holds no photos; give a folder with photos and a file of captions (if it was downloaded, delete "
+            "it and run again)."
+        )
     found = next((found for read in READERS if (found := read(place, findings)) is not None), None)
     if found is None:
-        raise InputError(_nothing_found(place))
+        raise InputError(_no_captions(place))
     print(f"{folder}: {found.what}")
     _name_photos_without_captions(place, found, findings)
     splits = found.splits or read_split_lists(place, findings) or _splits_by_folder(place, found)
@@ -77,12 +80,7 @@ def _splits_by_folder(place: Place, found: Captioned) -> dict[Path, Split]:
     return {path: splits[path.parent] for path in found.captions}
 
 
-def _nothing_found(place: Place) -> str:
-    if not place.photos:
-        return (
-            f"{place.folder} holds no photos; give a folder with photos and a file of captions (if it was downloaded, "
-            "delete it and run again)."
-        )
+def _no_captions(place: Place) -> str:
     where = f"{place.folder} holds {len(place.photos):,} photos and no captions that are recognised"
     if len({path.relative_to(place.folder).parts[0] for path in place.photos}) > 1 and all(
         len(path.relative_to(place.folder).parts) > 1 for path in place.photos

@@ -4,8 +4,10 @@ They are unpacked once, into a folder that is then read like any other.
 """
 
 import json
+import lzma
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -13,9 +15,10 @@ from typing import Any
 from helpers.data.left_out import Findings
 from helpers.data.readers.place import Place
 from helpers.environment import progress
-from helpers.files import InputError, atomic_path, check_space, fingerprint_folder, first_line
+from helpers.files import InputError, atomic_path, check_space, fingerprint_folder, first_line, sweep_temporary
 
 _TARS = (".tar", ".gz", ".tgz")
+_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError)  # as readers of archives say it
 
 
 def unpacked(place: Place, findings: Findings) -> Place | None:
@@ -26,30 +29,39 @@ def unpacked(place: Place, findings: Findings) -> Place | None:
     """
     if place.photos or place.scratch is None:
         return None
-    tars = [path for path in place.files(*_TARS) if tarfile.is_tarfile(path)]
+    tars = [path for path in place.files(*_TARS) if _is_tar(path)]
     tables = [path for path in place.files(".parquet") if holds_photos(path)]
     if not (tars or tables):
         return None
     size = sum(path.stat().st_size for path in tars + tables)
     target = place.scratch / f"{place.folder.name}-{fingerprint_folder(place.folder)}"
+    sweep_temporary(place.scratch)  # of an unpacking that was killed: as much as all of the photos
     if not target.exists():
-        check_space(place.scratch, size, "the unpacked photos")
+        check_space(place.scratch, size, "the unpacked photos", "data_dir")
         with atomic_path(target) as temporary:
             shutil.rmtree(temporary, ignore_errors=True)
-            try:
-                for tar in tars:
-                    _unpack_tar(tar, temporary / _stem(tar), findings)
-                for table in tables:
-                    _unpack_parquet(table, temporary)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
+            temporary.mkdir()  # also where nothing comes out of them
+            for tar in tars:
+                _unpack_tar(tar, temporary / _stem(tar), findings)
+            for table in tables:
+                _unpack_parquet(table, temporary)
     findings.say(f"{', '.join(place.name(path) for path in (tars or tables)[:3])}: unpacked into {target}.")
     return Place(target, place.encoding)
 
 
 def _stem(path: Path) -> str:
     return path.name.partition(".")[0]
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except _DAMAGE as error:  # its beginning is packed, and torn
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is damaged ({first_line(error)}); get it again.")
 
 
 def _unpack_tar(tar: Path, folder: Path, findings: Findings) -> None:
@@ -69,8 +81,14 @@ def _unpack_tar(tar: Path, folder: Path, findings: Findings) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with archive.extractfile(member) as source, path.open("wb") as target:
                     shutil.copyfileobj(source, target)
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise InputError(f"{tar} is damaged ({error}); get it again.") from None
+    except InputError:
+        raise
+    except _DAMAGE as error:
+        raise _damaged(tar, error) from None
+    except OSError as error:
+        if error.errno is not None:  # of the disk, and not of what unpacks
+            raise
+        raise _damaged(tar, error) from None
 
 
 # --- Parquet: pyarrow is large, and few have such files, so it is theirs to install ---
@@ -93,7 +111,7 @@ def read_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
         for batch in parquet.ParquetFile(path).iter_batches(batch_size=256):
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path} is damaged ({first_line(error)}); get it again.") from None
+        raise _damaged(path, error) from None
 
 
 def holds_photos(path: Path) -> bool:
