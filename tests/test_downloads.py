@@ -11,6 +11,7 @@ from torture.downloads import climb, photos_archive, play
 from helpers import downloads
 from helpers.downloads import Damaged, patiently
 from helpers.files import InputError
+from helpers.hugging_face import load_pretrained
 
 SENT = {
     "Kaggle": ({"archive.zip": photos_archive()}, "archive.zip"),
@@ -109,3 +110,9 @@ def test_patience_ends(pauses: list[float]) -> None:
     with pytest.raises(InputError, match=r"the server is at fault \(status 503\); stop"):
         patiently(failing(*[refused(503)] * 9), "The photos", "stop")
     assert pauses == list(downloads.PAUSES)
+
+
+def test_a_folder_without_a_model_is_to_be_corrected_and_not_looked_for_on_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"could not be loaded: .*; correct that folder, or use another\.$"):
+        load_pretrained(str(tmp_path), ("AutoModel",), "The backbone", "use another")

@@ -61,8 +61,9 @@ def _looks_like_json(text: str) -> bool:
 
 
 def _json(path: Path, place: Place, findings: Findings) -> Records:
+    text = place.text(path, findings)  # which says by itself what is wrong with an encoding
     try:
-        content = json.loads(place.text(path, findings))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); save it again, or take it out of the folder.") from None
     if isinstance(content, Mapping):

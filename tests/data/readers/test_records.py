@@ -81,6 +81,20 @@ def test_json_that_is_torn_or_endless_is_refused(tmp_path: Path) -> None:
             read_captioned(tmp_path, Findings())
 
 
+def test_json_in_another_encoding_is_a_question_of_the_encoding(tmp_path: Path) -> None:
+    touch(tmp_path, {"a.jpg": []})
+    text = '[\n{"file": "a.jpg", "text": "Ein großer Hund"},\n{"file": "a.jpg", "text": "Schöne Wiese"}\n]'
+    (tmp_path / "data.json").write_text(text, encoding="cp1252")
+    with pytest.raises(
+        InputError, match=r"data\.json is not UTF-8 .* with captions_encoding, or save it as UTF-8\.$"
+    ) as e:
+        read_captioned(tmp_path, Findings())
+    assert "JSON" not in str(e.value)
+    assert list(read_captioned(tmp_path, Findings(), "cp1252").captions.values()) == [
+        ("Ein großer Hund", "Schöne Wiese")
+    ]
+
+
 def test_imagefolder_names_photos_from_each_folder_on(tmp_path: Path) -> None:
     """Each part of Hugging Face's ImageFolder has a metadata file of its own, and photos of the same names."""
     for split, count in (("train", 3), ("validation", 2), ("test", 2)):
