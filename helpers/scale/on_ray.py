@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
@@ -41,7 +42,12 @@ class Worker:
     """An actor: an embedder that answers with what became of a shard, or with a sentence why nothing did."""
 
     def __init__(self, recipe: Recipe, out: Path, threads: int) -> None:
-        self._embedder, self._out = Embedder(recipe, threads), out
+        self._recipe, self._out, self._threads = recipe, out, threads
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        """Made with the first shard: a machine that lacks the run says so in an answer, and not in a dead actor."""
+        return Embedder(self._recipe, self._threads)
 
     def __call__(self, row: dict) -> dict:
         try:
@@ -56,7 +62,7 @@ def on_ray(
     """Make `shards` into `out` on the cluster at `address`; None: on this machine, started and stopped here.
 
     Raises:
-        InputError: there is no cluster at the address, or an embedder cannot write.
+        InputError: there is no cluster at the address, a machine of it lacks the run, or an embedder cannot write.
     """
     if not shards:
         return

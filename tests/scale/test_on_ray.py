@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,8 @@ from helpers.environment import project_root
 from helpers.files import written_files
 from helpers.scale.embedder import Recipe
 from helpers.scale.embedding import embed
+from helpers.scale.on_ray import Worker
+from helpers.scale.sources import shards_of
 
 COUNT = 500
 
@@ -70,6 +73,12 @@ def check(out: Path, expected: np.ndarray) -> None:
     assert sorted(rows) == [f"{number:03d}.jpg" for number in range(COUNT)]
     np.testing.assert_allclose([rows[id_]["vector"] for id_ in sorted(rows)], expected, atol=HALF)
     assert not list(out.rglob(".*writing*"))
+
+
+def test_a_machine_that_lacks_the_run_says_so_in_its_answer(photos: Path, tmp_path: Path) -> None:
+    worker = Worker(Recipe(tmp_path / "nowhere"), tmp_path / "out", 1)
+    answer = worker({"shard": pickle.dumps(shards_of(photos)[0])})
+    assert answer["photos"] == 0 and "nowhere" in answer["problem"] and "run notebook" in answer["problem"]
 
 
 def test_on_all_cores_it_gives_the_same_files_and_leaves_nothing_running_or_lying_about(
