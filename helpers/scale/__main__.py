@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     embed.add_argument("--captioner", default="none", help="lstm, attention, transformer or of the hub (default: none)")
     embed.add_argument("--numbers", default="float16", choices=("float16", "float32"), help="of a vector")
     embed.add_argument("--shard-size", type=int, default=1000, metavar="N", help="photos of a folder in a shard")
+    embed.add_argument("--anew", action="store_true", help="make shards of another model or captioner again")
     index = commands.add_parser("index", help="index what was embedded")
     index.add_argument("out", type=Path, help="what `embed` wrote")
     index.add_argument("index", help="a folder (FAISS), a path ending in .db (Milvus Lite) or an address (Milvus)")
@@ -79,8 +80,8 @@ def _embed(options: argparse.Namespace) -> None:
         if (value := getattr(options, name)) is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} is {value}, and has to be 1 or more.")
     recipe = Recipe(_run(options), options.model, options.captioner, options.precision, options.numbers)
-    threads, size = options.threads, options.shard_size
-    print(embed(options.source, options.out, recipe, ray=options.ray, threads=threads, shard_size=size))
+    places, threads, size = (options.source, options.out), options.threads, options.shard_size
+    print(embed(*places, recipe, ray=options.ray, threads=threads, shard_size=size, anew=options.anew))
 
 
 def _encoder(options: argparse.Namespace) -> "Encoder":
@@ -103,9 +104,11 @@ def _index(options: argparse.Namespace) -> None:
     if captions:  # who searches asks with words, so recall is measured with words, where there are any
         encoder = _encoder(options)
         if encoder.fingerprint != photos.fingerprint:
+            made = f" (they were made with {photos.options})" if photos.options else ""
             raise InputError(
                 f"The vectors in {options.out} are of another model ({photos.fingerprint}) than the one in use "
-                f"({encoder.fingerprint}); name that one with --model, and its run with --profile or --run."
+                f"({encoder.fingerprint}); name that one with --model and --precision, and its run with --profile or "
+                f"--run{made}, or embed the photos again with --anew."
             )
         queries = encoder.reader(options.precision).embed_texts(captions)
     start = perf_counter()

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from helpers.files import InputError, read_as, written_files
 from helpers.scale.embedder import REJECT_SCHEMA, REJECTS, shard_file
-from helpers.scale.embedding import JOB, Job
+from helpers.scale.embedding import JOB, Job, command, facts_in
 
 ABOUT = ("caption", "label", "split")  # what an index keeps of a photo beside its id and vector
 MADE_BY = "`python -m helpers.scale embed`"
@@ -34,6 +34,10 @@ class Rows(NamedTuple):
 class Embedded:
     """The photos that `embed` wrote to `folder`.
 
+    Attributes:
+        fingerprint: of the model that made the vectors.
+        options: of `embed`, when it did; None: an earlier version did, and did not note them.
+
     Raises:
         InputError: there are none, some shards are missing or damaged, or two models made them.
     """
@@ -42,6 +46,7 @@ class Embedded:
         self.folder = folder
         job = read_as(Job, folder / JOB, MADE_BY)
         self._files: list[Path] = []
+        made: dict[str, str | None] = {}  # fingerprint -> options
         fingerprints: set[str] = set()
         self._count, missing = 0, 0
         for name in job.shards:
@@ -51,17 +56,23 @@ class Embedded:
             except (OSError, pa.ArrowInvalid):
                 missing += 1
                 continue
+            facts = facts_in(footer.metadata)
+            fingerprint = facts.get("fingerprint", "")
+            made.setdefault(fingerprint, facts.get("options"))
             if footer.num_rows:
                 self._files.append(path)
-                fingerprints.add(footer.metadata[b"fingerprint"].decode())
+                fingerprints.add(fingerprint)
                 self._count += footer.num_rows
+        commands = [command(folder.resolve(), job, options, anew=len(made) > 1) for options in made.values() or [None]]
+        again = f"run {' or '.join(dict.fromkeys(commands))}"
         if missing:
-            raise InputError(f"{missing:,} of {len(job.shards):,} shards are not in {folder} yet; run {MADE_BY} again.")
+            raise InputError(f"{missing:,} of {len(job.shards):,} shards are not in {folder} yet; {again}.")
         if len(fingerprints) > 1:
-            raise InputError(f"Two models made the vectors in {folder}; run {MADE_BY} again, to its end.")
+            raise InputError(f"Two models made the vectors in {folder}; for all to be of one, {again}, to its end.")
         if not fingerprints:
             raise InputError(f"No photo of {job.source} could be read; why, is told in {folder / REJECTS}.")
         (self.fingerprint,) = fingerprints
+        self.options = made[self.fingerprint]
 
     def __len__(self) -> int:
         return self._count

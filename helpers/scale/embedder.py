@@ -12,6 +12,7 @@ The rejects are written first: where there are vectors, the rejects are whole.
 
 import hashlib
 import io
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,6 +57,11 @@ class Recipe:
     precision: str = "fp32"
     numbers: Literal["float16", "float32"] = "float16"
 
+    @property
+    def options(self) -> str:
+        """As `python -m helpers.scale embed` takes them."""
+        return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in vars(self).items())
+
 
 class Done(NamedTuple):
     """What became of a shard."""
@@ -79,6 +85,12 @@ class Embedder:
         self._recipe, self._threads = recipe, threads
         run = PhotoSearch(recipe.run)
         self.encoder, self.captioner = models_of(run, recipe.model, recipe.captioner, recipe.precision)
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """What the file of each shard says of its making, beside `made_from`."""
+        captioner = NO_CAPTIONS if self.captioner is None else self.captioner.fingerprint
+        return {"fingerprint": self.encoder.fingerprint, "captioner": captioner, "options": self._recipe.options}
 
     def made_from(self, shard: Shard) -> str:
         """Twelve hex digits that stand for the models, the kind of numbers and the files of a shard."""
@@ -139,7 +151,7 @@ class Embedder:
                 pq.write_table(pa.Table.from_arrays(columns, schema=REJECT_SCHEMA), temporary)
         else:
             rejected.unlink(missing_ok=True)  # of another time
-        about = {"made_from": self.made_from(shard), "fingerprint": self.encoder.fingerprint}
+        about = {"made_from": self.made_from(shard), **self.facts}
         table = _table(rows, self.encoder.fingerprint, self._recipe.numbers).replace_schema_metadata(about)
         with atomic_path(shard_file(out, shard.name)) as temporary:
             pq.write_table(table, temporary, compression="zstd")

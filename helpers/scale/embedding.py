@@ -4,12 +4,14 @@
     print(tally)   # 100,000 photos in 100 shards: 43 made now, 57 were there; 12 rejected: 9 not an image, 3 empty.
 
 What is done is known by the files alone (`embedder.py`). Killed at any moment, here or on any machine, the same call
-goes on with the shards that are missing; changed files, and other models, have theirs made again.
+goes on with the shards that are missing; changed files have theirs made again. What other models made is overwritten
+with `anew` alone: it may have taken days, and the half of it is of no use.
 """
 
+import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,10 +27,17 @@ JOB = "embedding.json"
 
 @dataclass(frozen=True)
 class Job:
-    """What a folder of embedded photos is made from: `embedding.json`."""
+    """What a folder of embedded photos is made from: `embedding.json`.
+
+    Attributes:
+        source: where the photos are.
+        shards: their names.
+        shard_size: photos in each, where the source is a folder of photos.
+    """
 
     source: str
     shards: list[str]
+    shard_size: int = SHARD_SIZE
 
 
 @dataclass
@@ -64,6 +73,7 @@ def embed(
     ray: str | None = None,
     threads: int | None = None,
     shard_size: int = SHARD_SIZE,
+    anew: bool = False,
 ) -> Tally:
     """Embed the photos of `source`, as `sources.shards_of` reads them, into the folder `out`.
 
@@ -75,9 +85,11 @@ def embed(
             ("auto", "host:6379", "ray://host:10001"): on that cluster, which goes on.
         threads: of an embedder. None: in this process all cores, and with Ray see `on_ray.ACTOR_CORES`.
         shard_size: photos in a shard where the source is a folder of photos.
+        anew: make shards of other models again with these.
 
     Raises:
-        InputError: something is missing or cannot be written, `out` is of another source, or another process is at it.
+        InputError: something is missing or cannot be written, `out` is of another source, or of other models and not to
+            be made anew, or another process is at it.
     """
     source, out = source.expanduser().resolve(), out.expanduser().resolve()
     if out == source or out.is_relative_to(source):
@@ -86,8 +98,10 @@ def embed(
     embedder = Embedder(recipe, threads or cores())
     out.mkdir(parents=True, exist_ok=True)
     with only_one(out, f"embeds photos into {out}"):
-        _begin(out, Job(str(source), [shard.name for shard in shards]))
-        todo = [shard for shard in shards if made_from(shard_file(out, shard.name)) != embedder.made_from(shard)]
+        known = _begin(out, Job(str(source), [shard.name for shard in shards], shard_size), embedder.facts, anew)
+        todo = [shard for shard in shards if known[shard.name].get("made_from") != embedder.made_from(shard)]
+        if again := sum(bool(known[shard.name]) for shard in todo):
+            print(f"{again:,} shards are there, of another model or of other photos or numbers, and are made again.")
         tally = Tally(made=len(todo), there=len(shards) - len(todo))
         if ray is None:
             done: Iterator[Done] = (embedder(shard, out) for shard in todo)
@@ -102,29 +116,63 @@ def embed(
     return tally
 
 
-def made_from(path: Path) -> str | None:
-    """What `Embedder.made_from` said of the shard when this file was written; None: it is not there, or damaged."""
-    try:
-        return (pq.read_schema(path).metadata or {}).get(b"made_from", b"").decode()
-    except (OSError, pa.ArrowInvalid):
-        return None
+def facts_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
+    """What the file of a shard says of its making, see `Embedder.facts`; earlier versions wrote only a part of it."""
+    return {name.decode(): value.decode(errors="replace") for name, value in (metadata or {}).items()}
 
 
-def _begin(out: Path, job: Job) -> None:
+def command(out: Path, job: Job, options: str | None, anew: bool = False) -> str:
+    """What goes on with shards in `out` that were made with these options; None: nobody has noted with which."""
+    words = [shlex.quote(job.source), shlex.quote(str(out)), options or "--run … --model …"]
+    words += [f"--shard-size {job.shard_size}"] if job.shard_size != SHARD_SIZE else []
+    words += ["--anew"] if anew else []
+    return f"`python -m helpers.scale embed {' '.join(words)}`"
+
+
+def _begin(out: Path, job: Job, facts: Mapping[str, str], anew: bool) -> dict[str, dict[str, str]]:
     """Note what is going to be there, and remove shards that the source does not have any more.
 
+    Returns:
+        What the file of each shard says of its making; nothing, where it is not there, or damaged.
+
     Raises:
-        InputError: `out` is of another source.
+        InputError: `out` is of another source, or of other models and not to be made anew.
     """
-    if (out / JOB).exists():
-        before = read_as(Job, out / JOB, "the embedding")
-        if before.source != job.source:
-            raise InputError(f"{out} holds photos of {before.source}, and not of {job.source}; choose another place.")
-        for name in set(before.shards) - set(job.shards):
-            for kind in (VECTORS, REJECTS):
-                (out / kind / f"{name}.parquet").unlink(missing_ok=True)
+    before = read_as(Job, out / JOB, "the embedding") if (out / JOB).exists() else job
+    if before.source != job.source:
+        raise InputError(f"{out} holds photos of {before.source}, and not of {job.source}; choose another place.")
+    known = {name: _facts_of(shard_file(out, name)) for name in dict.fromkeys([*before.shards, *job.shards])}
+    if not anew:
+        _check_models(out, before, list(filter(None, known.values())), facts)
+    for name in set(before.shards) - set(job.shards):
+        for kind in (VECTORS, REJECTS):
+            (out / kind / f"{name}.parquet").unlink(missing_ok=True)
     sweep_temporary(out, hours=0)  # of a process that was killed
-    write_json(out / JOB, {"source": job.source, "shards": job.shards})
+    write_json(out / JOB, asdict(job))
+    return known
+
+
+def _facts_of(path: Path) -> dict[str, str]:
+    try:
+        return facts_in(pq.read_schema(path).metadata)
+    except (OSError, pa.ArrowInvalid):
+        return {}
+
+
+def _check_models(out: Path, job: Job, there: Sequence[Mapping[str, str]], facts: Mapping[str, str]) -> None:
+    """Vectors of two models cannot be compared, and captions of two in one list would mislead."""
+    for kind, name in (("fingerprint", "model"), ("captioner", "captioner")):
+        others = [one for one in there if one.get(kind, facts[kind]) != facts[kind]]
+        if others:
+            options = others[0].get("options")
+            if options == facts["options"]:
+                way = "it was trained again since:"
+            else:
+                way = f"go on with that one by {command(out, job, options)}, or"
+            raise InputError(
+                f"{len(others):,} of {len(there):,} shards in {out} were made by another {name} ({others[0][kind]}) "
+                f"than the one in use ({facts[kind]}); {way} add --anew to make them again with this one."
+            )
 
 
 def _count(out: Path, shards: Sequence[Shard], tally: Tally) -> None:

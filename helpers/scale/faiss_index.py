@@ -250,7 +250,8 @@ class FaissIndex:
         if facts.fingerprint != fingerprint:
             raise InputError(
                 f"The index in {folder} was built by another model ({facts.fingerprint}) than the one in use "
-                f"({fingerprint}); name that one, or embed the photos again."
+                f"({fingerprint}); name that one with --model and --precision, and its run with --profile or --run, or "
+                "embed the photos again and index them."
             )
         path = folder / _VECTORS
         if mapped is None:

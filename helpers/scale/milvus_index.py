@@ -93,7 +93,8 @@ class MilvusIndex:
         if made_by != self.fingerprint:
             raise InputError(
                 f"The index in {self.place} was built by another model ({made_by}) than the one in use "
-                f"({self.fingerprint}); name that one, or choose another place."
+                f"({self.fingerprint}); name that one with --model and --precision, and its run with --profile or "
+                "--run, or choose another place."
             )
         (there,) = (int(field["params"]["dim"]) for field in found["fields"] if field["name"] == "vector")
         if width not in (None, there):

@@ -1,11 +1,14 @@
 """Embedding in one process, against the model asked directly, killed in the middle, and after every kind of change."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,8 @@ from tiny_run import draw_photo
 from helpers.data.images import load_photo, resize_photo
 from helpers.environment import project_root
 from helpers.files import InputError, written_files
+from helpers.scale import embedding
+from helpers.scale.__main__ import main
 from helpers.scale.embedded import Embedded
 from helpers.scale.embedder import Recipe
 from helpers.scale.embedding import embed
@@ -120,6 +125,79 @@ def test_a_second_time_nothing_is_made_and_what_changed_is_made_again(tiny_run: 
     Image.new("RGB", (9, 9)).save(folder / "test/cat/torn.jpg")  # what was rejected is a photo now
     embed(folder, out, recipe, shard_size=10)
     assert [row["id"] for row in Embedded(out).rejects().to_pylist()] == ["notes.txt"]
+
+
+def offered(message: object) -> list[list[str]]:
+    """The commands in a message, as a shell would hand them to the program."""
+    return [shlex.split(one)[3:] for one in re.findall(r"`(python -m helpers\.scale [^`]+)`", str(message))]
+
+
+def test_what_other_models_made_is_overwritten_only_when_that_is_asked_for(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = write_folder(tmp_path / "my photos"), tmp_path / "out"
+    first, second = Recipe(tiny_run, "scratch"), Recipe(tiny_run, "pretrained")
+    embed(folder, out, first, shard_size=10)
+    there = {path: path.stat().st_mtime_ns for path in (out / "vectors").iterdir()}
+    mine, other = (f"{PhotoSearch(tiny_run).fingerprint(name)}-fp32" for name in ("scratch", "pretrained"))
+    asked = ["embed", str(folder), str(out), *shlex.split(first.options), "--shard-size", "10"]
+    with pytest.raises(InputError) as caught:
+        embed(folder, out, second)  # with shards of another size, too
+    begin = f"3 of 3 shards in {out} were made by another model ({mine}) than the one in use ({other}); go on with "
+    assert str(caught.value).startswith(f"{begin}that one by `") and offered(caught.value) == [asked]
+    assert str(caught.value).endswith("`, or add --anew to make them again with this one.")
+    with pytest.raises(InputError, match=r"made by another captioner \(none\) than the one in use") as caught:
+        embed(folder, out, Recipe(tiny_run, "scratch", captioner="attention"))
+    assert offered(caught.value) == [asked]
+    assert {path: path.stat().st_mtime_ns for path in (out / "vectors").iterdir()} == there
+    capsys.readouterr()
+    assert main(offered(caught.value)[0]) == 0
+    assert capsys.readouterr().out.startswith(f"{COUNT} photos in 3 shards: 0 made now, 3 were there;")
+
+    def stopped(shards, *_, **__):
+        yield from islice(shards, 1)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedding, "progress", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            embed(folder, out, second, shard_size=10, anew=True)
+    said = "3 shards are there, of another model or of other photos or numbers, and are made again.\n"
+    assert capsys.readouterr().out == said
+    with pytest.raises(InputError, match=r"Two models made the vectors in .*; for all to be of one, run `") as caught:
+        Embedded(out)
+    new = ["embed", str(folder), str(out), *shlex.split(second.options), "--shard-size", "10"]
+    assert sorted(offered(caught.value)) == sorted([[*asked, "--anew"], [*new, "--anew"]])
+    with pytest.raises(InputError, match=r"2 of 3 shards in .* were made by another model"):
+        embed(folder, out, second, shard_size=10)
+    assert main([*new, "--anew"]) == 0
+    assert "2 made now, 1 were there" in capsys.readouterr().out
+    assert (Embedded(out).fingerprint, Embedded(out).options) == (other, second.options)
+    (out / "vectors" / "part-00001.parquet").unlink()
+    with pytest.raises(InputError, match=r"1 of 3 shards are not in .* yet; run `") as caught:
+        Embedded(out)
+    assert offered(caught.value) == [new] and main(new) == 0
+
+
+def test_shards_of_a_model_that_was_trained_again_and_of_earlier_versions_are_known(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    folder, out, recipe = write_folder(tmp_path / "photos"), tmp_path / "out", Recipe(tiny_run, "scratch")
+    embed(folder, out, recipe)
+    path = out / "vectors" / "part-00000.parquet"
+    whole, facts = pq.read_table(path), pq.read_schema(path).metadata
+    pq.write_table(whole.replace_schema_metadata(facts | {b"fingerprint": b"before", b"made_from": b"x"}), path)
+    with pytest.raises(
+        InputError, match=r"another model \(before\).*; it was trained again since: add --anew"
+    ) as caught:
+        embed(folder, out, recipe)
+    assert offered(caught.value) == []
+    earlier = {name: facts[name] for name in (b"fingerprint", b"made_from")}
+    pq.write_table(whole.replace_schema_metadata(earlier), path)
+    (out / "embedding.json").write_text(f'{{"source": "{folder}", "shards": ["part-00000"]}}')
+    with pytest.raises(InputError, match=r"by `python -m helpers\.scale embed .* --run … --model …`, or add --anew"):
+        embed(folder, out, Recipe(tiny_run, "pretrained"))
+    assert Embedded(out).options is None and embed(folder, out, recipe).there == 1
 
 
 def command(*arguments: object) -> list[str]:

@@ -173,7 +173,9 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least 1 result"):
         index.search(QUERIES, 0)
     index.save(tmp_path / "good")
-    with pytest.raises(InputError, match=r"another model \(model-a\).*\(model-b\)"):
+    with pytest.raises(
+        InputError, match=r"another model \(model-a\).*\(model-b\); name that one with --model and --precision"
+    ):
         FaissIndex.load(tmp_path / "good", "model-b")
     with pytest.raises(InputError, match="does not exist; run"):
         FaissIndex.load(tmp_path / "nowhere", "model-a")

@@ -80,7 +80,9 @@ def test_where_photos_have_captions_recall_is_measured_with_them(tiny_run: Path,
     asked = int(re.search(r"the ten nearest to (\d+) captions, against", capsys.readouterr().out)[1])
     assert asked == len([caption for caption in captions_of(out) if caption is not None])
     assert main(["index", out, str(tmp_path / "b"), "--kind", "hnsw", *models[:2], "--model", "pretrained"]) == 2
-    assert "are of another model" in capsys.readouterr().err and not (tmp_path / "b").exists()
+    said = capsys.readouterr().err
+    assert "are of another model" in said and not (tmp_path / "b").exists()
+    assert "--model and --precision, and its run with --profile or --run (they were made with --run" in said
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,11 @@ def test_it_listens_on_this_machine_alone_and_on_nothing_when_it_is_closed(place
 
 def test_what_is_wrong_is_one_sentence(place: Path, index: MilvusIndex, tmp_path: Path) -> None:
     for where, fingerprint, said in (
-        (place, "model-b", r"another model \(model-a\) than the one in use \(model-b\)"),
+        (
+            place,
+            "model-b",
+            r"another model \(model-a\) than the one in use \(model-b\); name that one with --model and --precision",
+        ),
         (tmp_path / "none.db", "model-a", "does not exist; make it"),
         (tmp_path / "photos.sqlite", "model-a", r"takes an address \(http://...\) or a path that ends in .db"),
         (tmp_path / "a" / "b.db", "model-a", "does not exist; make it"),
