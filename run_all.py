@@ -310,7 +310,7 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
         if any(stage.folder == "features" for stage in chosen):
             check_space(profile.outputs, features_size(profile, expected_photos(profile)), "features")
         remember(profile, given)
-        for folder in (profile.outputs, profile.data / "sample"):
+        for folder in (profile.outputs, profile.data / "sample", profile.data / "unpacked"):
             sweep_temporary(folder)
 
         def report(results: list[StageResult]) -> Path:

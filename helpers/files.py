@@ -30,6 +30,16 @@ _BLOCK = 2**20  # bytes
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a full disk, a quota, a limit on a file
 _BRIEF = 2e9  # nanoseconds within which a second change of a file may leave its time as it was
 
+_OF_THE_MACHINE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ESTALE,
+} | NO_ROOM
+
 FINISHED = "finished.json"  # beside trained weights: which run made them, see helpers/training/checkpoints.py
 
 
@@ -325,6 +335,17 @@ def read_as(kind: type[Kind], path: Path, made_by: str) -> Kind:
         place = ".".join(map(str, first["loc"]))
         wrong = f"{place}: {first['msg']}" if place else first["msg"]
         raise InputError(f"{path} cannot be used ({wrong}); delete it and run {made_by} again.") from None
+
+
+def of_the_machine(error: Exception) -> bool:
+    """Whether an error in reading a file is none of the file's: memory ran out, or a disk or a right to read failed.
+
+    PyTorch says so in its own errors, of which not all are kinds of their own.
+    """
+    if isinstance(error, OSError):
+        return error.errno in _OF_THE_MACHINE
+    memory = re.search(r"out of memory|can't allocate memory|not enough memory", str(error))
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and memory is not None)
 
 
 def require(folder: Path, files: Mapping[str, str]) -> None:

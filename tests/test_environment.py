@@ -9,11 +9,25 @@ import psutil
 import pytest
 import torch
 
-from helpers.environment import progress, project_root, set_seed, set_threads
+from helpers.environment import pasted, progress, project_root, set_seed, set_threads
 
 
 def test_project_root_holds_the_fixed_layout() -> None:
     assert {"helpers", "notebooks", "tests", "run_all.py"} <= {path.name for path in project_root().iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        ("linux", r"python run_all.py --set 'captions_folder=C:\My photos'"),
+        ("win32", r'python run_all.py --set "captions_folder=C:\My photos"'),  # its shell takes no other quotes
+    ],
+)
+def test_a_command_is_quoted_as_the_shell_of_the_system_takes_it(
+    monkeypatch: pytest.MonkeyPatch, system: str, expected: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    assert pasted(["python", "run_all.py", "--set", r"captions_folder=C:\My photos"]) == expected
 
 
 def test_seed_repeats_all_three_generators() -> None:

@@ -39,7 +39,8 @@ def missing(profile: Profile, declared: Iterable[str]) -> list[Need]:
     declared = set(declared)
     needs = []
     if "captions_handle" in declared:
-        handles = [] if profile.captions_folder else [*(profile.captions_handle or "").split("+"), profile.split_handle]
+        several = [handle.strip() for handle in (profile.captions_handle or "").split("+")]
+        handles = [] if profile.captions_folder else [*several, profile.split_handle]
         handles += [] if profile.classes_folder else [profile.classes_handle]
         for handle in filter(None, handles):
             if not _kaggle_has(handle):

@@ -209,8 +209,9 @@ def _sources(profile: Profile) -> tuple[list[Source], Path | None]:
     sources = [Source(name, root, None) for name, root in zip(_names(own), own, strict=True)]
     classes_root = next(iter(_own_folders(profile.classes_folder, "classes_folder", several=False)), None)
     if not sources and profile.captions_handle:
-        handles = profile.captions_handle.split("+")
-        files = profile.split_file.split("+") if profile.split_handle and profile.split_file else []
+        handles = [handle.strip() for handle in profile.captions_handle.split("+")]
+        named = (profile.split_file or "") if profile.split_handle else ""
+        files = [file.strip() for file in named.split("+")] if named else []
         for handle, file in zip_longest(handles, files):
             if handle is None:
                 raise InputError(

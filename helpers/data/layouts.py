@@ -3,7 +3,6 @@
 A new layout is a module in `readers/` and a line in `READERS`.
 """
 
-import shlex
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from helpers.data.readers.sidecars import read_sidecars
 from helpers.data.readers.split_lists import read_split_lists
 from helpers.data.readers.tables import read_tables
 from helpers.data.readers.token_files import read_tokens
+from helpers.environment import pasted
 from helpers.files import InputError
 
 READERS: tuple[Callable[[Place, Findings], Captioned | None], ...] = (  # the first that recognises a folder reads it
@@ -86,7 +86,7 @@ def _no_captions(place: Place) -> str:
         len(path.relative_to(place.folder).parts) > 1 for path in place.photos
     ):
         where += " (if its folders are classes, set classes_folder instead)"
-    album = f"make album PHOTOS={shlex.quote(str(place.folder))}"
+    album = pasted(["make", "album", f"PHOTOS={place.folder}"])
     return (
         f"{where}; to find and caption photos without any, run `{album}` (notebook 07), and to train on them add "
         "captions.csv with the header image,caption, or a .txt beside each photo."

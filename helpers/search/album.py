@@ -15,7 +15,6 @@ import argparse
 import csv
 import io
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +25,7 @@ from PIL import Image
 
 from helpers.data.images import load_photo
 from helpers.data.manifest import Photo
-from helpers.environment import cores, located, portable, set_threads
+from helpers.environment import cores, located, pasted, portable, set_threads
 from helpers.files import InputError, atomic_path, exit_status
 from helpers.profiles import get_profile
 from helpers.search.album_models import NO_CAPTIONS, models_of
@@ -102,7 +101,7 @@ class Album:
         words = [str(self.folder), *flags, *([] if self.home == self.folder / HOME else ["--album", str(self.home)])]
         words += ["--run", str(self.run.outputs.resolve()), "--model", self.encoder.name, "--captioner", captioner]
         words += [] if self.precision == "fp32" else ["--precision", self.precision]
-        return shlex.join(["python", "-m", "helpers.search.album", *words])
+        return pasted(["python", "-m", "helpers.search.album", *words])
 
     def _load(self) -> None:
         """Photos and vectors as they are kept."""

@@ -93,6 +93,8 @@ class AlbumStore:
             finally:
                 database.close()
         except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise InputError(f"Another process is writing to the album in {self.home}; try again.") from None
             raise InputError(f"The album cannot be kept in {self.home} ({error}); {_ELSEWHERE}.") from None
         except sqlite3.DatabaseError as error:
             raise InputError(

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import errno
 import secrets
-import shlex
 import signal
 import socket
 import subprocess
@@ -23,7 +22,7 @@ from pathlib import Path
 import uvicorn
 
 from helpers.data.images import load_photo
-from helpers.environment import set_threads
+from helpers.environment import pasted, set_threads
 from helpers.files import InputError, exit_status
 from helpers.profiles import PROFILES, RUN_NAME, find_run, get_profile
 from helpers.search.album import HOME, Album, expand_home, run_of
@@ -80,7 +79,7 @@ def _way_to_the_end(outputs: Path, profile: str | None) -> str:
     else:
         return "name the outputs folder of a finished run with --outputs"
     words += [word for setting, value in settings.items() for word in ("--set", f"{setting}={value}")]
-    return f"run `{shlex.join(['python', 'run_all.py', *words])}` first"
+    return f"run `{pasted(['python', 'run_all.py', *words])}` first"
 
 
 def open_album(folder: Path, home: Path | None, outputs: Path | None, profile: str | None) -> Album:

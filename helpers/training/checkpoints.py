@@ -36,6 +36,7 @@ from helpers.files import (
     fingerprint_files,
     first_line,
     native_write,
+    of_the_machine,
     read_as,
     read_json,
     write_json,
@@ -89,7 +90,7 @@ def save_checkpoint(path: Path, fingerprint: str, state: dict[str, Any]) -> None
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     """The state saved by the run with this fingerprint, or None when there is none to continue from.
 
-    A file of another run, or one that cannot be read, is renamed to `<name>.old` with a printed notice:
+    A file of another run, or one that is damaged, is renamed to `<name>.old` with a printed notice:
     nothing that took minutes to compute is deleted.
     """
     if not path.exists():
@@ -103,6 +104,8 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
             return content["state"]
         reason = "comes from other settings or data"
     except Exception as error:  # a torn file can make the reader stumble in any way
+        if of_the_machine(error):  # the file is good, and the hours in it are wanted
+            raise
         reason = f"cannot be read ({type(error).__name__})"
     print(f"The checkpoint {path} {reason}: set aside as {_aside(path)}; training starts from the beginning.")
     return None
@@ -129,6 +132,8 @@ def resume(path: Path, fingerprint: str, restore: Callable[[dict[str, Any]], Non
     try:
         restore(state)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if of_the_machine(error):
+            raise
         raise InputError(
             f"The checkpoint {path} does not fit this training ({type(error).__name__}) and is set aside as "
             f"{_aside(path)}; run this again to train from the beginning."

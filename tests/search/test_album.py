@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -459,6 +460,17 @@ def test_an_album_of_an_earlier_version_is_looked_at_again(run: PhotoSearch, pho
     album = Album(photos, run)
     assert album.update().new == 6
     assert known_to(album).keys() == known_to(kept).keys() and album.photos["00.jpg"].captions == ("my cat",)
+
+
+def test_a_database_that_another_process_writes_to_is_waited_for_and_then_told(
+    kept: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+    with closing(connect(kept.home / "album.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: connect(path, timeout=timeout / 300))
+        with pytest.raises(InputError, match=r"Another process is writing to the album in .*; try again\.$"):
+            kept.correct("00.jpg", "my cat")
 
 
 def test_an_album_that_was_never_filled_says_so(run: PhotoSearch, photos: Path) -> None:

@@ -1,5 +1,6 @@
 """Files of weights: the same bytes for the same weights; checkpoints that others may have written."""
 
+import errno
 import io
 import os
 import pickle
@@ -18,7 +19,15 @@ from torch.storage import TypedStorage
 
 from helpers.encoders.training import EncoderSettings
 from helpers.files import InputError
-from helpers.training.checkpoints import CHECKPOINT, load_checkpoint, load_tensors, save_checkpoint, save_tensors
+from helpers.training import checkpoints
+from helpers.training.checkpoints import (
+    CHECKPOINT,
+    load_checkpoint,
+    load_tensors,
+    resume,
+    save_checkpoint,
+    save_tensors,
+)
 from helpers.training.loop import Training
 from helpers.training.optimizer import adamw
 
@@ -31,6 +40,36 @@ def test_the_same_weights_are_the_same_bytes_whoever_saves_them(
     monkeypatch.setattr(os, "getpid", lambda: 1)
     save_checkpoint(tmp_path / "other.pth", "abc", load_checkpoint(tmp_path / "one.pt", "abc"))
     assert (tmp_path / "other.pth").read_bytes() == (tmp_path / "one.pt").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        PermissionError(errno.EACCES, "Permission denied"),
+        OSError(errno.EIO, "Input/output error"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8589934592 bytes."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_good_checkpoint_stays_where_the_machine_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Set aside, the hours in it would be lost to whoever just begins again."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, "abc", {"epoch": 3})
+    before = path.read_bytes()
+    with pytest.raises(type(error)):
+        resume(path, "abc", fail)
+    monkeypatch.setattr(checkpoints, "load_tensors", fail)
+    with pytest.raises(type(error)):
+        load_checkpoint(path, "abc")
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 class Line(Training):
