@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -102,18 +103,30 @@ def open_album(folder: Path, home: Path | None, outputs: Path | None, profile: s
 
 def run_apart(command: list[str]) -> int:
     """The exit status of a command; Ctrl-C, which a terminal sends to both, ends it through this process alone."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the command inherits it
+    process = None
     try:
-        process = subprocess.Popen(command)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with process:
-        try:
-            return process.wait()
-        except BaseException:
+        with _held_back(signal.SIGINT):  # as the command inherits it, for good
+            process = subprocess.Popen(command)
+        return process.wait()
+    except BaseException:
+        if process is not None:
             process.kill()  # an album can be gone on with, wherever it was
+            process.wait()
             print(file=sys.stderr)  # after its progress bar
-            raise
+        raise
+
+
+@contextlib.contextmanager
+def _held_back(number: signal.Signals) -> Iterator[None]:
+    """Let a signal that comes meanwhile wait until the end; Windows has no such thing."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def warm_up(gallery: Gallery) -> None:

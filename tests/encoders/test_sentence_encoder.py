@@ -87,7 +87,7 @@ def test_a_transformer_is_averaged_over_the_tokens_whatever_the_company(tiny_tra
 
 
 def test_an_encoder_that_cannot_be_loaded_names_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"encoder .*nothing could not be loaded: .*sentence_encoders=use"):
+    with pytest.raises(InputError, match=r"encoder .*nothing could not be loaded: .*set sentence_encoders = 'use'"):
         embed_sentences(TEXTS, str(tmp_path / "nothing"))
 
 

@@ -104,7 +104,7 @@ def test_weights_that_cannot_be_fetched_name_the_way_out(
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     with pytest.raises(
         InputError,
-        match=rf"{name} could not be downloaded: there is no connection.*backbone=eff",
+        match=rf"{name} could not be downloaded: there is no connection.*set backbone = 'eff",
     ):
         load_backbone(name)
 

@@ -637,7 +637,13 @@ def test_ctrl_c_before_the_page_is_there_is_one_sentence(
 
 
 LOOKING = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('begun'); time.sleep(60)"
-APART = "import sys; from helpers.search.app import run_apart; run_apart(sys.argv[1:])"
+# Tests that run in the background of a shell have Ctrl-C switched off.
+APART = """
+import signal, sys
+from helpers.search.app import run_apart
+signal.signal(signal.SIGINT, signal.default_int_handler)
+run_apart(sys.argv[1:])
+"""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
