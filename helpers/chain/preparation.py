@@ -63,6 +63,7 @@ def _asked(question: str) -> bool:
 
 def _show(command: list[str]) -> int:
     """Run `command` and print its lines as they come, for a notebook shows nothing else; returns its exit status."""
+    # Python would write to a pipe in the system's own encoding, which on Windows lacks most letters.
     utf8 = {"text": True, "encoding": "utf-8", "errors": "replace", "env": os.environ | {"PYTHONIOENCODING": "utf-8"}}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, cwd=project_root(), **pipes, **utf8) as process:

@@ -12,7 +12,6 @@ The rejects are written first: where there are vectors, the rejects are whole.
 
 import hashlib
 import io
-import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,7 @@ import pyarrow.parquet as pq
 from PIL import UnidentifiedImageError
 
 from helpers.data.images import load_photo, open_header
-from helpers.environment import ahead, chunks, keep_freed_memory, set_threads
+from helpers.environment import ahead, chunks, keep_freed_memory, pasted, set_threads
 from helpers.files import InputError, atomic_path
 from helpers.scale.sources import Item, Shard
 from helpers.search.album_models import NO_CAPTIONS, models_of
@@ -60,7 +59,7 @@ class Recipe:
     @property
     def options(self) -> str:
         """As `python -m helpers.scale embed` takes them."""
-        return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in vars(self).items())
+        return pasted(word for name, value in vars(self).items() for word in (f"--{name}", str(value)))
 
 
 class Done(NamedTuple):

@@ -8,7 +8,6 @@ goes on with the shards that are missing; changed files have theirs made again. 
 with `anew` alone: it may have taken days, and the half of it is of no use.
 """
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helpers.environment import cores, progress
+from helpers.environment import cores, pasted, progress
 from helpers.files import InputError, only_one, read_as, sweep_temporary, write_json
 from helpers.scale.embedder import REJECTS, VECTORS, Done, Embedder, Recipe, shard_file
 from helpers.scale.sources import SHARD_SIZE, Shard, shards_of
@@ -123,10 +122,10 @@ def facts_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
 
 def command(out: Path, job: Job, options: str | None, anew: bool = False) -> str:
     """What goes on with shards in `out` that were made with these options; None: nobody has noted with which."""
-    words = [shlex.quote(job.source), shlex.quote(str(out)), options or "--run … --model …"]
+    words = [pasted(["python", "-m", "helpers.scale", "embed", job.source, str(out)]), options or "--run … --model …"]
     words += [f"--shard-size {job.shard_size}"] if job.shard_size != SHARD_SIZE else []
     words += ["--anew"] if anew else []
-    return f"`python -m helpers.scale embed {' '.join(words)}`"
+    return f"`{' '.join(words)}`"
 
 
 def _begin(out: Path, job: Job, facts: Mapping[str, str], anew: bool) -> dict[str, dict[str, str]]:
