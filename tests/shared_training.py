@@ -41,7 +41,7 @@ def towers() -> Training:
     groups = rng.integers(0, 40, 95)
     groups[:40] = np.arange(40)
     photos, texts = rng.normal(size=(95, 1, 20)), rng.normal(size=(120, 16))
-    data = ViewData(photos, texts, groups, np.repeat(np.arange(40), 3))
+    data = ViewData(photos, texts, groups, np.repeat(np.arange(40), 3), by_class=False)
     torch.manual_seed(0)
     model = PretrainedEncoder(PretrainedConfig("none", 20, "use", 16, 32, 0.0)).double()
     training = _EncoderTraining(model, data, data, EncoderSettings(epochs=1, batch=9, texts=2))

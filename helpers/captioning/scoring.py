@@ -47,14 +47,18 @@ _QUOTES = str.maketrans({"’": "'", "‘": "`", '"': " '' ", "“": " `` ", "�
 _ONE_WORD = re.compile(
     r"\b(can)(not)\b|\b(gon|wan)(na)\b|\b(got)(ta)\b|\b(gim|lem)(me)\b|\b(y')(all)\b|(?<!\w)('t)(is|was)\b"
 )
+_SMALL_AND = re.compile(r"(?<![A-Z])&|&(?![A-Z])")  # a word of its own, unlike that of AT&T
 _CONTRACTION = re.compile(r"(?<=\w)(n't|'(?:s|m|d|re|ve|ll))(?!\w)")
 _ABBREVIATIONS = "mr|mrs|ms|dr|st|jr|sr|vs|etc|inc|co|corp|ltd|prof|rev|gen|sgt|capt|lt|col|gov|sen|rep|ave|blvd|mt|ft"
 _PATTERN = rf"""
     [\w.+-]+@[\w-]+(?:\.[\w-]+)+                # me@site.com
+  | https?://\S+ | <\w+>                        # addresses and tags
   | n't(?!\w) | '(?:s|m|d|re|ve|ll|t)(?!\w)     # what was split off don't and dog's
-  | 'n' | (?<!\w)'\d\ds? | y'(?=\sall) | ma'am\b | o'\w+  # rock 'n' roll, '80s, y'all, o'clock
-  | (?:{_ABBREVIATIONS})\.(?!\w)                # mr.
+  | 'n' | (?<!\w)'\d\ds? | y'(?=\sall) | ma'am\b | [odl]'\w+  # rock 'n' roll, '80s, y'all, o'clock
+  | (?:{_ABBREVIATIONS})\.(?!\w) | ph\.d\. | no\.(?=\s?\d)  # mr., and the no. of no. 1
+  | [a-z]+(?:&[a-z]+)+                          # at&t
   | [^\W\d_](?:\.[^\W\d_])*\.(?!\w)             # d.c., and the u. of u. miami
+  | (?:\+|(?<!\w)-)\d+(?:[.,:/]\d+)*            # +1 and -1
   | \d+(?:[.,:/]\d+)* (?=[ap]m\b)               # the 7:30 of 7:30am
   | \d+(?:[.,:/]\d+)+                           # 3,000 and 10:30 and 1/2
   | \w+(?:[-./]\w+)*                            # words, with inner hyphens, dots and slashes
@@ -77,7 +81,7 @@ def tokenize(caption: str) -> list[str]:
     """
     if not caption.isascii():
         caption = _UNSPACED.sub(r" \g<0> ", normalize("NFC", caption))
-    text = caption.lower().translate(_QUOTES)
+    text = _SMALL_AND.sub(" & ", caption).lower().translate(_QUOTES)
     text = _ONE_WORD.sub(lambda match: " ".join(part for part in match.groups() if part), text)
     text = _CONTRACTION.sub(r" \1", text)
     if text.isascii():

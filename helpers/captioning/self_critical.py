@@ -31,7 +31,7 @@ class CiderReward:
     """CIDEr-D of captions of training photos, with everything about the references computed once.
 
     The formula is that of `pycocoevalcap`, whose scorer would compute all reference vectors again in every step. Each
-    n-gram of the references has a number, and a reference is the numbers it has and how often: 5 bytes for each of its
+    n-gram of the references has a number, and a reference is the numbers it has and how often: 6 bytes for each of its
     n-grams, where dictionaries of words take 150.
     """
 

@@ -190,13 +190,13 @@ def caption_loss(
 
 
 def batches(data: CaptionData, size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """All photos in random order, at most `size` a batch, photos with captions of similar length together."""
+    """All photos in random order, in batches of about `size`, photos with captions of similar length together."""
     longest = (data.tokens != 0).sum(2).max(1)  # (N,)
     order = rng.permutation(len(data.ids))
     pools = [order[start : start + _POOL * size] for start in range(0, len(order), _POOL * size)]
     order = np.concatenate([pool[np.argsort(longest[pool], kind="stable")] for pool in pools])
-    # Equal parts: a last batch of a single photo would have no spread for batch normalisation.
-    parts = np.array_split(order, math.ceil(len(order) / size))
+    # Equal parts, of two at least: a batch of a single photo would have no spread for batch normalisation.
+    parts = np.array_split(order, max(1, min(math.ceil(len(order) / size), len(order) // 2)))
     return [parts[place] for place in rng.permutation(len(parts))]
 
 

@@ -207,9 +207,7 @@ def class_chance(labels: np.ndarray, text_labels: np.ndarray) -> dict[str, float
 
 def relevance(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Sort each row of `right` (Q, N) by falling `scores` (Q, N): whether the first, second, ... answer is right."""
-    # The last key sorts first; among equal scores the wrong answers (False) come first.
-    order = np.lexsort((right, -np.round(scores / TIE)), axis=1)
-    return np.take_along_axis(right, order, axis=1)
+    return _ranked(right, scores)
 
 
 def average_precision(found: np.ndarray) -> np.ndarray:
@@ -253,9 +251,7 @@ def ndcg(scores: np.ndarray, gains: np.ndarray, k: int = NDCG_AT) -> float:
 def each_ndcg(scores: np.ndarray, gains: np.ndarray, k: int = NDCG_AT) -> np.ndarray:
     """`ndcg` of each query for which something is right, as far as there are such (Q,)."""
     _check_finite(scores)
-    # The last key sorts first; among equal scores the smaller gain comes first.
-    order = np.lexsort((gains, -np.round(scores / TIE)), axis=1)
-    return _normalised(np.take_along_axis(gains, order, axis=1), gains, k)
+    return _normalised(_ranked(gains, scores), gains, k)
 
 
 def chance_ndcg(gains: np.ndarray, k: int = NDCG_AT) -> float:
@@ -266,6 +262,18 @@ def chance_ndcg(gains: np.ndarray, k: int = NDCG_AT) -> float:
 def without_own(values: np.ndarray) -> np.ndarray:
     """(N, N) of queries with items of the same N photos -> (N, N-1), each query's own photo left out."""
     return values[~np.eye(len(values), dtype=bool)].reshape(len(values), -1)
+
+
+def _ranked(worth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Sort each row of `worth` (Q, N) by falling `scores` (Q, N); among equal scores what is worth least comes first.
+
+    Scores are equal where they and all between them lie less than `TIE` apart, one after the other.
+    """
+    order = np.argsort(-scores, axis=1)
+    steps = -np.diff(np.take_along_axis(scores, order, axis=1), axis=1) > TIE  # (Q, N-1)
+    place = np.cumsum(np.pad(steps, ((0, 0), (1, 0))), axis=1)  # (Q, N), the same for equal scores
+    worth = np.take_along_axis(worth, order, axis=1)
+    return np.take_along_axis(worth, np.lexsort((worth, place), axis=1), axis=1)  # the last key sorts first
 
 
 def _normalised(found: np.ndarray, gains: np.ndarray, k: int) -> np.ndarray:

@@ -205,7 +205,7 @@ def view_data(
     """
     owners = np.repeat(np.arange(len(photos)), [len(photo.captions) for photo in photos])
     views = pair.views(looks, [photo.id for photo in photos])
-    return ViewData(views, np.asarray(sentences), np.arange(len(photos)), owners)
+    return ViewData(views, np.asarray(sentences), np.arange(len(photos)), owners, by_class=False)
 
 
 def photo_views(looks: Sequence[Features], ids: Sequence[str]) -> np.ndarray:

@@ -62,11 +62,7 @@ class PairData:
     texts: np.ndarray  # token ids int64 (M, T), padded with 0
     photo_groups: np.ndarray  # int (N,)
     text_groups: np.ndarray  # int (M,)
-
-    @property
-    def by_photo(self) -> bool:
-        """Whether each photo is a group of its own."""
-        return len(np.unique(self.photo_groups)) == len(self.photo_groups)
+    by_class: bool  # which groups alone do not tell: a class may have a single photo
 
     def batch_photos(self, rows: np.ndarray, settings: "EncoderSettings", device: torch.device = CPU) -> Tensor:
         """Photos `rows` as the photo tower meets them in training: augmented, (B, S, S, 3), on `device`."""
@@ -83,7 +79,7 @@ def caption_pairs(photos: Sequence[Photo], pair: EncoderPair) -> PairData:
     owners = np.repeat(np.arange(len(photos)), [len(photo.captions) for photo in photos])
     tokens = pair.tokens([caption for photo in photos for caption in photo.captions])
     pixels = load_pixels([photo.path for photo in photos], pair.photo_size)
-    return PairData(pixels, tokens, np.arange(len(photos)), owners)
+    return PairData(pixels, tokens, np.arange(len(photos)), owners, by_class=False)
 
 
 def class_pairs(photos: Sequence[ClassPhoto], descriptions: dict[str, list[str]], pair: EncoderPair) -> PairData:
@@ -92,7 +88,7 @@ def class_pairs(photos: Sequence[ClassPhoto], descriptions: dict[str, list[str]]
     owners = np.repeat(np.arange(len(numbers)), [len(texts) for texts in descriptions.values()])
     tokens = pair.tokens([text for texts in descriptions.values() for text in texts])
     pixels = load_pixels([photo.path for photo in photos], pair.photo_size)
-    return PairData(pixels, tokens, np.array([numbers[photo.label] for photo in photos]), owners)
+    return PairData(pixels, tokens, np.array([numbers[photo.label] for photo in photos]), owners, by_class=True)
 
 
 @dataclass(frozen=True)
@@ -165,12 +161,12 @@ class TextDraw:
 
 
 def evaluate(model: nn.Module, data: PairData) -> dict[str, float]:
-    """Retrieval figures: by photo when each photo is its own group, else by class."""
+    """Retrieval figures: by class or, where each photo is a group of its own, by photo."""
     images = in_batches(model, model.encode_image, data.photos)
     texts = in_batches(model, model.encode_text, data.texts)
-    if data.by_photo:
-        return retrieval_metrics(images, texts, data.text_groups)
-    return class_metrics(images, data.photo_groups, texts, data.text_groups)
+    if data.by_class:
+        return class_metrics(images, data.photo_groups, texts, data.text_groups)
+    return retrieval_metrics(images, texts, data.text_groups)
 
 
 def selection_score(metrics: dict[str, float]) -> float:

@@ -77,7 +77,7 @@ def _encoder_epoch(count: int, photos: Sequence[Path], folder: Path) -> Callable
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (count, 96, 96, 3), dtype=np.uint8)
     groups = np.arange(count)
-    data = PairData(pixels, rng.integers(4, 500, (count, 14)), groups, groups)
+    data = PairData(pixels, rng.integers(4, 500, (count, 14)), groups, groups, by_class=False)
     settings = EncoderSettings(epochs=1, batch=min(64, count))
     tokenizer = build_tokenizer("word", ["none"])
     model = new_pair(DualEncoderConfig(500), tokenizer, 0).model.to(memory_format=torch.channels_last)

@@ -94,8 +94,8 @@ class Training(ABC):
         started = time.perf_counter()
         rng = seed_epoch(self.settings.seed, epoch)
         order = rng.permutation(self.count)
-        # Batches of equal size: a small last one would have fewer negatives, and poor batch statistics.
-        batches = np.array_split(order, max(1, round(len(order) / self.settings.batch)))
+        # Batches of equal size: a small last one would have fewer negatives, or none, and poor batch statistics.
+        batches = np.array_split(order, max(1, min(round(len(order) / self.settings.batch), len(order) // 2)))
         steps = self.settings.epochs * len(batches)
         self.model.train()
         losses = []

@@ -49,6 +49,10 @@ HARD_CAPTIONS = [
     ("red,white;blue:green", "red white blue green"),
     ("a child says 'hello' and '-ependent' .", "a child says hello and ependent"),
     ("I'd've worn a father-in-law's hat", "i 'd 've worn a father-in-law 's hat"),
+    ("Players of AT&T's, not of h&m", "players of at&t 's not of h & m"),
+    ("No.1 is the bus no. 5 - no. Never", "no. 1 is the bus no. 5 no never"),
+    ("a Ph.D. student of D'Artagnan's at -1 or +1,5", "a ph.d. student of d'artagnan 's at -1 or +1,5"),
+    ("see https://site.com/a?b=1 , <unk>", "see https://site.com/a?b=1 <unk>"),
     ("...", ""),
     ("  mother and her  two   kids ", "mother and her two kids"),
 ]
@@ -201,6 +205,15 @@ def test_blind_caption_is_the_best_constant_answer() -> None:
 
     best = max((caption for photo in captions for caption in photo), key=bleu_4)
     assert bleu_4(blind_caption(captions)) == pytest.approx(bleu_4(best))
+
+
+def test_of_two_references_as_near_in_length_the_shorter_one_counts() -> None:
+    """Else six words were too short for three photos of four, and eight the best answer."""
+    captions = [*[["a b c d", "a b c d e f g h"]] * 3, ["a b c d e f"]]
+    assert blind_caption(captions) == "a b c d e f"
+    assert (
+        Bleu(4).compute_score(dict(enumerate(captions)), {i: ["a b c d e f"] for i in range(4)}, verbose=0)[0][3] > 0.99
+    )
 
 
 def test_the_parts_of_each_photo_add_up_to_the_scores_of_the_reference_package():

@@ -87,6 +87,7 @@ def test_batches_hold_every_photo_once_and_similar_lengths_together() -> None:
     assert sorted(np.concatenate(parts).tolist()) == list(range(50))
     assert {len(part) for part in parts} == {7, 8}
     assert {len(part) for part in batches(train, 49, np.random.default_rng(3))} == {25}  # and not 49 and 1
+    assert {len(part) for part in batches(prepared(49)[1], 2, np.random.default_rng(3))} == {2, 3}  # and none of one
     longest = (train.tokens != 0).sum(2).max(1)
     assert sum(len(set(longest[part])) for part in parts) < 2 * len(parts)
     again = batches(train, 8, np.random.default_rng(3))

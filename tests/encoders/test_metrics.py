@@ -16,6 +16,7 @@ from helpers.encoders.metrics import (
     ndcg,
     recall_hits,
     recall_intervals,
+    relevance,
     retrieval_hits,
     retrieval_intervals,
     retrieval_metrics,
@@ -157,6 +158,15 @@ def test_ndcg_agrees_with_scikit_learn(k: int) -> None:
     assert ndcg(gains, gains, k) == pytest.approx(1)
     # A query for which nothing is right says nothing.
     assert ndcg(np.r_[scores, scores[:1]], np.r_[gains, np.zeros((1, 40))], k) == pytest.approx(ndcg(scores, gains, k))
+
+
+@pytest.mark.parametrize("low", [0.5, 0.5000005, 0.50000079])
+def test_scores_that_differ_by_rounding_tie_wherever_they_lie(low: float) -> None:
+    near, apart = np.array([[low, low + 6e-8, 0.4]]), np.array([[low, low + 3e-6, 0.4]])
+    right = np.array([[False, True, False]])
+    assert relevance(near, right).tolist() == [[False, True, False]]  # the wrong one comes first
+    assert relevance(apart, right).tolist() == [[True, False, False]]
+    assert ndcg(near, right * 1.0) == pytest.approx(1 / np.log2(3)) and ndcg(apart, right * 1.0) == 1
 
 
 def test_chance_ndcg_agrees_with_random_rankings() -> None:

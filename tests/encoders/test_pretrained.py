@@ -98,7 +98,7 @@ def test_photos_are_embedded_as_from_stored_features(pair: PretrainedPair) -> No
     photos = [Photo(name, Path(name), ("a dog",), "val") for name in ("b", "a")]
     features = [Features(["a", "b"], look[::-1], np.zeros((2, 49, 1280))) for look in looks]
     data = view_data(pair, photos, features, embed_sentences(["a dog", "a dog"]))
-    assert data.photos.shape == (2, 2, 1280) and data.by_photo
+    assert data.photos.shape == (2, 2, 1280) and not data.by_class
     pair.model.eval()
     with torch.inference_mode():
         stored = pair.model.encode_image(torch.from_numpy(data.photos)).numpy()
@@ -124,7 +124,7 @@ def made_up_data(count: int, seed: int) -> ViewData:
     photos = hidden @ language.normal(size=(8, 1280)) + 0.1 * rng.normal(size=(count, 1280))
     texts = hidden.repeat(2, axis=0) @ language.normal(size=(8, 512)) + 0.1 * rng.normal(size=(2 * count, 512))
     seen = photos[:, None].repeat(2, axis=1).astype(np.float32)
-    return ViewData(seen, texts.astype(np.float32), np.arange(count), np.arange(count).repeat(2))
+    return ViewData(seen, texts.astype(np.float32), np.arange(count), np.arange(count).repeat(2), by_class=False)
 
 
 def test_two_languages_learn_to_meet(pair: PretrainedPair, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def coloured_squares(pair: EncoderPair, count: int, seed: int) -> PairData:
     groups = np.repeat(np.arange(4), count)
     pixels = np.array(list(COLOURS.values()))[groups][:, None, None] + rng.normal(0, 20, (4 * count, 32, 32, 3))
     tokens = pair.tokens([text for colour in COLOURS for text in (f"a {colour} square", colour)])
-    return PairData(pixels.clip(0, 255).astype(np.uint8), tokens, groups, np.repeat(np.arange(4), 2))
+    return PairData(pixels.clip(0, 255).astype(np.uint8), tokens, groups, np.repeat(np.arange(4), 2), by_class=True)
 
 
 SETTINGS = EncoderSettings(epochs=4, batch=8, colour=0.1, learning_rate=3e-3)
@@ -166,14 +166,24 @@ def test_photos_of_a_class_and_captions_become_groups(tmp_path: Path) -> None:
         Photo("2", tmp_path / "blue.png", ("a blue square",), "train"),
     ]
     data = caption_pairs(photos, pair)
-    assert data.by_photo
+    assert not data.by_class
     assert data.photos.shape == (2, 32, 32, 3)
     assert data.text_groups.tolist() == [0, 0, 1]
     class_photos = [ClassPhoto(name, tmp_path / f"{name}.png", name[0], "train") for name in ("red", "blue", "red")]
     data = class_pairs(class_photos, {"b": ["blue"], "r": ["red", "a red square"]}, pair)
-    assert not data.by_photo
+    assert data.by_class
     assert data.photo_groups.tolist() == [1, 0, 1]
     assert data.text_groups.tolist() == [0, 1, 1]
+
+
+def test_a_class_of_one_photo_is_still_a_class() -> None:
+    pair = small_pair()
+    data = coloured_squares(pair, 1, seed=1)
+    few = replace(data, photos=data.photos[:2], photo_groups=data.photo_groups[:2])
+    mixed = replace(data, photos=data.photos[::-1].copy(), photo_groups=data.photo_groups[::-1])
+    for one in (data, few, mixed):
+        assert evaluate(pair.model, one)["gallery"] == len(one.photos)
+    assert evaluate(pair.model, data)["map"] == pytest.approx(evaluate(pair.model, mixed)["map"])
 
 
 def test_texts_are_drawn_from_the_photos_own() -> None:
@@ -210,6 +220,18 @@ def test_photos_turn_by_no_more_than_the_limit() -> None:
     assert angles.abs().max() < 21
     assert angles.max() > 10
     assert angles.min() < -10
+
+
+def test_photos_are_turned_and_not_sheared() -> None:
+    """A disc, off its middle, stays one: as wide as it is high, whichever way it is mirrored and turned."""
+    torch.manual_seed(0)
+    down, across = np.mgrid[:64, :64]
+    disc = np.repeat((((down - 31.5) ** 2 + (across - 31.5) ** 2) < 400)[..., None] * np.uint8(255), 3, axis=2)
+    found = augment(torch.from_numpy(disc)[None].repeat(32, 1, 1, 1), EncoderSettings(1, turn=40, zoom=0, colour=0))
+    for mask in found[..., 0].numpy():
+        rows, columns = np.nonzero(mask > 128)
+        spread = np.cov(rows, columns)
+        assert spread[0, 0] == pytest.approx(spread[1, 1], rel=0.05) and abs(spread[0, 1]) < 0.05 * spread[0, 0]
 
 
 def test_colours_stay_in_range_and_differ_by_photo() -> None:

@@ -62,6 +62,8 @@ def test_the_chosen_negative_is_the_closest_beyond_the_positive() -> None:
     negatives = torch.tensor([[False, False, True, True, True], *[[False] * 5] * 4])
     chosen = semi_hard_negatives(distances, negatives)[0]
     assert chosen[1] == pytest.approx(0.6)  # not 0.3, which is hard, and not 0.9, which is farther
+    distances[0, 1] = 0.6  # as far as a negative: the next one
+    assert semi_hard_negatives(distances, negatives)[0, 1] == pytest.approx(0.9)
     distances[0, 1] = 1.2  # all negatives are closer than the positive: the farthest of them
     assert semi_hard_negatives(distances, negatives)[0, 1] == pytest.approx(0.9)
 

@@ -109,7 +109,7 @@ def squares(pair: EncoderPair, count: int, seed: int) -> PairData:
     groups = np.repeat(np.arange(4), count)
     pixels = 60 * groups[:, None, None, None] + rng.integers(0, 60, (4 * count, 32, 32, 3))
     tokens = pair.tokens(["red", "a green square", "blue", "a white square"])
-    return PairData(pixels.astype(np.uint8), tokens, groups, np.arange(4))
+    return PairData(pixels.astype(np.uint8), tokens, groups, np.arange(4), by_class=True)
 
 
 def dual_encoder() -> Train:
@@ -140,7 +140,8 @@ def towers() -> Train:
     def views(count: int, seed: int) -> ViewData:
         rng = np.random.default_rng(seed)
         photos, texts = rng.normal(size=(count, 2, 20)), rng.normal(size=(count, 16))
-        return ViewData(photos.astype(np.float32), texts.astype(np.float32), np.arange(count), np.arange(count))
+        numbers = np.arange(count)
+        return ViewData(photos.astype(np.float32), texts.astype(np.float32), numbers, numbers, by_class=False)
 
     torch.manual_seed(0)
     pair = PretrainedPair(PretrainedEncoder(PretrainedConfig("efficientnet_lite0", 20, "use", 16, 32, 0.0)), None)
