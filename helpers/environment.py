@@ -7,6 +7,7 @@ import os
 import platform
 import random
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -79,8 +80,21 @@ def command(**settings: str) -> str:
 
 
 def pasted(words: Iterable[str]) -> str:
-    """A command of these words as it can be pasted into a terminal of this system."""
+    """A command of these words as it can be pasted into a terminal of this system.
+
+    Where "python" is the first word, it is the one that runs this, whether its environment is activated or not.
+    """
+    first, *others = words
+    words = [_python() if first == "python" else first, *others]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def _python() -> str:
+    """What to type in the project's folder for the Python that runs this."""
+    known, here = shutil.which("python"), Path(sys.executable)
+    if known and Path(known).parent == here.parent:
+        return "python"
+    return str(here.relative_to(project_root()) if here.is_relative_to(project_root()) else here)
 
 
 def cores() -> int:

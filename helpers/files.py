@@ -267,18 +267,25 @@ def exit_status(do: Callable[[], object], again: str = "goes on from here") -> i
     return 0
 
 
+LOCK = "lock"  # the file of `only_one`
+
+
 @contextmanager
 def only_one(folder: Path, what: str) -> Iterator[None]:
     """Keep other processes from changing `folder` meanwhile; one that is killed lets go of it.
 
     Raises:
-        InputError: another process has it, of which `what` says what it does.
+        InputError: another process has it, of which `what` says what it does; or nothing can be written there.
     """
-    lock = FileLock(folder / "lock")
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(f"Another process {what}; try again when it is done.") from None
+    except OSError as error:
+        raise InputError(
+            f"Nothing can be written to {folder} ({error.strerror}); get the right to, or name another folder."
+        ) from None
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from helpers.backbone_names import BUILT_IN, SEPARATOR, eyes, on_hub, vector_is_mean
-from helpers.environment import located, portable, project_root
+from helpers.environment import located, pasted, portable, project_root
 from helpers.files import InputError, read_as, there
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
@@ -295,6 +295,26 @@ def find_run(name: Any, outputs_dir: Any = None) -> Run | None:
         if name in PATHS and value
     }
     return Run(run.profile, run.settings | here)
+
+
+def way_to_the_end(outputs: Path, profile: str | None = None) -> str:
+    """What brings the run in `outputs`, and no other, to its end, for a sentence; `profile` was named with it."""
+    usual = get_profile("sample").outputs.resolve()
+    if outputs == usual:
+        return "run `make run` first"
+    name, run = outputs.name, find_run(outputs.name, str(outputs.parent))
+    settings = {} if outputs.parent == usual.parent else {"outputs_dir": str(outputs.parent)}
+    if name in PROFILES:
+        words = ["--profile", name]
+        settings |= run.settings if run else {}  # which a profile's own run does not go on with by itself
+    elif run:
+        words = ["--name", name]
+    elif profile and RUN_NAME.fullmatch(name):
+        words = ["--name", name, "--profile", get_profile(profile).name]
+    else:
+        return "name the outputs folder of a finished run with --outputs"
+    words += [word for setting, value in settings.items() for word in ("--set", f"{setting}={value}")]
+    return f"run `{pasted(['python', 'run_all.py', *words])}` first"
 
 
 def of_profile(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def no_command_began_this(monkeypatch: pytest.MonkeyPatch) -> None:
     """`run_all.main` notes for the kernels it starts what began them; called by a test, it would for all after it."""
     monkeypatch.setenv(COMMAND, "")
     monkeypatch.delenv(COMMAND)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def its_environment_is_active() -> None:
+    """As after `source .venv/bin/activate`: messages then say "python", and else where that is."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 import os
 import platform
 import random
+import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -27,7 +30,23 @@ def test_a_command_is_quoted_as_the_shell_of_the_system_takes_it(
     monkeypatch: pytest.MonkeyPatch, system: str, expected: str
 ) -> None:
     monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(shutil, "which", lambda _: sys.executable)
     assert pasted(["python", "run_all.py", "--set", r"captions_folder=C:\My photos"]) == expected
+
+
+def test_a_command_begins_with_the_python_that_can_run_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    words = ["python", "-m", "helpers.search.album"]
+    assert pasted(words) == "python -m helpers.search.album"  # the tests' own environment is active
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "python").touch(0o755)  # another one
+    for here, typed in (
+        (project_root() / "env" / "bin" / "python", "env/bin/python"),
+        (tmp_path / "a b" / "python",) * 2,
+    ):
+        monkeypatch.setattr(sys, "executable", str(here))
+        assert shlex.split(pasted(words)) == [str(typed), "-m", "helpers.search.album"]
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert pasted(words).startswith("python ")
 
 
 def test_seed_repeats_all_three_generators() -> None:

@@ -17,7 +17,8 @@ import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from os.path import lexists
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from helpers.data.images import load_photo
 from helpers.data.manifest import Photo
 from helpers.environment import cores, located, pasted, portable, set_threads
 from helpers.files import InputError, atomic_path, exit_status
-from helpers.profiles import get_profile
+from helpers.profiles import get_profile, way_to_the_end
 from helpers.search.album_models import NO_CAPTIONS, models_of
 from helpers.search.album_store import AlbumStore, Look
 from helpers.search.album_update import Tally, Update
@@ -273,13 +274,26 @@ class Album:
 
     # --- What it writes ---
 
-    def write_captions(self, path: Path) -> None:
-        """One caption a photo: CSV (`image,caption`) or JSON Lines, by the suffix of `path`.
+    def check_captions_file(self, path: Path) -> None:
+        """Whether captions may be written to `path`.
 
         Raises:
-            InputError: the album has no captioner, and no caption.
+            InputError: there is a file that this album did not write, or that was changed since.
+        """
+        if lexists(path) and not (path.is_file() and self._store.wrote(path)):
+            raise InputError(
+                f"{path} is there already, and not as this album wrote it; name another file for the captions, or move "
+                "that one away."
+            )
+
+    def write_captions(self, path: Path) -> int:
+        """One caption a photo: CSV (`image,caption`) or JSON Lines, by the suffix of `path`; how many there are.
+
+        Raises:
+            InputError: the album has no captioner and no caption, or `check_captions_file` has something to say.
         """
         self._check_captions()
+        self.check_captions_file(path)
         text = io.StringIO(newline="")
         rows = [(photo.id, photo.captions[0]) for photo in self.photos.values() if photo.captions]
         if path.suffix.lower() == ".csv":
@@ -290,39 +304,69 @@ class Album:
             )
         with atomic_path(path) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+        self._store.note_written(path)
+        return len(rows)
 
-    def write_sidecars(self) -> tuple[int, int, int]:
+    def write_sidecars(self) -> "Sidecars":
         """A .txt with the caption beside each photo; one that is there already stays as it is.
-
-        Returns:
-            How many were written, how many were there, and how many photos have none of their own since an earlier one
-            is called the same but for the ending, as a.jpg and a.png.
 
         Raises:
             InputError: the album has no captioner, and no caption.
         """
         self._check_captions()
-        written = there = shared = 0
+        found = Sidecars()
         seen: set[Path] = set()
         for photo in self.photos.values():
             sidecar = photo.path.with_suffix(".txt")
             if sidecar in seen:
-                shared += 1
-            elif sidecar.exists():
-                there += 1
+                found.shared += 1
+            elif lexists(sidecar):
+                found.there += 1
             elif photo.captions:
-                with atomic_path(sidecar) as temporary:
-                    temporary.write_text(photo.captions[0] + "\n", encoding="utf-8")
-                written += 1
+                try:
+                    with atomic_path(sidecar) as temporary:
+                        temporary.write_text(photo.captions[0] + "\n", encoding="utf-8")
+                except InputError as error:
+                    found.failed.append(str(error))
+                else:
+                    found.written += 1
             else:
                 continue
             seen.add(sidecar)
-        return written, there, shared
+        return found
 
     def _check_captions(self) -> None:
         """Without a captioner there can still be captions: of an earlier one, or by a person."""
         if self.captioner is None and not any(photo.captions for photo in self.photos.values()):
             raise InputError(self._without_captioner())
+
+
+@dataclass
+class Sidecars:
+    """What `Album.write_sidecars` did.
+
+    Attributes:
+        written, there: how many it wrote, and how many were there.
+        shared: how many photos have none of their own since an earlier one is called the same but for the ending, as
+            a.jpg and a.png.
+        failed: why some could not be written.
+    """
+
+    written: int = 0
+    there: int = 0
+    shared: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"{self.written:,} captions written beside their photos; {self.there:,} files were there already."]
+        if self.shared:
+            lines.append(
+                f"{self.shared:,} photos got none: they have the name of another photo but for its ending, as a.png of "
+                "a.jpg, and the .txt of that name is the other's."
+            )
+        if self.failed:
+            lines.append(f"{len(self.failed):,} captions could not be written. The first: {self.failed[0]}")
+        return "\n".join(lines)
 
 
 def _add(index: SearchIndex, part: Sequence[tuple[str, Look]]) -> None:
@@ -347,9 +391,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--caption", type=Path, metavar="FILE", help="write one caption a photo, .csv or .jsonl")
     parser.add_argument("--sidecar", action="store_true", help="write a .txt beside each photo that has none")
     parser.add_argument("--left-out", action="store_true", help="list the files that could not be taken, and why")
-    parser.add_argument("--album", type=Path, metavar="HOME", help=f"where to keep the album (default: FOLDER/{HOME})")
+    parser.add_argument(
+        "--album", "--home", type=Path, metavar="HOME", help=f"where to keep the album (default: FOLDER/{HOME})"
+    )
     parser.add_argument("--profile", "--name", help="which run to look with (default: the album's, or sample)")
-    parser.add_argument("--run", type=Path, metavar="OUTPUTS", help="another outputs folder than the profile's")
+    parser.add_argument(
+        "--run", "--outputs", type=Path, metavar="OUTPUTS", help="another outputs folder than the profile's"
+    )
     parser.add_argument("--model", help="scratch, pretrained, fusion, or one of the Hugging Face hub")
     parser.add_argument("--captioner", help="lstm, attention, transformer, none, or one of the Hugging Face hub")
     parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the album's, or fp32)")
@@ -381,25 +429,23 @@ def _run(options: argparse.Namespace) -> None:
         precision=options.precision,
         anew=options.anew,
     )
+    if options.caption:
+        album.check_captions_file(options.caption)
     tally = album.update()
     print(tally, file=sys.stderr)
     if options.left_out:
         print("\n".join(f"{path}: {why}" for path, why in tally.left_out.items()))
     if options.caption:
-        album.write_captions(options.caption)
+        print(f"{album.write_captions(options.caption):,} captions written to {options.caption}.", file=sys.stderr)
+    sidecars = album.write_sidecars() if options.sidecar else Sidecars()
     if options.sidecar:
-        written, there, shared = album.write_sidecars()
-        print(f"{written:,} captions written beside their photos; {there:,} files were there already.", file=sys.stderr)
-        if shared:
-            print(
-                f"{shared:,} photos got none: they have the name of another photo but for its ending, as a.png of "
-                "a.jpg, and the .txt of that name is the other's.",
-                file=sys.stderr,
-            )
+        print(sidecars, file=sys.stderr)
     if options.find or options.like:
         photo = load_photo(options.like) if options.like else None
         for hit in album.search(options.find, photo, without=options.without, k=options.top):
             print(hit.photo.path if options.paths_only else f"{hit.score:.3f} {hit.photo.path}")
+    if sidecars.failed:
+        raise InputError("Not all captions could be written beside their photos.")
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -427,7 +473,19 @@ def run_of(folder: Path, home: Path | None, outputs: Path | None, profile: str |
         made = AlbumStore.made_with(home or folder / HOME)
         if "run" in made:
             return PhotoSearch(located(made["run"]))
-    return PhotoSearch(outputs or get_profile(profile or "sample").outputs)
+    outputs = (outputs or get_profile(profile or "sample").outputs).resolve()
+    check_begun(outputs, profile)
+    return PhotoSearch(outputs)
+
+
+def check_begun(outputs: Path, profile: str | None) -> None:
+    """Whether there is a run in `outputs`, which may have been named by its `profile`.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not (outputs / "dataset" / "manifest.json").exists():
+        raise InputError(f"There is nothing to search in {outputs} yet: {way_to_the_end(outputs, profile)}.")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from helpers.encoders.pretrained import PretrainedPair
 from helpers.features.backbones import graph_file
 from helpers.files import InputError, fingerprint_files
 from helpers.graphs import PRECISIONS, compile_graph, graph_path, read_graph, request_queue
+from helpers.profiles import way_to_the_end
 from helpers.search.engine import CAPTIONERS, Pair, PhotoSearch
 
 PUBLIC = "public"  # below the outputs of a run: models of others, converted
@@ -255,6 +256,11 @@ def models_of(run: PhotoSearch, model: str, captioner: str, precision: str) -> t
     """
     eyes = cache(lambda name: Eye(run.outputs, name, precision))
     encoder = encoder_of(run, model, precision, eyes)
+    if not encoder.precisions:
+        raise InputError(
+            f"The run in {run.outputs} is not finished (no {encoder.name} model on OpenVINO): "
+            f"{way_to_the_end(run.outputs.resolve())}."
+        )
     if precision not in encoder.precisions:
         raise InputError(
             f"There is no precision {precision!r} of the model {encoder.name} in {run.outputs}; "

@@ -3,6 +3,7 @@
     files         every photo's path, with the size and time by which a change is noticed, and the digest of its content
     looks         what was seen in a content: vector, how crowded it is around it, thumbnail, caption, and the content
                   that it is a copy of, which may be itself
+    written       files that it wrote captions into, and the digest of what it wrote
     corrections   captions by a person's hand, also by content; nothing but their author changes or removes them
 
 As content is the key, a photo that was moved or copied keeps all that is known of it. SQLite writes whole transactions
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.files import InputError, only_one
+from helpers.files import LOCK, InputError, fingerprint_files, only_one
 
 DATABASE = "album.db"
 _VERSION = 2  # of what is below; files and looks of another one are made again
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS looks (
     copy_of TEXT NOT NULL, caption TEXT
 );
 CREATE TABLE IF NOT EXISTS corrections (digest TEXT PRIMARY KEY, caption TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS written (path TEXT PRIMARY KEY, digest TEXT NOT NULL);
 """
 
 
@@ -76,9 +78,9 @@ class AlbumStore:
             with self._open() as database:
                 if database.execute("PRAGMA user_version").fetchone() != (_VERSION,):
                     database.executescript(
-                        f"DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS looks; {_SCHEMA} "
-                        f"PRAGMA user_version = {_VERSION};"
+                        f"DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS looks; PRAGMA user_version = {_VERSION};"
                     )
+                database.executescript(_SCHEMA)
         except OSError as error:
             raise InputError(f"The album cannot be kept in {home} ({error.strerror}); {_ELSEWHERE}.") from None
 
@@ -108,6 +110,10 @@ class AlbumStore:
             InputError: another one has it.
         """
         return only_one(self.home, f"brings the album in {self.home} up to date")
+
+    def keeps(self, path: Path) -> bool:
+        """Whether the file at `path` is one of the album's own, which SQLite's journals are, too."""
+        return path.parent == self.home and (path.name == LOCK or path.name.startswith(DATABASE))
 
     # --- Settings: what the album was made with ---
 
@@ -205,3 +211,18 @@ class AlbumStore:
         """Keep a person's caption of a content."""
         with self._open() as database:
             database.execute("INSERT OR REPLACE INTO corrections VALUES (?, ?)", (digest, caption))
+
+    # --- Files of captions ---
+
+    def wrote(self, path: Path) -> bool:
+        """Whether the file at `path` is as this album wrote it, and not another one or changed since."""
+        with self._open() as database:
+            row = database.execute("SELECT digest FROM written WHERE path = ?", (str(path.resolve()),)).fetchone()
+        return row == (fingerprint_files([path]),)
+
+    def note_written(self, path: Path) -> None:
+        """Remember the file at `path` as one that this album wrote."""
+        with self._open() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO written VALUES (?, ?)", (str(path.resolve()), fingerprint_files([path]))
+            )

@@ -74,8 +74,10 @@ class Update:
             InputError: there is no photo.
         """
         found = find_photos(self.folder)
-        self._ids = {self._id(path): path for path in found.photos if self._is_photo(path)}
-        self.tally.left_out = {self._id(path): why for path, why in found.passed_over.items() if self._is_photo(path)}
+        self._ids = {self._id(path): path for path in found.photos}
+        self.tally.left_out = {
+            self._id(path): why for path, why in found.passed_over.items() if not self._store.keeps(path)
+        }
         if not self._ids:
             raise InputError(self.nothing())
 
@@ -104,10 +106,6 @@ class Update:
 
     def _id(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
-
-    def _is_photo(self, path: Path) -> bool:
-        """Not what the album itself keeps."""
-        return not path.is_relative_to(self._store.home)
 
     def _take_new(self, ids: Mapping[str, Path], known: Mapping[str, File], gone: set[str]) -> int:
         """Look at photos that are new or changed, keep what the models make of them, and say how many files it took."""
@@ -202,7 +200,7 @@ class Update:
     def _keep_correction(self, before: str, now: str) -> None:
         """A photo that was changed a little, such as made a little brighter, keeps a person's caption."""
         caption = self._store.correction(before)
-        if caption is not None:
+        if caption is not None and self._store.correction(now) is None:
             first, second = normalised(np.stack([self._store.thumbnail(one) for one in (before, now)]))
             if first @ second >= ALIKE:
                 self._store.correct(now, caption)

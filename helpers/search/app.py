@@ -23,10 +23,10 @@ from pathlib import Path
 import uvicorn
 
 from helpers.data.images import load_photo
-from helpers.environment import pasted, set_threads
+from helpers.environment import set_threads
 from helpers.files import InputError, exit_status
-from helpers.profiles import PROFILES, RUN_NAME, find_run, get_profile
-from helpers.search.album import HOME, Album, expand_home, run_of
+from helpers.profiles import get_profile, way_to_the_end
+from helpers.search.album import HOME, Album, check_begun, expand_home, run_of
 from helpers.search.engine import CAPTIONER, PhotoSearch
 from helpers.search.guard import Guard
 from helpers.search.web import Gallery, build_site
@@ -45,8 +45,7 @@ def open_run(outputs: Path, profile: str | None) -> PhotoSearch:
     Raises:
         InputError: the chain has not run, or not to its end.
     """
-    if not (outputs / "dataset" / "manifest.json").exists():
-        raise InputError(f"There is nothing to search in {outputs} yet: {_way_to_the_end(outputs, profile)}.")
+    check_begun(outputs, profile)
     set_threads(THREADS)
     try:
         engine = PhotoSearch(outputs)
@@ -54,33 +53,13 @@ def open_run(outputs: Path, profile: str | None) -> PhotoSearch:
             engine.index(model)
     except InputError as error:
         raise InputError(
-            f"The run in {outputs} is not finished: {_way_to_the_end(outputs, profile)}. ({error})"
+            f"The run in {outputs} is not finished: {way_to_the_end(outputs, profile)}. ({error})"
         ) from None
     if not (outputs / CAPTIONER / "encode.xml").exists():
         raise InputError(
-            f"The run in {outputs} is not finished (no captioner on OpenVINO): {_way_to_the_end(outputs, profile)}."
+            f"The run in {outputs} is not finished (no captioner on OpenVINO): {way_to_the_end(outputs, profile)}."
         )
     return engine
-
-
-def _way_to_the_end(outputs: Path, profile: str | None) -> str:
-    """What brings the run in `outputs`, and no other, to its end; `profile` is the one that was named with it."""
-    usual = get_profile("sample").outputs.resolve()
-    if outputs == usual:
-        return "run `make run` first"
-    name, run = outputs.name, find_run(outputs.name, str(outputs.parent))
-    settings = {} if outputs.parent == usual.parent else {"outputs_dir": str(outputs.parent)}
-    if name in PROFILES:
-        words = ["--profile", name]
-        settings |= run.settings if run else {}  # which a profile's own run does not go on with by itself
-    elif run:
-        words = ["--name", name]
-    elif profile and RUN_NAME.fullmatch(name):
-        words = ["--name", name, "--profile", get_profile(profile).name]
-    else:
-        return "name the outputs folder of a finished run with --outputs"
-    words += [word for setting, value in settings.items() for word in ("--set", f"{setting}={value}")]
-    return f"run `{pasted(['python', 'run_all.py', *words])}` first"
 
 
 def open_album(folder: Path, home: Path | None, outputs: Path | None, profile: str | None) -> Album:
@@ -93,10 +72,7 @@ def open_album(folder: Path, home: Path | None, outputs: Path | None, profile: s
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     # In a process of its own: to look at photos takes a gigabyte, which the page then has no use for.
     if run_apart([sys.executable, "-m", "helpers.search.album", str(folder), *given]):
-        raise InputError(
-            f"The page over {folder} was not opened; what is said above names the options of "
-            "`python -m helpers.search.album`."
-        )
+        raise InputError(f"The page over {folder} was not opened, for what is said above.")
     set_threads(THREADS)
     return Album(folder, run_of(folder, home, outputs, profile), home)
 

@@ -1,6 +1,7 @@
 """An album against its models in PyTorch, photo by photo, and against what happens to folders of photos."""
 
 import csv
+import errno
 import json
 import os
 import shlex
@@ -256,6 +257,10 @@ def test_a_home_that_cannot_be_written_to_names_the_way_out(run: PhotoSearch, ph
         Album(photos, run, home=tmp_path / "home")
     Album(photos, run, home=photos / "visible").update()
     assert Album(photos, run, home=photos / "visible").update().left_out == {}  # it does not see itself
+    assert Album(photos, run, home=photos).update().taken == 6  # and nothing but itself
+    draw_photo(photos / "visible" / "lock.jpg", 9)
+    draw_photo(photos / "visible" / "9.jpg", 9)
+    assert Album(photos, run, home=photos / "visible").update().new == 2
 
 
 # --- Models -----------------------------------------------------------------------------------------------------
@@ -505,6 +510,15 @@ def test_corrections_outlive_everything(run: PhotoSearch, photos: Path, kept: Al
     assert text(Album(photos, run), "back.jpg") != ("my <b>cat</b>, asleep",)
     with pytest.raises(InputError, match=r"no photo 'nothing\.jpg' in the album"):
         kept.correct("nothing.jpg", "a dog")
+    # A copy with a caption of its own is replaced by the photo: each photo's caption is still the one it was given.
+    image.save(photos / "copy.jpg", quality=60)
+    image.save(photos / "photo.jpg", quality=95)
+    both = Album(photos, run)
+    both.update()
+    both.correct("photo.jpg", "Otto in our garden")
+    both.correct("copy.jpg", "small copy")
+    (photos / "copy.jpg").write_bytes((photos / "photo.jpg").read_bytes())
+    assert text(Album(photos, run), "copy.jpg") == ("Otto in our garden",) == text(Album(photos, run), "photo.jpg")
     with pytest.raises(InputError, match="at least one word"):
         kept.correct("01.jpg", " \n ")
 
@@ -562,6 +576,43 @@ def test_captions_are_written_as_asked(
     assert (photos / "00.txt").read_text() == expected["00.jpg"] + "\n"
 
 
+def test_a_file_that_the_album_did_not_write_is_never_overwritten(
+    run: PhotoSearch, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, written = tmp_path / "mine.csv", tmp_path / "c.csv"
+    mine.write_text("image,caption\n00.jpg,my own words\n")
+    options = [str(photos), "--run", str(run.outputs)]
+    assert main([*options, "--caption", str(mine)]) == 2
+    assert "mine.csv is there already, and not as this album wrote it" in capsys.readouterr().err
+    assert "my own words" in mine.read_text() and not Album(photos, run).photos  # before photos were looked at
+    assert main([*options, "--caption", str(written)]) == 0
+    assert capsys.readouterr().err.endswith(f"6 captions written to {written}.\n")
+    Album(photos, run).correct("00.jpg", "my cat")
+    assert main([*options, "--caption", str(written)]) == 0 and "00.jpg,my cat\n" in written.read_text()
+    written.write_text(written.read_text().replace("my cat", "our cat"))  # in a spreadsheet
+    assert main([*options, "--caption", str(written)]) == 2 and "our cat" in written.read_text()
+
+
+def test_a_photo_whose_sidecar_cannot_be_written_keeps_no_other_from_its_own(
+    run: PhotoSearch, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_text
+
+    def write_text(path: Path, *arguments: str, **options: str) -> int:
+        if path.name.startswith(".01."):
+            raise OSError(errno.EACCES, "Permission denied")
+        return write(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    (photos / "03.txt").symlink_to(tmp_path / "elsewhere.txt")  # to nothing
+    assert main([str(photos), "--run", str(run.outputs), "--sidecar"]) == 2
+    *_, counts, first, end = capsys.readouterr().err.splitlines()
+    assert counts == "4 captions written beside their photos; 1 files were there already."
+    assert first.startswith("1 captions could not be written. The first: ") and "01.txt" in first
+    assert end == "Not all captions could be written beside their photos."
+    assert (photos / "03.txt").is_symlink() and not (tmp_path / "elsewhere.txt").exists()
+
+
 def test_without_captions_no_file_is_written(
     run: PhotoSearch, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -605,7 +656,7 @@ def test_wrong_options_are_refused_before_anything_begins(
         (["--find", "a dog", "--top", "0"], "at least 1"),
         (["--like", str(tmp_path / "none.jpg")], "does not exist"),
         (["--model", "clip"], "no model 'clip'"),
-        (["--run", str(tmp_path)], "run notebook 01_download first"),
+        (["--run", str(tmp_path)], "yet: name the outputs folder of a finished run with --outputs."),
         (["--precision", "fp8"], "no precision 'fp8'"),
     ]:
         assert main([*options, *wrong]) == 2

@@ -666,12 +666,12 @@ def test_ctrl_c_ends_both_processes_and_only_one_of_them_speaks(tmp_path: Path) 
     assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1 and "time.sleep" not in said
 
 
-def test_an_album_that_cannot_be_looked_at_names_whose_options_are_meant(
+def test_an_album_that_cannot_be_looked_at_opens_no_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(app, "run_apart", lambda _: 2)
     assert app.main(["--album", str(tmp_path)]) == 2
-    assert "names the options of `python -m helpers.search.album`" in capsys.readouterr().err
+    assert "was not opened, for what is said above." in capsys.readouterr().err
 
 
 def test_the_port_is_taken_or_it_is_said_why_not(
