@@ -41,8 +41,10 @@ def install(packages: dict[str, str]) -> bool:
 
     pip is held to the versions that are there by a list of constraints, all but those of its own tools.
     """
-    there = {one.metadata["Name"]: one.version for one in distributions() if one.metadata["Name"]}
-    held = "".join(f"{name}=={found}\n" for name, found in there.items() if name not in _TOOLS)
+    # Of several copies of a package, the first is the one that is imported.
+    found = reversed([one for one in distributions() if one.metadata["Name"]])
+    there = {re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower(): one.version for one in found}
+    held = "".join(f"{name}=={its}\n" for name, its in there.items() if name not in _TOOLS)
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text(held, encoding="utf-8")

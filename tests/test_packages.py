@@ -74,6 +74,27 @@ def test_what_is_missing_is_installed_and_what_is_there_stays_as_it_is(platform:
     assert (again.returncode, again.stdout) == (0, "")
 
 
+def test_of_two_copies_the_one_that_is_imported_stays(platform: Path) -> None:
+    """As where the system's packages lie behind those of a platform, some of them in another spelling."""
+    assert (
+        python(platform, "-m", "pip", "install", "--quiet", "platform_tensor==1.0", "--force-reinstall").returncode == 0
+    )
+    python(platform, "-m", "pip", "uninstall", "--yes", "--quiet", "lesson")
+    behind = platform / "behind"
+    about = behind / "Platform.Tensor-2.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: Platform.Tensor\nVersion: 2.0\n")
+    (behind / "platform_tensor.py").write_text("version = '2.0'\n")
+    site = Path(python(platform, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+    (site / "behind.pth").write_text(f"{behind}\n")
+    (platform / "project" / "requirements.txt").write_text("lesson==2.0\n")
+    try:
+        run = python(platform, "-m", "helpers.packages")
+        assert (run.returncode, versions(platform)) == (0, "1.5 1.0"), run.stdout + run.stderr
+    finally:
+        (site / "behind.pth").unlink()
+
+
 def test_newer_versions_are_taken_where_no_older_one_goes_with_what_is_there(platform: Path) -> None:
     assert python(platform, "-m", "pip", "install", "--quiet", "platform_tensor==1.0").returncode == 0
     (platform / "project" / "requirements.txt").write_text("novelty==1.0\n")
