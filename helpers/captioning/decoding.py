@@ -52,7 +52,8 @@ class Caption:
 
     Attributes:
         tokens: ids without `<SOS>` and `<EOS>`.
-        score: natural logarithm of the caption's probability, `<EOS>` included, after `Rules`.
+        score: natural logarithm of the caption's probability, `<EOS>` included, after `Rules`; of an ensemble, the mean
+            of its models' logarithms, which is that of no probability.
         attention: (len(tokens), R), where the model looked for each token; None if it has no attention.
     """
 

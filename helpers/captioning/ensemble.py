@@ -70,7 +70,7 @@ def can_join(captioner: Captioner, other: Captioner) -> bool:
 
 
 def ensemble(captioners: Sequence[Captioner]) -> Captioner:
-    """One captioner of several, with the decoding of the last.
+    """One captioner of several, with the decoding of the last; its captions are as long as all of them can write.
 
     Raises:
         InputError: they do not share vocabulary and backbone, or one's vector is not the mean of the grid.
@@ -88,4 +88,5 @@ def ensemble(captioners: Sequence[Captioner]) -> Captioner:
         )
     sees_vector = [LOOKS_AT[captioner.kind] == "vectors" for captioner in captioners]
     model = Ensemble([captioner.model for captioner in captioners], sees_vector).eval()
-    return replace(captioners[-1], kind="ensemble", model=model)
+    shortest = min(captioner.max_length for captioner in captioners)  # a transformer has no more places for words
+    return replace(captioners[-1], kind="ensemble", model=model, max_length=shortest)

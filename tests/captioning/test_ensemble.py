@@ -17,8 +17,10 @@ SMALL = {
 }
 
 
-def captioner(kind: str, seed: int = 0, backbone: str = "resnet50", texts: list[str] = TEXTS) -> Captioner:
-    made = new_captioner(kind, build_tokenizer("word", texts), 6, backbone, 9, beam=3, seed=seed, **SMALL[kind])
+def captioner(
+    kind: str, seed: int = 0, backbone: str = "resnet50", texts: list[str] = TEXTS, length: int = 9
+) -> Captioner:
+    made = new_captioner(kind, build_tokenizer("word", texts), 6, backbone, length, beam=3, seed=seed, **SMALL[kind])
     made.model.eval()
     return made
 
@@ -54,6 +56,14 @@ def test_one_alone_writes_as_before(kind: str, grid: torch.Tensor) -> None:
     features = grid.mean(1) if kind == "lstm" else grid
     expected = [caption.tokens for caption in alone.decode(features)]
     assert [caption.tokens for caption in ensemble([alone, alone]).decode(grid)] == expected
+
+
+def test_captions_are_as_long_as_all_can_write(grid: torch.Tensor) -> None:
+    members = [captioner("transformer", length=5), captioner("lstm", 1, length=26)]
+    for order in (members, members[::-1]):
+        together = ensemble(order)
+        assert together.max_length == 5
+        assert max(len(caption.tokens) for caption in together.decode(grid)) == 3  # with <SOS> and <EOS>, 5
 
 
 def test_only_those_that_fit_together_write_together() -> None:
