@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-from helpers.files import NO_ROOM, InputError, digest, first_line
+from helpers.files import NO_ROOM, InputError, digest, first_line, there
 
 PAUSES = (2, 10, 30)  # seconds before each further attempt
 _LONGEST = 120  # seconds that a server may ask to wait
+_CLOSED = (401, 403)  # what a server answers who wants to know who asks
 
 Result = TypeVar("Result")
 
@@ -67,6 +68,8 @@ def patiently(fetch: Callable[[], Result], what: str, otherwise: str, done: str 
     for attempt, pause in enumerate((*PAUSES, None)):
         try:
             return fetch()
+        except InputError:  # it says what to do
+            raise
         except Exception as error:  # network, access, disk: each library has classes of its own
             reason, passes = _why(error, attempt)
             if pause is None or not passes:
@@ -77,26 +80,65 @@ def patiently(fetch: Callable[[], Result], what: str, otherwise: str, done: str 
     raise AssertionError("the last attempt returns or raises")
 
 
-def from_hub(name: str, load: Callable[[bool], Result], what: str, otherwise: str) -> Result:
+def from_hub(name: str, load: Callable[[bool], Result], what: str, instead: str) -> Result:
     """`load(False)`, which reads model `name` of the Hugging Face hub into its cache and from there, patiently.
 
     Before that, `load(True)` is to look into the cache alone: what is there needs no network, and the hub's own library
     would knock at every file's door first, for minutes where there is no connection. That library compares sizes only;
     here each file is compared with the digest that it is named by.
 
+    Args:
+        name: of the hub, or a folder of the user's own.
+        load: as above; what it refuses with an `InputError` is not tried again.
+        what: as of `patiently`.
+        instead: what a user can do without it, as the end of a sentence.
+
     Raises:
-        InputError: as of `patiently`.
+        InputError: as of `patiently`, or of `load`.
     """
+
+    own = there(Path(name).exists)
 
     def fetch() -> Result:
         try:
-            with suppress(Exception):  # not all of it is there; each version of the library has its own kinds
-                return load(True)
-            return load(False)
+            return _load(load)
+        except Exception as error:
+            causes = list(_causes(error))
+            if own or not any(_status(cause) in (*_CLOSED, 404) or _is_no_name(cause) for cause in causes):
+                raise
+            way = "check the name, or log in with `hf auth login`"
+            raise InputError(f"{what} could not be loaded: {_why(error, 0)[0]}; {way}, or {instead}.") from error
         finally:  # also where a damaged file made `load` stumble
             _check_cached(name)
 
-    return patiently(fetch, what, otherwise, done="loaded")
+    way = "correct that folder" if own else "connect to the Hugging Face hub once"
+    return patiently(fetch, what, f"{way}, or {instead}", done="loaded")
+
+
+def _load(load: Callable[[bool], Result]) -> Result:
+    try:
+        return load(True)
+    except InputError:  # all of it is there, and it will not do
+        raise
+    except Exception:  # not all of it is there; each version of the library has its own kinds
+        pass
+    return load(False)  # out here, so that it does not carry what was missing along
+
+
+def cached_folder(name: str) -> Path | None:
+    """Where model `name` is read from: a folder of the user's own, or its revision in the hub's cache, if it is there.
+
+    A revision is never written to again; its folder has the name of the commit.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    if there(Path(name).exists):
+        return Path(name)
+    known = None
+    with suppress(HFValidationError):  # no model of the hub can have this name
+        known = try_to_load_from_cache(name, "config.json")
+    return Path(known).parent if isinstance(known, str) else None
 
 
 def _check_cached(name: str) -> None:
@@ -105,13 +147,11 @@ def _check_cached(name: str) -> None:
     Raises:
         Damaged: there were some.
     """
-    from huggingface_hub import try_to_load_from_cache
-
-    if Path(name).exists():  # a folder of the user's own
+    folder = cached_folder(name)
+    if folder is None or folder == Path(name):
         return
-    known = try_to_load_from_cache(name, "config.json")
     damaged = False
-    for link in Path(known).parent.iterdir() if isinstance(known, str) else ():
+    for link in folder.iterdir():
         blob = link.resolve()  # large files are named by their SHA-256; where there are no links, by nothing
         if len(blob.name) == 64 and blob.is_file() and digest(blob).hex() != blob.name:
             link.unlink()
@@ -131,8 +171,12 @@ def _why(error: Exception, attempt: int) -> tuple[str, bool]:
             return "what came was damaged on the way", True
         if isinstance(cause, ClimbsOut):
             return f"its archive would write outside of its own folder ({cause})", False
-        status = getattr(getattr(cause, "response", None), "status_code", None) or getattr(cause, "code", None)
-        if status in (401, 403):
+        if _is_no_name(cause):
+            return "there is no such folder, and the hub has no such names", False
+        status = _status(cause)
+        if type(cause).__name__ == "RepositoryNotFoundError":  # also of one that this user may not know of
+            return f"the hub has nothing of that name, or wants an account for it (status {status})", False
+        if status in _CLOSED:
             return f"the server wants an account, or consent to its terms (status {status})", False
         if status == 404:
             return "the server has nothing of that name (status 404)", False
@@ -150,6 +194,16 @@ def _why(error: Exception, attempt: int) -> tuple[str, bool]:
     if re.search(r"IncompleteRead|ChunkedEncoding|Protocol|ConnectionReset|ConnectionError|RemoteDisconnect", names):
         return "the connection broke off", True
     return ", ".join(dict.fromkeys((type(error).__name__, first_line(error)))), False
+
+
+def _status(cause: BaseException) -> int | None:
+    """What the server answered, if that is what went wrong."""
+    return getattr(getattr(cause, "response", None), "status_code", None) or getattr(cause, "code", None)
+
+
+def _is_no_name(cause: BaseException) -> bool:
+    """Whether the hub's own library has not even asked for a model of this name."""
+    return type(cause).__name__ == "HFValidationError"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -5,7 +5,6 @@ downloaded once is read from the hub's cache (`HF_HOME`) afterwards.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from helpers.downloads import from_hub
 from helpers.environment import prepare_torchvision
-from helpers.files import InputError, there
+from helpers.files import InputError
 
 
 def load_pretrained(name: str, classes: Sequence[str], what: str, instead: str) -> list[Any]:
@@ -40,8 +39,7 @@ def load_pretrained(name: str, classes: Sequence[str], what: str, instead: str) 
         parts = [getattr(transformers, kind).from_pretrained(name, local_files_only=only_cached) for kind in classes]
         return [part.eval().float() if isinstance(part, nn.Module) else part for part in parts]
 
-    way = "correct that folder" if there(Path(name).exists) else "connect to the Hugging Face hub once"
-    return from_hub(name, load, f"{what} {name}", f"{way}, or {instead}")
+    return from_hub(name, load, f"{what} {name}", instead)
 
 
 class Preparation(nn.Module):

@@ -5,7 +5,10 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx2
 import pytest
+from huggingface_hub import set_client_factory
+from huggingface_hub.utils._http import default_client_factory
 from torture.downloads import climb, photos_archive, play
 
 from helpers import downloads
@@ -110,6 +113,43 @@ def test_patience_ends(pauses: list[float]) -> None:
     with pytest.raises(InputError, match=r"the server is at fault \(status 503\); stop"):
         patiently(failing(*[refused(503)] * 9), "The photos", "stop")
     assert pauses == list(downloads.PAUSES)
+
+
+TYPO, CLOSED = "the hub has nothing of that name, or wants an account for it", "the server wants an account, or consent"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "reason"),
+    [
+        (401, {}, TYPO),  # nothing of that name, asked for without an account
+        (404, {"X-Error-Code": "RepoNotFound"}, TYPO),  # and with one
+        (401, {"X-Error-Code": "GatedRepo"}, CLOSED),
+        (403, {"X-Error-Code": "GatedRepo"}, CLOSED),
+        (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, CLOSED),
+    ],
+)
+def test_a_hub_that_opens_nothing_is_a_name_to_check_or_an_account(
+    pauses: list[float], status: int, headers: dict[str, str], reason: str
+) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(status, headers=headers, request=request)
+
+    set_client_factory(lambda: httpx2.Client(transport=httpx2.MockTransport(answer)))
+    try:
+        with pytest.raises(InputError) as caught:
+            load_pretrained("nobody/typo", ("AutoImageProcessor", "AutoModel"), "The backbone", "use another")
+    finally:
+        set_client_factory(default_client_factory)
+    message = str(caught.value)
+    assert message.startswith(f"The backbone nobody/typo could not be loaded: {reason}")
+    assert message.endswith(f"(status {status}); check the name, or log in with `hf auth login`, or use another.")
+    assert pauses == []
+
+
+@pytest.mark.parametrize("name", ["models/of/mine", "../tiny", "a" * 300])
+def test_a_name_that_no_model_of_the_hub_can_have_is_to_be_checked(name: str) -> None:
+    with pytest.raises(InputError, match=r"there is no such folder, and the hub has no such names; check the name"):
+        load_pretrained(name, ("AutoModel",), "The backbone", "use another")
 
 
 def test_a_folder_without_a_model_is_to_be_corrected_and_not_looked_for_on_the_hub(tmp_path: Path) -> None:
