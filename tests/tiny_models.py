@@ -18,7 +18,7 @@ _SQUARE = {"height": SIDE, "width": SIDE}
 
 
 def save_tiny_model(kind: str, folder: Path) -> Path:
-    """Fill `folder` with a model of this kind: clip, siglip, dinov2 or blip."""
+    """Fill `folder` with a model of this kind: clip, siglip, dinov2, vit (with classes, no pooler) or blip."""
     prepare_torchvision()
     import transformers
     from transformers import BertTokenizer
@@ -39,6 +39,9 @@ def save_tiny_model(kind: str, folder: Path) -> Path:
         model = transformers.Dinov2Model(
             transformers.Dinov2Config(**_LAYERS, image_size=SIDE, patch_size=8, mlp_ratio=2)
         )
+    elif kind == "vit":
+        processor = transformers.ViTImageProcessor(size=_SQUARE)
+        model = transformers.ViTForImageClassification(transformers.ViTConfig(**_VISION))
     else:
         processor = transformers.BlipImageProcessor(size=_SQUARE)
         text = _TEXT | {"encoder_hidden_size": 16, "projection_dim": 8, "max_position_embeddings": 64}

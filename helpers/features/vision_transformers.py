@@ -5,8 +5,9 @@ is Worth 16x16 Words", 2021). What it knows depends on what it was trained with:
 Radford et al. 2021; SigLIP, Zhai et al. 2023), or photos alone (DINOv2, Oquab et al. 2024). Here it gives
 
 - a grid: what it made of each patch, pooled to the 7 x 7 regions of the other backbones;
-- a vector: what its own head sums up (`pooler_output`), which the towers of CLIP are compared by. It is not the mean of
-  the grid.
+- a vector: what its own head sums up (`pooler_output`), which the towers of CLIP are compared by; where it was saved
+  without such a head, as ViT is with one for ImageNet's classes, what it made of the class token, as DINOv2 has it
+  anyway. It is not the mean of the grid.
 
 Photos come in whole, squeezed to the square that the model was trained with, as for the other backbones.
 """
@@ -25,7 +26,7 @@ class VisionTransformer(nn.Module):
 
     Args:
         model: it takes `pixel_values` (B, 3, S, S) and gives `last_hidden_state` (B, T, C), whose last tokens are the
-            patches row by row, and `pooler_output` (B, D).
+            patches row by row, and `pooler_output` (B, D), or None if there is a class token, the first of all.
         side: patches along a side of the photo.
     """
 
@@ -36,8 +37,12 @@ class VisionTransformer(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Prepared photos (B, 3, S, S) -> vectors (B, D) and maps (B, C, side, side)."""
         found = self.model(pixel_values=pixels)
-        patches = found.last_hidden_state[:, -(self.side**2) :]  # (B, side * side, C); the class token stands before
-        return found.pooler_output, patches.transpose(1, 2).unflatten(2, (self.side, self.side))
+        tokens, count = found.last_hidden_state, self.side**2
+        patches = tokens[:, -count:]  # (B, side * side, C); the class token stands before
+        vectors = found.pooler_output
+        if vectors is None and tokens.shape[1] > count:
+            vectors = tokens[:, 0]
+        return vectors, patches.transpose(1, 2).unflatten(2, (self.side, self.side))
 
 
 def load_vision_transformer(name: str) -> tuple[VisionTransformer, Preparation, int, int]:

@@ -1,5 +1,6 @@
 """BLIP and its kin: against transformers' own way to caption one photo, with tiny random weights."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,18 @@ def test_captions_are_those_of_the_library_whatever_the_company(folder: Path, mo
 def test_weights_that_cannot_be_had_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"could not be loaded: .*--captioner attention"):
         load_blip(str(tmp_path / "nothing"))
+
+
+def test_a_model_that_was_saved_without_a_writer_is_named(folder: Path, tmp_path: Path) -> None:
+    """It would pass the trial, with words by chance."""
+    from transformers import BlipForImageTextRetrieval
+
+    retrieval = shutil.copytree(folder, tmp_path / "retrieval")
+    BlipForImageTextRetrieval.from_pretrained(folder).save_pretrained(retrieval)
+    with pytest.raises(
+        InputError, match=r"without \d+ of the weights of a BlipForConditionalGeneration, such as text_d"
+    ):
+        load_blip(str(retrieval))
 
 
 def test_a_model_that_captions_nothing_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from helpers.features.store import extract_features, features_file, load_feature
 from helpers.files import InputError
 from helpers.graphs import Graph, graph_path, read_graph
 
-KINDS = ("clip", "siglip", "dinov2")
+KINDS = ("clip", "siglip", "dinov2", "vit")
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +37,21 @@ def cosines(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_sees_what_the_model_of_transformers_sees(kind: str, folders: dict[str, Path], photos: np.ndarray) -> None:
-    from transformers import AutoImageProcessor, AutoModel
+    from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassification
 
     folder = folders[kind]
-    model = AutoModel.from_pretrained(folder).eval()
+    if kind == "vit":  # as the model was saved, whose classes are told from the class token
+        model = AutoModelForImageClassification.from_pretrained(folder).vit.eval()
+    else:
+        model = AutoModel.from_pretrained(folder).eval()
     processor = AutoImageProcessor.from_pretrained(folder)
     # A photo that has the size already is neither resized nor cropped by us; by their processor it must not be, either.
     pixels = processor(images=list(photos), do_resize=False, do_center_crop=False, return_tensors="pt")["pixel_values"]
     with torch.inference_mode():
         expected = getattr(model, "vision_model", model)(pixel_values=pixels)
         vectors, grid = load_backbone(str(folder))(torch.from_numpy(photos))
-    np.testing.assert_allclose(vectors, expected.pooler_output, rtol=1e-4, atol=1e-5)
+    summed_up = expected.last_hidden_state[:, 0] if kind == "vit" else expected.pooler_output
+    np.testing.assert_allclose(vectors, summed_up, rtol=1e-4, atol=1e-5)
     tokens = expected.last_hidden_state.numpy()
     first = 0 if kind == "siglip" else 1  # behind the class token
     patches = tokens[:, first:].reshape(len(photos), 4, 4, -1)
