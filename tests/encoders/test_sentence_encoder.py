@@ -1,5 +1,7 @@
 """Sentence encoder: against the package itself, what its vectors mean, and the cache on disk."""
 
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from helpers.encoders import sentence_encoder
 from helpers.encoders.sentence_encoder import embed_sentences, saved_sentences
 from helpers.environment import prepare_torchvision
 from helpers.files import InputError
+from helpers.hugging_face import load_pretrained
 
 TEXTS = [
     "a dog runs on the grass",
@@ -98,6 +101,62 @@ def test_another_encoder_reads_the_saved_texts_anew(tmp_path: Path, tiny_transfo
     np.testing.assert_allclose(other, embed_sentences(TEXTS, str(tiny_transformer)), atol=1e-2)
 
 
+@pytest.fixture
+def new_process() -> Iterator[Callable[[], None]]:
+    """Forgets what a process keeps of its encoders."""
+
+    def forget() -> None:
+        sentence_encoder._transformer.cache_clear()
+        sentence_encoder._weights.cache_clear()
+
+    yield forget
+    forget()
+
+
+def test_an_encoder_that_was_saved_anew_reads_the_saved_texts_anew(
+    tmp_path: Path, tiny_transformer: Path, new_process: Callable[[], None]
+) -> None:
+    from transformers import BertModel
+
+    path, encoder = tmp_path / "sentences.npy", str(shutil.copytree(tiny_transformer, tmp_path / "encoder"))
+    before = np.array(saved_sentences(TEXTS, path, encoder))
+    model = BertModel.from_pretrained(encoder)
+    torch.nn.init.normal_(model.embeddings.word_embeddings.weight)
+    model.save_pretrained(encoder)
+    np.testing.assert_array_equal(saved_sentences(TEXTS, path, encoder), before)  # this process has the old weights
+    np.testing.assert_allclose(embed_sentences(TEXTS, encoder), before, atol=1e-5)
+    new_process()
+    after = np.array(saved_sentences(TEXTS, path, encoder))
+    np.testing.assert_allclose(after, embed_sentences(TEXTS, encoder), atol=1e-5)
+    assert np.abs(after - before).max() > 0.01
+
+
+def test_nothing_is_loaded_where_nothing_has_changed(
+    tmp_path: Path, tiny_transformer: Path, new_process: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder by its files, of a model in the hub's cache by its commit; one that is not there yet is loaded."""
+    path, cached = tmp_path / "sentences.npy", tmp_path / "snapshots" / ("c" * 40)
+    loads: list[str] = []
+
+    def load(name: str, *_: object) -> list[object]:
+        loads.append(name)
+        monkeypatch.setattr(sentence_encoder, "cached_folder", lambda name: cached)
+        return load_pretrained(str(tiny_transformer), ("AutoTokenizer", "AutoModel"), "It", "stop")
+
+    monkeypatch.setattr(sentence_encoder, "load_pretrained", load)
+    monkeypatch.setattr(sentence_encoder, "cached_folder", lambda name: None)
+    for encoder in (str(tiny_transformer), "someone/tiny"):
+        loads.clear()
+        for _ in range(2):
+            new_process()
+            saved_sentences(TEXTS, path, encoder)
+            assert loads == [encoder]
+    cached = cached.with_name("d" * 40)
+    new_process()
+    saved_sentences(TEXTS, path, "someone/tiny")
+    assert loads == ["someone/tiny"] * 2
+
+
 def test_saved_sentences_are_read_once_and_an_interrupted_reading_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +193,16 @@ def test_saved_sentences_that_are_damaged_are_read_again(tmp_path: Path, capsys:
         (tmp_path / name).write_bytes(content.replace(content[-3:], b" } " if name.endswith("json") else b"abc"))
         np.testing.assert_array_equal(saved_sentences(TEXTS, path), whole)
         assert "made again now" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "done"), [("sentences.json", 5), ("sentences.json", 2), ("sentences.npy", 2)])
+def test_what_is_torn_is_none(tmp_path: Path, capsys: pytest.CaptureFixture, name: str, done: int) -> None:
+    path, note = tmp_path / "sentences.npy", tmp_path / "sentences.json"
+    whole = saved_sentences(TEXTS, path).copy()
+    note.write_text(note.read_text().replace('"done": 5', f'"done": {done}'))
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:20])
+    np.testing.assert_allclose(saved_sentences(TEXTS, path), whole, atol=1e-6)
+    assert "It is made again now." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((5, 3), np.float32), np.zeros((4, 512), np.float32), np.zeros((5, 512))])
