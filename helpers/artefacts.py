@@ -77,7 +77,7 @@ def intact(*paths: Path) -> bool:
     try:
         check("what made it", *paths)
     except InputError as error:
-        print(f"{error} It is made again now.")
+        print(f"{str(error).rpartition(';')[0]}. It is made again now.")  # and not what to do
         return False
     return True
 

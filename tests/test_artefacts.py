@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from helpers import artefacts, files
-from helpers.artefacts import CHECKSUMS, check, seal
+from helpers.artefacts import CHECKSUMS, check, intact, seal
 from helpers.environment import project_root
 from helpers.files import InputError, digest
 
@@ -54,6 +54,20 @@ def test_whatever_happens_to_a_file_is_noticed(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match="a does not exist; run notebook 03 first"):
         check("notebook 03", path)
+
+
+def test_what_is_made_again_is_said_with_the_reason_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path,) = written(tmp_path, a=b"one")
+    seal(tmp_path, "a")
+    assert intact(path) and capsys.readouterr().out == ""
+    path.write_bytes(b"two")
+    assert not intact(path)
+    path.unlink()
+    assert not intact(path)
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path} is not as it was written: it is damaged, or from another run. It is made again now.",
+        f"{path} does not exist. It is made again now.",
+    ]
 
 
 def test_each_writer_seals_its_own_files(tmp_path: Path) -> None:
