@@ -28,6 +28,10 @@ Kind = TypeVar("Kind")
 _UNFINISHED = re.compile(r"\..+\.(?P<process>\d+)\.writing(\.[^.]+)?")  # names of temporary files and folders
 _BLOCK = 2**20  # bytes
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a full disk, a quota, a limit on a file
+# What libraries say in errors of their own where memory ran out.
+NO_MEMORY = re.compile(
+    r"out of memory|([Cc]an't|[Cc]annot|[Uu]nable to) allocate|bad_alloc|not enough memory|failed to map segment"
+)
 _BRIEF = 2e9  # nanoseconds within which a second change of a file may leave its time as it was
 
 _OF_THE_MACHINE = {
@@ -344,15 +348,24 @@ def read_as(kind: type[Kind], path: Path, made_by: str) -> Kind:
         raise InputError(f"{path} cannot be used ({wrong}); delete it and run {made_by} again.") from None
 
 
-def of_the_machine(error: Exception) -> bool:
-    """Whether an error in reading a file is none of the file's: memory ran out, or a disk or a right to read failed.
+def of_the_machine(error: Exception, what: Path | str) -> InputError | None:
+    """The sentence for an error in loading `what`, where it is none of the file's; None: it may well be the file's.
 
-    PyTorch says so in its own errors, of which not all are kinds of their own.
+    Memory ran out, or a disk or a right to read failed. PyTorch says so in its own errors, of which not all are kinds
+    of their own.
     """
-    if isinstance(error, OSError):
-        return error.errno in _OF_THE_MACHINE
-    memory = re.search(r"out of memory|can't allocate memory|not enough memory", str(error))
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and memory is not None)
+    code = error.errno if isinstance(error, OSError) else None
+    said = isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))
+    if isinstance(error, MemoryError) or code == errno.ENOMEM or said:
+        way = "free some memory"
+    elif code in (errno.EACCES, errno.EPERM):
+        way = "get the right to read it"
+    elif code in _OF_THE_MACHINE:
+        way = "put that right"
+    else:
+        return None
+    reason = (isinstance(error, OSError) and error.strerror) or first_line(error)
+    return InputError(f"{what} could not be loaded ({reason}) and is left as it is; {way} and run this again.")
 
 
 def require(folder: Path, files: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
 from helpers.artefacts import check
-from helpers.files import InputError
+from helpers.files import InputError, of_the_machine
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -85,11 +85,17 @@ def processor() -> str:
     return core().get_property("CPU", "FULL_DEVICE_NAME")
 
 
-def read_graph(path: Path, weights: str = "") -> ov.Model:
+def read_graph(path: Path, weights: str = "", again: str = "run notebook 05_openvino again") -> ov.Model:
     """A saved graph.
 
+    Args:
+        path: of its .xml.
+        weights: fingerprint of those that it was made from.
+        again: what makes it anew, for the message.
+
     Raises:
-        InputError: the file is missing or damaged, or was made from other weights than `weights` names.
+        InputError: the file is missing or damaged, or was made from other weights than `weights` names; or memory, a
+            disk or a right to read failed.
     """
     if not path.exists() or not path.with_suffix(".bin").exists():
         raise InputError(f"{path} does not exist with its .bin file; run notebook 05_openvino to export the model.")
@@ -99,13 +105,12 @@ def read_graph(path: Path, weights: str = "") -> ov.Model:
         made_from = model.get_rt_info(["helpers", "weights"]).astype(str) if weights else ""
     except (RuntimeError, UnicodeDecodeError) as error:  # or a graph that this course has not written
         reason = str(error).strip().splitlines()[-1]
-        raise InputError(
-            f"{path} is not a readable OpenVINO graph ({reason}); run notebook 05_openvino again."
-        ) from None
+        wrong = InputError(f"{path} is not a readable OpenVINO graph ({reason}); {again}.")
+        raise (of_the_machine(error, path) or wrong) from None
     if made_from != weights:
         raise InputError(
             f"{path} was exported from other weights than the saved model's, or by an earlier version of this course; "
-            "run notebook 05_openvino again."
+            f"{again}."
         )
     return model
 

@@ -10,6 +10,7 @@ import torch
 from saved_layer import saved_layer
 from torch import nn
 
+from helpers import graphs
 from helpers.artefacts import CHECKSUMS, seal
 from helpers.files import InputError
 from helpers.graphs import Graph, convert, core, read_graph, request_queue
@@ -36,6 +37,19 @@ def test_missing_and_torn_graphs_are_named(tmp_path: Path):
         file.unlink()
         with pytest.raises(InputError, match="does not exist with its"):
             read_graph(xml)
+
+
+def test_a_good_graph_is_not_to_be_made_again_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def read_model(self, path: Path) -> None:
+            raise RuntimeError("Exception from src/core.cpp:120:\nstd::bad_alloc")
+
+    _, xml = saved_layer(tmp_path)
+    monkeypatch.setattr(graphs, "core", Full)
+    with pytest.raises(InputError, match=r"layer\.xml could not be loaded .* left as it is; free some memory"):
+        read_graph(xml)
 
 
 def test_a_graph_of_other_weights_is_refused(tmp_path: Path):

@@ -856,6 +856,8 @@ def test_an_exception_that_ipython_cannot_format_is_told(real, capfd):
         ("raise PermissionError(13, 'Permission denied', 'draw/b')", "a file may not be written or read"),
         ("(Path(outputs_dir) / 'photos' / '7.jpg').stat()", "a file or folder is gone or cannot be reached"),
         ("bytearray(1 << 60)", "memory ran out"),
+        ("import numpy; numpy.zeros(1 << 57)", "memory ran out"),
+        ('raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")', "memory ran out"),
         ('raise RuntimeError("can\'t start new thread")', "memory ran out, or the limit on threads is reached"),
     ],
 )

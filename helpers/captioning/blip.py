@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from helpers.files import InputError
+from helpers.files import InputError, of_the_machine
 from helpers.hugging_face import Preparation, TakesSquares, load_pretrained
 from helpers.training.checkpoints import fingerprint_run
 
@@ -60,8 +60,9 @@ def load_blip(name: str = NAME) -> BlipCaptioner:
     try:
         captioner.caption_photos(captioner.square(Image.new("RGB", (512, 512)))[None])
     except Exception as error:  # each kind of model fails in its own way
-        raise InputError(
+        wrong = InputError(
             f"{name} ({type(model).__name__}) does not caption a photo that comes without words "
             f"({type(error).__name__}); take one such as {NAME}, or {instead}."
-        ) from error
+        )
+        raise (of_the_machine(error, name) or wrong) from error
     return captioner

@@ -33,7 +33,7 @@ from helpers.data.text import Tokenizer, load_tokenizer
 from helpers.features.backbones import Backbone, load_backbone, load_tail
 from helpers.features.rows import Rows
 from helpers.features.store import Features, photo_features
-from helpers.files import InputError, first_line, read_as, write_json
+from helpers.files import InputError, first_line, of_the_machine, read_as, write_json
 from helpers.training.checkpoints import CONFIG, load_weights, save_tensors
 
 WEIGHTS = "weights.pt"
@@ -216,7 +216,8 @@ def load_captioner(folder: Path, likelihood: bool = False) -> Captioner:
             people write; the same weights, if there was no such stage.
 
     Raises:
-        InputError: a file is missing, damaged, or belongs to another model.
+        InputError: a file is missing, damaged, or belongs to another model; or memory, a disk or a right to read
+            failed.
     """
     made_by = "the notebook that trains this captioner"
     check(made_by, folder / CONFIG)
@@ -227,5 +228,6 @@ def load_captioner(folder: Path, likelihood: bool = False) -> Captioner:
     try:
         model = load_weights(weights, lambda: MODELS[saved.kind][1](saved.model))
     except Exception as error:  # files that were cut short or edited can fail in any way
-        raise InputError(f"The captioner in {folder} cannot be loaded ({first_line(error)}); train it again.") from None
+        wrong = InputError(f"The captioner in {folder} cannot be loaded ({first_line(error)}); train it again.")
+        raise (of_the_machine(error, weights) or wrong) from None
     return Captioner(saved.kind, model, tokenizer, saved.backbone, saved.max_length, saved.beam, saved.length_power)

@@ -51,7 +51,7 @@ from helpers.training.checkpoints import (
     CONFIG,
     fingerprint_run,
     finished_history,
-    load_tensors,
+    load_finished,
     mark_finished,
     resume,
     save_checkpoint,
@@ -262,8 +262,7 @@ def train_captioner(
     )
     ended: History | None = finished_history(folder / WEIGHTS, run)
     if ended is not None:
-        model.load_state_dict(load_tensors(folder / WEIGHTS))
-        model.eval()
+        load_finished(model, folder / WEIGHTS)
         config = read_json(folder / CONFIG)  # how it decodes is no part of the training, and may have changed
         write_json(folder / CONFIG, config | {"beam": captioner.beam, "length_power": captioner.length_power})
         seal(folder, CONFIG)

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from helpers.chain.report import duration, gigabytes
 from helpers.environment import project_root, resident_memory
-from helpers.files import NO_ROOM, read_json
+from helpers.files import NO_MEMORY, NO_ROOM, read_json
 
 FEWER = "run no stages side by side (--jobs 1)"
 
@@ -205,10 +205,9 @@ def lack(name: str, message: str) -> str | None:
     number = re.match(r"\[Errno (\d+)\]", message)
     code = errno.errorcode.get(int(number[1])) if number else None
     rest = message.partition("] ")[2] if number else message
-    no_memory = r"can't allocate|bad_alloc|not enough memory|failed to map segment"
     if "can't start new thread" in message:
         return f"memory ran out, or the limit on threads is reached (can't start new thread); {FEWER}."
-    if name == "MemoryError" or code == "ENOMEM" or re.search(no_memory, message):
+    if name == "MemoryError" or code == "ENOMEM" or NO_MEMORY.search(message):
         return f"memory ran out ({message or name}). {FEWER[0].upper()}{FEWER[1:]}, and lower the batch sizes."
     if number and int(number[1]) in NO_ROOM:
         return f"the disk is full, or a limit is reached ({rest}). Make room; the same command goes on from there."

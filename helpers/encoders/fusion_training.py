@@ -28,7 +28,7 @@ from helpers.training.checkpoints import (
     HISTORY,
     fingerprint_run,
     finished_history,
-    load_tensors,
+    load_finished,
     mark_finished,
 )
 from helpers.training.loop import Training
@@ -204,8 +204,7 @@ def train_fusion(
     trained = encoder._replace(model=training.model)
     ended = finished_history(folder / WEIGHTS, run)
     if ended is not None:
-        trained.model.load_state_dict(load_tensors(folder / WEIGHTS))
-        trained.model.eval()
+        load_finished(trained.model, folder / WEIGHTS)
         return trained, ended
     history = training.run(folder, run)
     write_json(folder / HISTORY, history)

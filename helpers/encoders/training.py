@@ -30,7 +30,7 @@ from helpers.training.checkpoints import (
     HISTORY,
     fingerprint_run,
     finished_history,
-    load_tensors,
+    load_finished,
     mark_finished,
 )
 from helpers.training.loop import Training
@@ -212,8 +212,7 @@ def train_dual_encoder(
     best = training.model
     ended = finished_history(folder / WEIGHTS, run)
     if ended is not None:
-        best.load_state_dict(load_tensors(folder / WEIGHTS))
-        best.eval()
+        load_finished(best, folder / WEIGHTS)
     history = ended or training.run(folder, run)
     best.config = replace(best.config, temperature=history["epochs"][history["best_epoch"] - 1]["temperature"])
     trained = pair._replace(model=best)

@@ -15,7 +15,7 @@ Photos come in whole, squeezed to the square that the model was trained with, as
 import torch
 from torch import Tensor, nn
 
-from helpers.files import InputError
+from helpers.files import InputError, of_the_machine
 from helpers.hugging_face import Preparation, load_pretrained
 
 INSTEAD = "use the backbone whose weights are installed with the requirements: backbone=efficientnet_lite0"
@@ -70,8 +70,9 @@ def load_vision_transformer(name: str) -> tuple[VisionTransformer, Preparation, 
         with torch.inference_mode():
             vectors, maps = network(torch.zeros(1, 3, size, size))
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # whatever a model of another kind may say
-        raise InputError(
+        wrong = InputError(
             f"{name} ({type(model).__name__}) gives no patches and one vector ({str(error).partition(chr(10))[0]}); "
             f"take a vision transformer such as openai/clip-vit-base-patch16, or {INSTEAD}."
-        ) from None
+        )
+        raise (of_the_machine(error, name) or wrong) from None
     return network, preparation, vectors.shape[1], maps.shape[1]

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from helpers.artefacts import Size, check, seal
-from helpers.files import InputError, atomic_path, native_write, read_as, write_json
+from helpers.files import InputError, atomic_path, native_write, of_the_machine, read_as, write_json
 from helpers.scale.embedded import ABOUT, Embedded
 from helpers.scale.filters import Filter, spaced
 from helpers.search.index import asked_vectors, named_vectors, unit_vectors
@@ -243,7 +243,8 @@ class FaissIndex:
                 of the memory that is free.
 
         Raises:
-            InputError: there is none, its files are damaged or do not belong together, or another model made it.
+            InputError: there is none, its files are damaged or do not belong together, another model made it, or memory
+                ran out.
         """
         check(MADE_BY, *(folder / name for name in (_METADATA, _VECTORS, _ROWS)))
         facts = read_as(_Metadata, folder / _METADATA, MADE_BY)
@@ -261,7 +262,9 @@ class FaissIndex:
             index._index = faiss.read_index(str(path), _mapping(facts.kind) if mapped else 0)
             index._parts = [pa.ipc.open_file(pa.memory_map(str(folder / _ROWS))).read_all()]
             whole = index._index.ntotal == len(index.rows) == facts.count and index.width == facts.width
-        except (RuntimeError, MemoryError, pa.ArrowInvalid):
+        except (RuntimeError, MemoryError, pa.ArrowInvalid) as error:
+            if spared := of_the_machine(error, path):
+                raise spared from None
             whole = False
         if not whole or type(index._index) is not _CLASSES[facts.kind]:
             raise InputError(f"The files in {folder} are not one complete index; run {MADE_BY} again.")

@@ -26,7 +26,7 @@ from helpers.encoders.clip import ClipPair
 from helpers.encoders.dual_encoder import EncoderPair
 from helpers.encoders.fusion import FusionEncoder
 from helpers.encoders.pretrained import PretrainedPair
-from helpers.files import InputError, atomic_path, native_write, read_as, write_json
+from helpers.files import InputError, atomic_path, native_write, of_the_machine, read_as, write_json
 
 MADE_BY = "notebook 06_search"
 LONGEST = 2000  # characters of a query; a sentence encoder reads 100,000 for many seconds
@@ -183,7 +183,8 @@ class SearchIndex:
         """The index saved in `folder`, for queries from the model named by `fingerprint`.
 
         Raises:
-            InputError: there is none, its files are damaged or do not belong together, or another model made it.
+            InputError: there is none, its files are damaged or do not belong together, another model made it, or memory
+                ran out.
         """
         check(MADE_BY, *(folder / name for name in (METADATA, VECTORS, BINARY)))
         metadata = read_as(_Metadata, folder / METADATA, MADE_BY)
@@ -196,7 +197,9 @@ class SearchIndex:
         ids, width = metadata.ids, metadata.width
         try:
             flat = faiss.read_index(str(folder / BINARY))
-        except (RuntimeError, MemoryError):
+        except (RuntimeError, MemoryError) as error:
+            if spared := of_the_machine(error, folder / BINARY):
+                raise spared from None
             flat = None
         exact = isinstance(flat, faiss.IndexFlat) and flat.metric_type == faiss.METRIC_INNER_PRODUCT
         if not exact or flat.d not in (width, width + 1) or not flat.ntotal == len(ids) == len(set(ids)):

@@ -41,7 +41,7 @@ from helpers.files import (
     read_json,
     write_json,
 )
-from helpers.training.processes import agreed, is_main, process_index
+from helpers.training.processes import agreed, is_main, process_index, sum_of_all
 
 CHECKPOINT = "checkpoint.pt"
 CONFIG = "config.json"
@@ -92,6 +92,9 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
 
     A file of another run, or one that is damaged, is renamed to `<name>.old` with a printed notice:
     nothing that took minutes to compute is deleted.
+
+    Raises:
+        InputError: memory, a disk or a right to read failed; the file stays.
     """
     if not path.exists():
         return None
@@ -104,8 +107,8 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
             return content["state"]
         reason = "comes from other settings or data"
     except Exception as error:  # a torn file can make the reader stumble in any way
-        if of_the_machine(error):  # the file is good, and the hours in it are wanted
-            raise
+        if spared := of_the_machine(error, path):  # the file is good, and the hours in it are wanted
+            raise spared from None
         reason = f"cannot be read ({type(error).__name__})"
     print(f"The checkpoint {path} {reason}: set aside as {_aside(path)}; training starts from the beginning.")
     return None
@@ -121,23 +124,28 @@ def _aside(path: Path) -> str:
 def resume(path: Path, fingerprint: str, restore: Callable[[dict[str, Any]], None]) -> bool:
     """Hand `restore` the state saved by the run with this fingerprint; whether there was one, see `load_checkpoint`.
 
-    Of several processes the main one reads it, and hands it to the others.
+    Of several processes the main one reads it, and hands it to the others. Where it does not fit one of them, none goes
+    on, and the main one sets it aside.
 
     Raises:
-        InputError: `restore` stumbled over it: it is whole and says that it is of this run, and does not fit it.
+        InputError: `restore` stumbled over it: it is whole and says that it is of this run, and does not fit it. Or
+            memory, a disk or a right to read failed; then the file stays.
     """
     state = agreed(lambda: load_checkpoint(path, fingerprint))
     if state is None:
         return False
+    stumbled = ""
     try:
         restore(state)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if of_the_machine(error):
-            raise
+    except Exception as error:  # what another training has written can fail in any way
+        if spared := of_the_machine(error, path):
+            raise spared from None
+        stumbled = f" ({type(error).__name__})"
+    if sum_of_all(bool(stumbled))[0]:
         raise InputError(
-            f"The checkpoint {path} does not fit this training ({type(error).__name__}) and is set aside as "
-            f"{_aside(path)}; run this again to train from the beginning."
-        ) from None
+            f"The checkpoint {path} does not fit this training{stumbled} and is set aside as "
+            f"{agreed(lambda: _aside(path))}; run this again to train from the beginning."
+        )
     return True
 
 
@@ -187,6 +195,19 @@ def finished_history(weights: Path, fingerprint: str) -> Any:
     return read_json(weights.with_name(HISTORY))
 
 
+def load_finished(model: nn.Module, weights: Path) -> None:
+    """Give `model` the weights of which `finished_history` knows that they are its own, in evaluation mode.
+
+    Raises:
+        InputError: memory, a disk or a right to read failed.
+    """
+    try:
+        model.load_state_dict(load_tensors(weights))
+    except Exception as error:
+        raise (of_the_machine(error, weights) or error) from None
+    model.eval()
+
+
 def _finished(weights: Path, fingerprint: str) -> dict[str, str]:
     wings = [Path(__file__).parents[1] / wing for wing in ("training", "captioning", "encoders")]
     code = [path for wing in wings for path in sorted(wing.glob("*.py"))]
@@ -220,13 +241,22 @@ def load_weights(weights: Path, build: Callable[[], Model]) -> Model:
         InputError: the file holds fewer weights than the model asks for, which is found out before memory is used for
             them. A file that is torn, or of another model, can fail in any other way.
     """
-    with _Undrawn():
-        model = build()
+    try:
+        with _Undrawn():
+            model = build()
+    except (MemoryError, RuntimeError):  # where tensors have a size and no memory, it can be asked for its size
+        with torch.device("meta"), _Undrawn():
+            _check_size(build(), weights)
+        raise
+    _check_size(model, weights)
+    model.load_state_dict(load_tensors(weights))
+    return model.to(chosen_device()).eval()
+
+
+def _check_size(model: nn.Module, weights: Path) -> None:
     needed = sum(tensor.nbytes for tensor in model.state_dict().values())
     if needed > weights.stat().st_size:
         raise InputError(f"its settings ask for {needed:,} bytes of weights, and {weights.name} has fewer")
-    model.load_state_dict(load_tensors(weights))
-    return model.to(chosen_device()).eval()
 
 
 def load_trained(
@@ -235,7 +265,8 @@ def load_trained(
     """A finished model in evaluation mode: `build` of the settings in config.json, with `weights` from the same folder.
 
     Raises:
-        InputError: a file is missing, damaged, or belongs to another model than `what`, as `made_by` writes it.
+        InputError: a file is missing, damaged, or belongs to another model than `what`, as `made_by` writes it; or
+            memory, a disk or a right to read failed.
     """
     folder = weights.parent
     check(made_by, folder / CONFIG, weights)
@@ -243,4 +274,5 @@ def load_trained(
     try:
         return load_weights(weights, lambda: build(settings))
     except Exception as error:  # a torn file or one of another model can fail in any way
-        raise InputError(f"{folder} does not hold {what} ({first_line(error)}); run {made_by} again.") from None
+        wrong = InputError(f"{folder} does not hold {what} ({first_line(error)}); run {made_by} again.")
+        raise (of_the_machine(error, weights) or wrong) from None

@@ -200,3 +200,17 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     for word in ("two dogs", "", "?!"):
         with pytest.raises(InputError, match="takes one word"):
             Filter(word=word)
+
+
+def test_a_good_index_is_not_to_be_made_again_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("std::bad_alloc")
+
+    index = FaissIndex(WIDTH, "model-a")
+    index.add(["a", "b"], VECTORS[:2])
+    index.save(tmp_path)
+    monkeypatch.setattr(faiss, "read_index", fail)
+    with pytest.raises(InputError, match=r"faiss_index\.bin could not be loaded .* left as it is; free some memory"):
+        FaissIndex.load(tmp_path, "model-a")

@@ -270,3 +270,15 @@ def test_a_query_of_text_photo_or_both():
         query_vector(pair, text=" ?! ")
     with pytest.raises(InputError, match=r"has 2,500 characters; ask with 2,000 at most"):
         query_vector(pair, text="blue " * 500)
+
+
+def test_a_good_index_is_not_to_be_made_again_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("std::bad_alloc")
+
+    filled().save(tmp_path)
+    monkeypatch.setattr(faiss, "read_index", fail)
+    with pytest.raises(InputError, match=r"faiss_index\.bin could not be loaded .* left as it is; free some memory"):
+        SearchIndex.load(tmp_path, "model-a")

@@ -8,6 +8,8 @@ import re
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,13 @@ from helpers.training import checkpoints
 from helpers.training.checkpoints import (
     CHECKPOINT,
     load_checkpoint,
+    load_finished,
     load_tensors,
+    load_trained,
     resume,
     save_checkpoint,
     save_tensors,
+    save_trained,
 )
 from helpers.training.loop import Training
 from helpers.training.optimizer import adamw
@@ -42,19 +47,22 @@ def test_the_same_weights_are_the_same_bytes_whoever_saves_them(
     assert (tmp_path / "other.pth").read_bytes() == (tmp_path / "one.pt").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "error",
+failures = pytest.mark.parametrize(
+    ("error", "way"),
     [
-        MemoryError(),
-        PermissionError(errno.EACCES, "Permission denied"),
-        OSError(errno.EIO, "Input/output error"),
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8589934592 bytes."),
+        (MemoryError(), "free some memory"),
+        (PermissionError(errno.EACCES, "Permission denied"), "get the right to read it"),
+        (OSError(errno.EIO, "Input/output error"), "put that right"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "free some memory"),
+        (RuntimeError("can't allocate memory: you tried to allocate 8589934592 bytes."), "free some memory"),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=lambda given: type(given).__name__,
 )
+
+
+@failures
 def test_a_good_checkpoint_stays_where_the_machine_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, way: str
 ) -> None:
     """Set aside, the hours in it would be lost to whoever just begins again."""
 
@@ -64,12 +72,41 @@ def test_a_good_checkpoint_stays_where_the_machine_fails(
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, "abc", {"epoch": 3})
     before = path.read_bytes()
-    with pytest.raises(type(error)):
+    said = rf"checkpoint\.pt could not be loaded \(.+\) and is left as it is; {way} and run this again\.$"
+    with pytest.raises(InputError, match=said):
         resume(path, "abc", fail)
     monkeypatch.setattr(checkpoints, "load_tensors", fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(InputError, match=said):
         load_checkpoint(path, "abc")
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@dataclass(frozen=True)
+class Width:
+    width: int
+
+
+class Wide(nn.Linear):
+    def __init__(self, config: Width) -> None:
+        super().__init__(config.width, 1)
+        self.config = config
+
+
+@failures
+def test_nothing_is_to_be_trained_again_where_the_machine_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, way: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    weights = tmp_path / "weights.pt"
+    save_trained(weights, Wide(Width(3)))
+    load = partial(load_trained, weights, Width, Wide, "notebook 04a", "a wide model")
+    assert load().config == Width(3)
+    monkeypatch.setattr(checkpoints, "load_tensors", fail)
+    for again in (load, partial(load_finished, Wide(Width(3)), weights)):
+        with pytest.raises(InputError, match=rf"weights\.pt could not be loaded .* left as it is; {way} and run this"):
+            again()
 
 
 class Line(Training):
