@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from helpers.encoders.fusion import Fusion, FusionConfig
 from helpers.encoders.fusion_training import FusionData, FusionSettings, _FusionTraining
 from helpers.encoders.pretrained import PretrainedConfig, PretrainedEncoder, ViewData
 from helpers.encoders.training import EncoderSettings, _EncoderTraining
-from helpers.training.checkpoints import seed_epoch
+from helpers.training.checkpoints import resume, seed_epoch
 from helpers.training.loop import Training
 from helpers.training.optimizer import adamw, descend
 from helpers.training.processes import process_index, sum_of_all, weighed
@@ -116,6 +117,25 @@ class Deadly(CaptionData):
         if os.environ.get("DEADLY") and process_index() == 1 and next(self.calls) == 8:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().features(places, rng)
+
+
+def fail_alone(index: int, error: Exception) -> None:
+    """This error in one of the processes, for which the others wait."""
+    if process_index() == index:
+        raise error
+    sum_of_all(1.0)
+
+
+def go_on(checkpoint: Path, stumbling: tuple[int, ...]) -> bool:
+    """From a checkpoint over which some of the processes stumble, the main one last."""
+
+    def restore(state: dict[str, int]) -> None:
+        if process_index() == 0:
+            time.sleep(1)
+        if process_index() in stumbling:
+            raise ValueError("it does not fit")
+
+    return resume(checkpoint, "run", restore)
 
 
 def wait_for_ever(note: Path) -> None:

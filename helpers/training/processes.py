@@ -26,10 +26,11 @@ from torch import distributed as dist
 
 from helpers.devices import choose_device, chosen_device, chosen_processes
 from helpers.environment import end_with_parent, keep_freed_memory, set_threads
-from helpers.files import InputError
+from helpers.files import InputError, first_line
 
 Result = TypeVar("Result")
 _LONGEST = timedelta(hours=12)  # that the others wait for the main process, which judges alone
+_AGAIN = "Run this again: it goes on after its last whole epoch."
 
 
 def several() -> dict[str, int]:
@@ -130,7 +131,7 @@ def together(work: Callable[..., Result], *arguments: Any) -> Result:
     """`work(*arguments)` here and in the other processes at once, on copies there; the result here.
 
     Raises:
-        InputError: one of the other processes has ended.
+        InputError: one of the other processes has ended; where it could, it says why.
     """
     count = chosen_processes()
     if count == 1:
@@ -139,11 +140,12 @@ def together(work: Callable[..., Result], *arguments: Any) -> Result:
     torch.save((work, arguments), content)  # which, unlike pickle, can take tensors to another GPU
     threads, device, port = torch.get_num_threads(), chosen_device().type, _free_port()
     context = multiprocessing.get_context("spawn")
+    last_words = context.SimpleQueue()  # the first in it are of the process that failed before it broke others
     others = []
     for index in range(1, count):
         begun = context.Event()
         place = index, count, port, device, max(1, threads // count)
-        process = context.Process(target=_take_part, args=(begun, place, content.getvalue()), daemon=True)
+        process = context.Process(target=_take_part, args=(begun, last_words, place, content.getvalue()), daemon=True)
         process.start()
         others.append((process, begun))
     del content
@@ -152,15 +154,16 @@ def together(work: Callable[..., Result], *arguments: Any) -> Result:
         for process, begun in others:
             while not begun.wait(0.2):
                 if not process.is_alive():
-                    raise _ended([process])
+                    raise _ended([process], last_words)
         with _joined(0, count, port):
-            result = work(*arguments)
-            dist.barrier()  # a process that ends early would be one that is missing
-            return result
-    except RuntimeError:
-        if dead := [process for process, _ in others if _has_ended(process)]:
-            raise _ended(dead) from None
-        raise
+            try:
+                result = work(*arguments)
+                dist.barrier()  # a process that ends early would be one that is missing
+                return result
+            except RuntimeError:  # here, where the others are still joined: what this one did would else end them
+                if dead := [process for process, _ in others if _has_ended(process)]:
+                    raise _ended(dead, last_words) from None
+                raise
     finally:
         for process, _ in others:
             process.terminate()
@@ -168,22 +171,37 @@ def together(work: Callable[..., Result], *arguments: Any) -> Result:
         set_threads(threads)
 
 
-def _take_part(begun: Any, place: tuple[int, int, int, str, int], content: bytes) -> None:
-    """One of the other processes, from its start to its end."""
+def _take_part(begun: Any, last_words: Any, place: tuple[int, int, int, str, int], content: bytes) -> None:
+    """One of the other processes, from its start to its end; if that is an error, its sentence goes to the main one."""
     index, count, port, device, threads = place
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them; the main one ends the others
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - to the end
-    set_threads(threads)
-    keep_freed_memory()
-    choose_device(device, count)
-    if device == "cuda":
-        torch.cuda.set_device(index)
-    work, arguments = torch.load(io.BytesIO(content), map_location=chosen_device(), weights_only=False)
+    with _telling(last_words):
+        set_threads(threads)
+        keep_freed_memory()
+        choose_device(device, count)
+        if device == "cuda":
+            torch.cuda.set_device(index)
+        work, arguments = torch.load(io.BytesIO(content), map_location=chosen_device(), weights_only=False)
     begun.set()
-    with _joined(index, count, port):
+    with _joined(index, count, port), _telling(last_words):  # before others notice that it has left
         work(*arguments)
         dist.barrier()
+
+
+@contextmanager
+def _telling(last_words: Any) -> Iterator[None]:
+    """Put the sentence of an error in here into `last_words`."""
+    try:
+        yield
+    except InputError as error:
+        last_words.put(str(error))
+        raise
+    except Exception as error:
+        what = ": ".join(dict.fromkeys((type(error).__name__, first_line(error))))
+        last_words.put(f"One of the {chosen_processes()} processes of this training ended with {what}. {_AGAIN}")
+        raise
 
 
 @contextmanager
@@ -223,11 +241,17 @@ def _has_ended(process: BaseProcess) -> bool:
     return not process.is_alive()
 
 
-def _ended(processes: Sequence[BaseProcess]) -> InputError:
-    status = processes[0].exitcode
-    killed = isinstance(status, int) and status < 0
-    how = f"was ended by {signal.Signals(-status).name}" if killed else f"ended with status {status}"
+def _ended(processes: Sequence[BaseProcess], last_words: Any) -> InputError:
+    """Why some have ended: one that was killed says nothing, and what others say is then that it is missing."""
+    status, one = min(process.exitcode for process in processes), f"One of the {chosen_processes()} processes"
+    if status >= 0:
+        return InputError(
+            f"{one} of this training ended with status {status}. {_AGAIN}" if last_words.empty() else last_words.get()
+        )
+    name = signal.Signals(-status).name
+    if name != "SIGKILL":
+        return InputError(f"{one} of this training was ended by {name}. {_AGAIN}")
     return InputError(
-        f"One of the {chosen_processes()} processes of this training {how}, as it does when memory runs out. Run this "
-        "again: it goes on after its last whole epoch. With fewer processes or smaller batches it begins anew."
+        f"{one} of this training was ended by SIGKILL, as it is when memory runs out. {_AGAIN} With fewer processes or "
+        "smaller batches it begins anew."
     )

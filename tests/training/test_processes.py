@@ -22,7 +22,7 @@ from helpers.environment import project_root
 from helpers.features.rows import Rows
 from helpers.files import InputError
 from helpers.training import processes
-from helpers.training.checkpoints import CHECKPOINT
+from helpers.training.checkpoints import CHECKPOINT, save_checkpoint
 from helpers.training.processes import gathered, share, together
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="several processes were tried on Linux alone")
@@ -109,8 +109,42 @@ if __name__ == "__main__":
 
 @on_linux
 def test_a_process_that_cannot_begin_is_a_sentence(two: None, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^One of the 2 processes of this training ended with status 1"):
+    said = (
+        r"^One of the 2 processes of this training ended with ValueError: invalid literal for int.* last whole epoch\.$"
+    )
+    with pytest.raises(InputError, match=said):
         together(shared_training.wait_for_ever, Unreadable())
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("index", "error", "said"),
+    [
+        (1, InputError("The loss is no longer a number."), r"^The loss is no longer a number\.$"),
+        (
+            1,
+            KeyError("colour"),
+            r"^One of the 2 processes of this training ended with KeyError: 'colour'\. Run this again",
+        ),
+        (0, RuntimeError("of its own"), r"^of its own$"),
+    ],
+)
+def test_an_error_is_told_by_whoever_had_it(two: None, index: int, error: Exception, said: str) -> None:
+    with pytest.raises(InputError if index else RuntimeError, match=said):
+        together(shared_training.fail_alone, index, error)
+
+
+@on_linux
+@pytest.mark.parametrize("stumbling", [(0, 1), (1,), (0,)])
+def test_a_checkpoint_that_does_not_fit_is_set_aside_once_and_by_all(
+    two: None, tmp_path: Path, stumbling: tuple[int, ...]
+) -> None:
+    save_checkpoint(tmp_path / CHECKPOINT, "run", {"epoch": 1})
+    with pytest.raises(
+        InputError, match=rf"does not fit this training.* set aside as {CHECKPOINT}\.old; run this again"
+    ):
+        together(shared_training.go_on, tmp_path / CHECKPOINT, stumbling)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{CHECKPOINT}.old"]
 
 
 class Unreadable:
