@@ -102,13 +102,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help=f"stages side by side, at most (default: {usual_jobs()}, with --processes 1; 1 takes the least memory)",
     )
     parser.add_argument(
-        "--processes", type=int, metavar="N", help="share each training among so many processes (--set processes=N)"
+        "--processes",
+        dest="set",
+        action="append",
+        type="processes={}".format,
+        metavar="N",
+        help="share each training among so many processes (--set processes=N)",
     )
     arguments = parser.parse_args(argv)
     typed = sys.argv[1:] if argv is None else argv
     arguments.typed = [part for word in typed for part in re.sub("^--set=", "--set\0", word).split("\0")]
-    if arguments.processes is not None:
-        arguments.set.append(f"processes={arguments.processes}")
     return arguments
 
 

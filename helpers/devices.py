@@ -45,7 +45,8 @@ def choose_device(name: str, processes: int = 1) -> torch.device:
     there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(name, cores())
     if processes > there:
         what = "GPU of a Mac" if name == "mps" else "GPUs" if name == "cuda" else "cores that this process may use"
-        raise InputError(f"{processes} processes need as many of the {there} {what}; give fewer with --processes.")
+        fewer = command(processes=there)
+        raise InputError(f"{processes} processes need as many of the {there} {what}; use fewer: {fewer}.")
     _chosen, _processes = torch.device(name), processes
     return _chosen
 

@@ -59,7 +59,7 @@ def located(text: str) -> Path:
     return project_root() / Path(text).expanduser()
 
 
-def command(**settings: str) -> str:
+def command(**settings: str | int) -> str:
     """How to have `settings` as well, for the end of a sentence: the command that began this run, to be pasted.
 
     In a notebook that is stepped through, where no command began anything, the settings to write down.
@@ -76,7 +76,8 @@ def command(**settings: str) -> str:
             kept.pop()
         else:
             kept.append(word)
-    return f"`{pasted([*kept, *(word for pair in settings.items() for word in ('--set', '='.join(pair)))])}`"
+    added = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    return f"`{pasted([*kept, *added])}`"
 
 
 def pasted(words: Iterable[str]) -> str:

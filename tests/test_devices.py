@@ -1,6 +1,7 @@
 """Where things run: the choice, what is said of it, and that a training leaves nothing behind on the processor."""
 
 import os
+import shlex
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+import run_all
 from helpers import devices
 from helpers.devices import CPU, autocast, choose_device, device_of, in_words, on_cpu, short_floats, to_device
-from helpers.environment import project_root, start, supports_bf16
+from helpers.environment import COMMAND, project_root, start, supports_bf16
 from helpers.files import InputError
 from helpers.training.optimizer import adamw, descend
 
@@ -41,6 +43,18 @@ def test_auto_is_a_gpu_where_there_is_one(a_gpu: SimpleNamespace, monkeypatch: p
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert choose_device("auto") == CPU  # a Mac's GPU is asked for by name
     assert choose_device("mps") == torch.device("mps")
+
+
+def test_fewer_processes_are_asked_for_where_they_were_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "cores", lambda: 4)
+    with pytest.raises(InputError, match=r"the 4 cores .*; use fewer: set processes = 4 in the notebook\.$"):
+        choose_device("cpu", 5)
+    monkeypatch.setenv(COMMAND, "python run_all.py --processes 5")
+    with pytest.raises(InputError) as raised:
+        choose_device("cpu", 5)
+    words = shlex.split(str(raised.value).split("`")[1])
+    settings = run_all.parse_settings(run_all.parse_arguments(words[2:]).set, run_all.STAGES)
+    assert words[:2] == ["python", "run_all.py"] and settings == {"processes": 4}
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])

@@ -696,7 +696,7 @@ def test_a_torn_state_file_counts_as_empty(chain, capsys):
 
 def test_processes_are_a_setting_and_have_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = run_all.parse_arguments(["--processes", "2", "--set", "seed=3"])
-    assert (arguments.set, arguments.jobs) == (["seed=3", "processes=2"], None)
+    assert (arguments.set, arguments.jobs) == (["processes=2", "seed=3"], None)
     monkeypatch.setattr(run_all, "cores", lambda: 8)
     monkeypatch.setattr(run_all, "can_pin", lambda: True)
     assert (run_all.usual_jobs(), run_all.usual_jobs(2)) == (2, 1)
