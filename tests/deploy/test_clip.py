@@ -1,7 +1,12 @@
 """CLIP and its kin on OpenVINO: the vectors of the PyTorch model, converted once and kept."""
 
+import errno
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +19,7 @@ from helpers.data.images import load_photo
 from helpers.deploy import clip
 from helpers.deploy.clip import openvino_clip
 from helpers.encoders.clip import load_clip
-from helpers.files import InputError
+from helpers.files import InputError, write_json
 from helpers.graphs import PRECISIONS
 
 
@@ -80,22 +85,81 @@ def test_a_conversion_that_is_cut_off_leaves_nothing(
         patch.setattr(clip, "write_json", cut_off)
         openvino_clip(str(source), home, photos)
     assert list(home.iterdir()) == []
+    beginning: list[str] = []
+
+    def full(path: Path, *_: object) -> None:
+        beginning.append(path.parent.name)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    said = pytest.raises(InputError, match=r"model cannot be written \(No space left on device\); make room")
+    with monkeypatch.context() as patch, said:
+        patch.setattr(clip, "write_json", full)
+        openvino_clip(str(source), home, photos)
+    assert list(home.iterdir()) == []
+    # One that was killed leaves what the next one sweeps away.
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = home / beginning[0].replace(str(os.getpid()), str(dead.pid))
+    left.mkdir()
+    os.utime(left, (1e9, 1e9))
     openvino_clip(str(source), home, photos)
+    (kept,) = home.iterdir()
+    assert not kept.name.startswith(".")
 
 
 @pytest.mark.usefixtures("without_8_bits")
-def test_damage_and_mistakes_are_one_sentence(photos: list[Path], tmp_path: Path) -> None:
+def test_one_that_another_process_has_made_meanwhile_is_taken(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = save_tiny_model("clip", tmp_path / "model")
+    openvino_clip(str(source), tmp_path / "other", photos)
+
+    def too_late(path: Path, content: object) -> None:
+        write_json(path, content)
+        shutil.copytree(tmp_path / "other", tmp_path / "kept", dirs_exist_ok=True)
+
+    monkeypatch.setattr(clip, "write_json", too_late)
+    assert openvino_clip(str(source), tmp_path / "kept", photos).embed_texts(TEXTS).shape[0] == len(TEXTS)
+
+
+@pytest.mark.usefixtures("without_8_bits")
+def test_names_that_look_alike_are_two_models(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {name: save_tiny_model(name, tmp_path / name) for name in ("clip", "siglip")}
+    named = {"acme/vit-b": "clip", "acme-vit/b": "siglip", "acme--vit/b": "clip", "acme/vit--b": "siglip"}
+    monkeypatch.setattr(clip, "load_clip", lambda name, _: load_clip(str(sources[named[name]])))
+    found = {name: openvino_clip(name, tmp_path / "kept", photos) for name in named}
+    assert [pair.name for pair in found.values()] == list(named)
+    for name, pair in found.items():
+        assert pair.fingerprint == load_clip(str(sources[named[name]])).fingerprint
+
+
+@pytest.mark.usefixtures("without_8_bits")
+def test_what_is_damaged_is_converted_anew_and_mistakes_are_one_sentence(
+    photos: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source, home = save_tiny_model("clip", tmp_path / "model"), tmp_path / "kept"
     with pytest.raises(InputError, match=r"no precision 'int4'; choose one of: fp32"):
         openvino_clip(str(source), home, photos, "int4")
     with pytest.raises(InputError, match=r"could not be loaded: .*--model pretrained"):
         openvino_clip(str(tmp_path / "nothing"), home, photos)
-    openvino_clip(str(source), home, photos)
+    expected = openvino_clip(str(source), home, photos).embed_texts(TEXTS)
     (kept,) = home.iterdir()
-    (kept / "text_encoder.xml").write_text("torn")
-    with pytest.raises(InputError, match=r"To convert .*model anew, delete the folder"):
-        openvino_clip(str(source), home, photos)
     config = json.loads((kept / "config.json").read_text())
-    (kept / "config.json").write_text(json.dumps({"source": config["source"]}))
-    with pytest.raises(InputError, match=r"config\.json has no 'name'"):
+    for file, content in [
+        ("text_encoder.xml", "torn"),
+        ("config.json", '{"name": '),
+        ("config.json", "[]"),
+        ("config.json", json.dumps({"source": config["source"]})),
+        ("config.json", json.dumps(config | {"text_length": config["text_length"] + 1})),
+    ]:
+        (kept / file).write_text(content)
+        capsys.readouterr()
+        np.testing.assert_array_equal(openvino_clip(str(source), home, photos).embed_texts(TEXTS), expected)
+        assert "is converted to OpenVINO, once" in capsys.readouterr().out
+    (kept / "processors" / "tokenizer.json").write_text("torn")
+    with pytest.raises(
+        InputError, match=rf"could not be loaded: .*, or delete {re.escape(str(kept))} and run this again"
+    ):
         openvino_clip(str(source), home, photos)
