@@ -29,17 +29,20 @@ from helpers.training.optimizer import adamw, descend
 ROWS = 64  # a step of the slow loop
 
 
-def rows_of_words(data: CaptionData, length: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def rows_of_words(
+    data: CaptionData, length: int, rng: np.random.Generator, passes: int = 1
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Batches of the slow loop, photos in random order.
 
     Args:
         length: every prefix is padded to this many tokens.
+        passes: through all photos. Rows that fill no batch wait for those of the next pass; the last ones stay behind.
 
     Yields:
         Features (64, ...), prefixes (64, length), and the word that follows each (64,).
     """
     rows: list[tuple[int, np.ndarray, int]] = []
-    for photo in rng.permutation(len(data.ids)):
+    for photo in itertools.chain.from_iterable(rng.permutation(len(data.ids)) for _ in range(passes)):
         for caption in data.tokens[photo]:
             for place in range(1, int((caption != 0).sum())):
                 rows.append((int(photo), caption[:place], int(caption[place])))
@@ -130,8 +133,8 @@ def _ways(
 ) -> tuple[Learn, Callable[[Callable[..., tuple[Tensor, int]]], Learn]]:
     """The slow loop, and whole captions with a loss of one's choice."""
     rng = np.random.default_rng(settings.seed)
-    # A small data set is gone through again and again.
-    rows = itertools.chain.from_iterable(rows_of_words(data, length, rng) for _ in range(steps + 2))
+    # A small data set is gone through again and again; a pass has one row at least.
+    rows = rows_of_words(data, length, rng, passes=ROWS * (steps + 2))
     parts = itertools.cycle(batches(data, settings.batch, rng))
 
     def slow(model: nn.Module) -> tuple[Tensor, int]:

@@ -42,6 +42,25 @@ def test_every_word_comes_once_with_its_photo_and_all_words_before_it() -> None:
     assert len(order) > ROWS and order != sorted(order)
 
 
+def test_a_data_set_of_fewer_rows_than_a_batch_is_gone_through_until_there_are_enough() -> None:
+    drawn, features = photo_set(12)
+    photos = [Photo(photo.id, photo.path, ("a brown dog",), "train") for photo in drawn]
+    tokenizer = build_tokenizer("word", ["a brown dog"] * 12)
+    data = caption_data("lstm", photos, [features], tokenizer, 12)
+    batches = rows_of_words(data, 4, np.random.default_rng(0), passes=8)
+    found = [word for *_, words in batches for word in words.tolist()]
+    assert len(found) == 8 * 12 * 4 == 6 * ROWS  # three words and an end, none dropped between two passes
+    assert set(Counter(found).values()) == {8 * 12}
+
+    def untrained() -> torch.nn.Module:
+        return new_captioner("lstm", tokenizer, 10, "none", 12, **SMALL["lstm"]).model
+
+    for count in (12, 2):  # 48 rows a pass, and 8
+        few = caption_data("lstm", photos[:count], [features], tokenizer, 12)
+        figures = words_per_second(untrained, few, CaptionTraining(epochs=1, batch=8), 4, steps=2)
+        assert figures["one_row_a_word"] > 0 and figures["whole_captions"] > 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_the_loss_of_rows_is_the_loss_of_whole_captions(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
