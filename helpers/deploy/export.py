@@ -145,27 +145,39 @@ def variants() -> dict[str, tuple[str, str]]:
 
 
 def measure(
-    path: Path, function: Callable[..., Any], inputs: Sequence[Tensor], seconds: float = 0.3
+    path: Path,
+    function: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    compared: Callable[[Tensor], Tensor] = lambda output: output,
+    seconds: float = 0.3,
 ) -> dict[str, dict[str, float]]:
     """PyTorch's `function` and the graphs exported to `path` beside each other, by variant.
 
     Args:
         inputs: a batch of N; accuracy and rows a second are of all N, latency is of the first alone.
+        compared: what counts of the first output (N, ...). Log-probabilities are large and negative, so any two rows
+            of them point nearly the same way: `torch.exp` compares the probabilities.
         seconds: how long to repeat each timing.
 
     Returns:
-        "pytorch" and each of `variants` -> latency_ms, rows_per_second; the variants also megabytes (the file),
-        max_difference and cosine to PyTorch (of the first output).
+        "pytorch" and each of `variants` -> latency_ms, rows_per_second, max_difference and cosine; the variants also
+        megabytes (the file). Variants are compared with PyTorch. PyTorch's own comparison is the yardstick: with its
+        outputs for the neighbours in the batch, which is what a graph would score that answers something else.
     """
     one = tuple(tensor[:1] for tensor in inputs)
     with torch.inference_mode():
-        reference = as_tensors(function(*inputs))[0]
-    rows = 1000 * len(reference) / latency(lambda: function(*inputs), seconds)
-    table = {"pytorch": {"latency_ms": latency(lambda: function(*one), seconds), "rows_per_second": rows}}
+        reference = compared(as_tensors(function(*inputs))[0])
+    table = {
+        "pytorch": compare(reference, reference.roll(1, 0))
+        | {
+            "latency_ms": latency(lambda: function(*one), seconds),
+            "rows_per_second": 1000 * len(reference) / latency(lambda: function(*inputs), seconds),
+        }
+    }
     for name, (precision, arithmetic) in variants().items():
         file = graph_path(path, precision)
         graph = Graph(read_graph(file), arithmetic)
-        table[name] = compare(reference, graph(*inputs)[0]) | {
+        table[name] = compare(reference, compared(graph(*inputs)[0])) | {
             "megabytes": size_on_disk(file) / 1e6,
             "latency_ms": latency(lambda graph=graph: graph(*one), seconds),
             "rows_per_second": throughput(file, inputs, arithmetic, seconds),

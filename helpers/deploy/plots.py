@@ -35,8 +35,9 @@ def plot_measurements(table: Mapping[str, Mapping[str, Mapping[str, float]]], ti
                 if key in figures:
                     colour, marker = _VARIANT_MARKS[variant]
                     cell.scatter(figures[key], row, marker=marker, s=60, zorder=2, **_hollow(colour))
+        largest = max(figures.get(key, 0) for variants in table.values() for figures in variants.values())
         cell.set(xscale="log", xlabel=label, yticks=range(len(table)), yticklabels=list(table))
-        cell.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(values) < 100 else (1,)))
+        cell.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if largest < 100 else (1,)))
         cell.xaxis.set_major_formatter("{x:g}")
         cell.xaxis.set_minor_formatter("")
         cell.grid(axis="y", visible=False)

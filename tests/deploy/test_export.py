@@ -1,6 +1,8 @@
 """Export against the PyTorch functions it started from: numbers, precisions, and a save that fails."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +52,31 @@ def test_any_function_of_a_module_exports_with_all_its_outputs(tmp_path: Path):
     assert all(row["latency_ms"] > 0 and row["rows_per_second"] > 0 for row in table.values())
     assert table["fp32"]["cosine"] > 0.9999999 and table["int8"]["cosine"] > 0.9
     assert table["int8"]["megabytes"] > 0
+
+
+def test_log_probabilities_of_another_photo_are_no_good_answer(tmp_path: Path):
+    """Of 1,000 words nearly all are unlikely, whatever the photo: such rows point the same way until `exp` is taken."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(8, 1000), nn.LogSoftmax(dim=1))
+    photos = 4 * torch.randn(6, 8)
+    export(network, network, tmp_path / "step.xml", [(photo[None],) for photo in photos])
+
+    def of_the_next(photos: Tensor) -> Tensor:
+        return network(photos.roll(1, 0))
+
+    def cosines(function: Callable[[Tensor], Tensor], **options: Any) -> dict[str, float]:
+        table = measure(tmp_path / "step.xml", function, (photos,), **options, seconds=0.0)
+        return {name: row["cosine"] for name, row in table.items()}
+
+    assert cosines(of_the_next)["fp32"] > 0.9
+    wrong, right = cosines(of_the_next, compared=torch.exp), cosines(network, compared=torch.exp)
+    assert all(wrong[name] < 0.5 < 0.97 < right[name] for name in variants())
+    # PyTorch's own row says beforehand what the wrong photo scores, reckoned here without `compare`.
+    with torch.no_grad():
+        rows = network(photos).exp().numpy()
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    expected = np.mean([unit[place] @ unit[place - 1] for place in range(6)])
+    assert right["pytorch"] == pytest.approx(expected, abs=1e-6) and wrong["fp32"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_compare_and_latency_on_known_answers():
