@@ -63,7 +63,7 @@ captions: $(INSTALLED)
 # A quarter of an hour, after `make run`; the options are in tests/benchmarks/conftest.py.
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' \
-		--benchmark-columns=median,min,max,rounds --benchmark-json=outputs/benchmarks.json $(BENCH)
+		--benchmark-columns=median,min,max,rounds $(BENCH)
 
 clean:
 	rm -rf .venv outputs data/sample

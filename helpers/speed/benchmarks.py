@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from helpers.environment import cores, project_root, resident_memory, set_threads
-from helpers.files import InputError, read_json
+from helpers.files import InputError, read_json, write_json
 
 Result = TypeVar("Result")
 BENCHMARKS = project_root() / "outputs" / "benchmarks.json"
@@ -93,7 +93,7 @@ def in_words(row: Mapping[str, Any]) -> str:
 
 
 def load_benchmarks(path: Path = BENCHMARKS) -> dict[str, dict[str, Any]] | None:
-    """What the last `make bench` recorded, by benchmark; None when it has not run.
+    """What `make bench` recorded last of each benchmark; None when it has not run.
 
     Raises:
         InputError: the file is torn or something else.
@@ -105,6 +105,18 @@ def load_benchmarks(path: Path = BENCHMARKS) -> dict[str, dict[str, Any]] | None
         return {run["name"]: run["extra_info"] | {"seconds": run["stats"]["median"]} for run in content["benchmarks"]}
     except (KeyError, TypeError):
         raise InputError(f"{path} holds no benchmarks; delete it and run `make bench` again.") from None
+
+
+def keep_benchmarks(runs: Mapping[str, Mapping[str, Any]], path: Path = BENCHMARKS) -> None:
+    """Record `runs` as `load_benchmarks` gives them; benchmarks that are not among them keep the figures they had.
+
+    Raises:
+        InputError: the file is torn or something else, or cannot be written.
+    """
+    known = {name: dict(run) for name, run in ((load_benchmarks(path) or {}) | dict(runs)).items()}
+    rows = [{"name": name, "stats": {"median": run.pop("seconds")}, "extra_info": run} for name, run in known.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"benchmarks": rows})
 
 
 def tables(benchmarks: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, Any]:

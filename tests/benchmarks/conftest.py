@@ -1,8 +1,8 @@
 """What the benchmarks share: photos, a finished run of the sample, all cores, and a table of targets at the end.
 
     make bench                                   all, about a quarter of an hour on two cores
-    make bench BENCH=-ktraining                  some of them
-    make bench BENCH_QUICK=1                     small sizes, to try that everything works; the figures mean little
+    make bench BENCH=-ktraining                  some of them; the others keep the figures they had
+    make bench BENCH_QUICK=1                     small sizes, to try that everything works; the figures are not kept
     make bench BENCH_VECTORS=100000              a smaller search benchmark
     make bench BENCH_PHOTOS=~/Pictures           your own photos for the extraction of features
     make bench BENCH_RUN=holidays                the models of another finished run than the sample's
@@ -11,7 +11,7 @@
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,29 @@ from helpers.data.images import SUFFIXES
 from helpers.data.manifest import load_manifest
 from helpers.environment import cores, set_threads
 from helpers.files import InputError
+from helpers.graphs import processor
 from helpers.profiles import get_profile
-from helpers.speed.benchmarks import in_words, target
+from helpers.speed.benchmarks import BENCHMARKS, in_words, keep_benchmarks, load_benchmarks, target
 
 Record = Callable[..., None]
 
 
 def pytest_configure() -> None:
     set_threads(cores())  # the tests' own conftest asks for one thread
+    try:
+        load_benchmarks(BENCHMARKS)
+    except InputError as error:  # better now than after a quarter of an hour
+        pytest.exit(str(error), returncode=2)
+
+
+def run_name() -> str:
+    return os.environ.get("BENCH_RUN", "sample")
 
 
 def measured_run() -> Path:
     """The folder of the finished run, the sample's or BENCH_RUN, whose trained models are measured."""
     try:
-        folder = get_profile(os.environ.get("BENCH_RUN", "sample")).outputs
+        folder = get_profile(run_name()).outputs
         load_manifest(folder)
     except InputError as error:
         pytest.exit(f"The benchmarks measure the models of a finished run: `make run` first. {error}", returncode=2)
@@ -57,6 +66,16 @@ def photos(outputs: Path) -> list[Path]:
     if len(found) < 64:
         pytest.exit(f"{own} holds {len(found)} photos, and at least 64 are needed (BENCH_PHOTOS).", returncode=2)
     return found
+
+
+@pytest.fixture(autouse=True)
+def kept(benchmark: Any) -> Iterator[None]:
+    """Record each benchmark when it is done, with what its figures say little without; others keep what they had."""
+    yield
+    if benchmark.stats and not benchmark.has_error and not QUICK:
+        facts = {"processor": processor(), "threads": cores(), "run": run_name()}
+        seconds = benchmark.stats.stats.median
+        keep_benchmarks({benchmark.name: benchmark.extra_info | facts | {"seconds": seconds}}, BENCHMARKS)
 
 
 @pytest.fixture
@@ -82,6 +101,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = getattr(config, "_benchmarksession", None)
     rows = [row for run in session.benchmarks for row in run.extra_info.get("targets", [])] if session else []
     if rows:
-        terminalreporter.section("targets" + (" (small sizes: these figures mean little)" if QUICK else ""))
+        small = " (small sizes: these figures mean little, and are not kept)"
+        terminalreporter.section("targets" + (small if QUICK else ""))
         for row in rows:
             terminalreporter.write_line(in_words(row))

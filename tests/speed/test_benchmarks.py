@@ -1,7 +1,10 @@
 """What the benchmarks rest on: processes, time and memory, slopes, reading, and that `pytest` alone runs none."""
 
 import os
+import re
 import runpy
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +16,17 @@ import pytest
 
 from helpers.environment import project_root
 from helpers.files import InputError, write_json
-from helpers.speed.benchmarks import cost, in_fresh_process, in_words, load_benchmarks, slope, tables, target
+from helpers.graphs import processor
+from helpers.speed.benchmarks import (
+    cost,
+    in_fresh_process,
+    in_words,
+    keep_benchmarks,
+    load_benchmarks,
+    slope,
+    tables,
+    target,
+)
 
 
 def test_a_fresh_process_is_another_one_and_gives_the_result() -> None:
@@ -68,6 +81,63 @@ def test_recorded_benchmarks_are_read_by_name(tmp_path: Path) -> None:
         path.write_text(torn)
         with pytest.raises(InputError, match="run `make bench` again"):
             load_benchmarks(path)
+
+
+def test_a_part_of_the_benchmarks_leaves_the_others_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "outputs" / "benchmarks.json"
+    everything = {"bench_a": {"table": {"8": 1.5}, "seconds": 2.0}, "bench_b": {"targets": [], "seconds": 1.0}}
+    keep_benchmarks(everything, path)
+    assert load_benchmarks(path) == everything
+    keep_benchmarks({"bench_b": {"seconds": 3.0}}, path)
+    assert load_benchmarks(path) == everything | {"bench_b": {"seconds": 3.0}}
+    path.write_text("{torn")
+    with pytest.raises(InputError, match="run `make bench` again"):
+        keep_benchmarks(everything, path)
+    assert path.read_text() == "{torn"
+
+
+BENCH = """
+import pytest
+
+@pytest.mark.parametrize("name", ["one", "two", "broken"])
+def bench_tiny(once, reach, name):
+    once(int if name == "broken" else dict, way=name)  # int takes no such word
+    reach(name, 3, at_least=2)
+"""
+
+
+def test_make_bench_records_each_benchmark_with_its_processor_and_run_and_quick_ones_not_at_all(tmp_path: Path) -> None:
+    path, folder = tmp_path / "benchmarks.json", tmp_path / "benchmarks"
+    folder.mkdir()
+    for name in ("conftest.py", "sizes.py"):
+        shutil.copy(project_root() / "tests" / "benchmarks" / name, folder)
+    (folder / "bench_tiny.py").write_text(BENCH)
+    # Not beside the benchmarks of this machine.
+    (tmp_path / "conftest.py").write_text(
+        f"from helpers.speed import benchmarks as b\nb.BENCHMARKS = b.Path({str(path)!r})"
+    )
+    old = {"bench_tiny[two]": {"seconds": 7.0}, "bench_other": {"seconds": 8.0}}
+    keep_benchmarks(old, path)
+    makefile = (project_root() / "Makefile").read_text(encoding="utf-8")
+    options = re.search(r"-m pytest tests/benchmarks (.+?) \$\(BENCH\)", makefile, re.DOTALL)[1].replace("\\\n", " ")
+    command = [sys.executable, "-m", "pytest", str(folder), "--rootdir", str(tmp_path), *shlex.split(options)]
+
+    def bench(**environment: str) -> subprocess.CompletedProcess[str]:
+        paths = {"PYTHONPATH": os.pathsep.join((str(project_root()), str(folder)))}
+        told = os.environ | paths | environment
+        return subprocess.run([*command, "-k", "one or broken"], cwd=tmp_path, env=told, capture_output=True, text=True)
+
+    quick = bench(BENCH_QUICK="1")
+    assert "1 failed, 1 passed" in quick.stdout and "not kept" in quick.stdout, quick.stdout + quick.stderr
+    assert load_benchmarks(path) == old
+    assert "1 failed, 1 passed" in bench(BENCH_RUN="holidays").stdout
+    found = load_benchmarks(path)
+    new = found.pop("bench_tiny[one]")
+    assert found == old  # neither what was not asked for nor what failed
+    assert new["table"] == {"way": "one"} and new["targets"][0]["met"] and new["seconds"] < 1
+    assert (new["processor"], new["run"]) == (processor(), "holidays") and new["threads"] >= 1
+    path.write_text("{torn")
+    assert "make bench" in (torn := bench()).stdout + torn.stderr and torn.returncode == 2
 
 
 def test_pytest_alone_runs_no_benchmark() -> None:
