@@ -137,7 +137,7 @@ class Profile:
 
     # 05: OpenVINO.
     calibration_photos: Count = 32  # training photos that show the range of what flows through the graphs
-    judged_photos: Count = 40  # validation photos whose captions are scored in each precision
+    judged_photos: Count = 40  # validation photos for what takes long in each precision: captions, pretrained towers
 
     # 06: search.
     search_model: Literal["scratch", "pretrained", "fusion"] = "pretrained"

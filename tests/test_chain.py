@@ -192,6 +192,8 @@ def test_every_exported_graph_is_whole_and_comes_in_all_precisions(chain):
     variants = {name.replace(".xml", f"_{precision}.xml") for name in whole for precision in ("fp16", "int8")}
     assert graphs == whole | variants
     assert all(core().read_model(chain.outputs / name).outputs for name in graphs)
+    start = [name for name in whole if name.endswith("/initial_state.xml")]  # a layer or none
+    assert len(chain.metrics("openvino")["graphs"]) == len(whole) - len(start)  # all others are measured
 
 
 def test_the_index_answers_as_brute_force_does(chain, manifest):

@@ -16,6 +16,7 @@ from nbclient.exceptions import CellExecutionError
 
 from helpers.data.manifest import load_manifest
 from helpers.environment import project_root
+from helpers.files import write_json
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
 ADDRESS = run_path(str(project_root() / ".ci" / "address.py"))
@@ -90,6 +91,20 @@ def test_inside_a_checkout_the_first_cell_only_finds_it(tmp_path: Path) -> None:
     for folder in (project_root(), project_root() / "notebooks"):
         run = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
         assert run.stdout.split() == [str(project_root()), str(folder)]
+
+
+def test_the_notebook_of_the_exports_asks_first_for_all_it_reads_at_its_end(tmp_path: Path) -> None:
+    """A captioner's weights are there before its figures are, where notebook 03 was stopped in between."""
+    notebook = copy_course(tmp_path / "course", "05_openvino", threads=1, run_missing=False)
+    content = nbformat.read(notebook, as_version=4)
+    models = ("captioners/lstm", "captioners/attention", "captioners/transformer")
+    for name in (*models, "dual_encoder", "fusion", "pretrained_encoder"):
+        write_json(tmp_path / "course" / "outputs" / "sample" / name / "config.json", {})
+    content.cells = [cell for cell in content.cells if cell.cell_type == "code"][:3]
+    client = NotebookClient(content, timeout=120, resources={"metadata": {"path": str(notebook.parent)}})
+    missing = r"captioners/lstm/metrics\.json .+; run 03a_caption_lstm and 03b\w+ and 03c\w+ first"
+    with pytest.raises(CellExecutionError, match=missing):
+        client.execute()
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
