@@ -124,7 +124,10 @@ def test_make_bench_records_each_benchmark_with_its_processor_and_run_and_quick_
 
     def bench(**environment: str) -> subprocess.CompletedProcess[str]:
         paths = {"PYTHONPATH": os.pathsep.join((str(project_root()), str(folder)))}
-        told = os.environ | paths | environment
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")
+        }  # else no timing
+        told = own | paths | environment
         return subprocess.run([*command, "-k", "one or broken"], cwd=tmp_path, env=told, capture_output=True, text=True)
 
     quick = bench(BENCH_QUICK="1")
