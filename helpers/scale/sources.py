@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from helpers.data.images import SUFFIXES, find_photos, is_hidden
 from helpers.data.manifest import split_called
-from helpers.files import InputError, first_line, there
+from helpers.files import InputError, first_line, of_the_machine, there
 
 SHARD_SIZE = 1000  # photos of a folder in a shard
 IMAGE_COLUMNS = ("image", "photo", "bytes", "jpg")  # which is it, where a Parquet file has several of bytes
@@ -72,7 +72,11 @@ class Shard:
     stamp: str
 
     def items(self) -> Iterator[Item]:
-        """The photos of the shard one after the other; of an archive that ends early, the last says so."""
+        """The photos of the shard one after the other; of an archive that ends early, the last says so.
+
+        Raises:
+            InputError: the archive could not be read for a reason that is not in it, or it holds no photos.
+        """
         if self.kind == "folder":
             for name, problem in self.files:
                 yield _of_folder(self.root, name, problem)
@@ -86,6 +90,8 @@ class Shard:
         except InputError:
             raise
         except _DAMAGE as error:
+            if spared := of_the_machine(error, self.root / name):  # whole photos would else never be asked for again
+                raise spared from None
             said = str(error).partition(" @ ")[0].strip()  # what follows is the file object, told by WebDataset
             reason = first_line(said or type(error).__name__)
             problem = f"the rest of the file cannot be read after {count:,} photos ({reason})"

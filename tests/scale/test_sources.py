@@ -1,5 +1,7 @@
 """Folders, tar files and Parquet hold the same photos; what is damaged in them is told, and never a gap."""
 
+import errno
+import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +72,23 @@ def test_a_torn_tar_gives_what_is_whole_and_says_that_it_ended(folder: Path, tmp
     path.write_bytes(b"no archive at all")
     (only,) = items(tars)
     assert only.problem.startswith("the rest of the file cannot be read after 0 photos")
+
+
+def test_an_archive_that_a_disk_fails_to_give_is_not_taken_for_a_torn_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            if self.tell() > 20_000:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    (shard,) = shards_of(write_tars(photos_of(folder), tmp_path / "tars", shards=1))
+    monkeypatch.setattr(Path, "open", lambda path, mode: Failing(path, mode))
+    found = shard.items()
+    assert next(found).caption
+    with pytest.raises(InputError, match=r"\.tar could not be loaded \(Input/output error\).* and run this again\."):
+        list(found)
 
 
 @pytest.mark.parametrize(("said", "told"), [("it ends early @ <x.tar>", "it ends early"), (" @ <x.tar>", "EOFError")])
