@@ -1,5 +1,6 @@
 """Downloads: begun again where waiting helps, and one sentence with the way out where it does not."""
 
+import os
 import re
 import tarfile
 import time
@@ -13,6 +14,7 @@ from helpers.files import NO_ROOM, InputError, digest, first_line, there
 
 PAUSES = (2, 10, 30)  # seconds before each further attempt
 _LONGEST = 120  # seconds that a server may ask to wait
+_PATIENCE = 8  # seconds that a server has to answer whether it is there
 _CLOSED = (401, 403)  # what a server answers who wants to know who asks
 
 Result = TypeVar("Result")
@@ -80,12 +82,32 @@ def patiently(fetch: Callable[[], Result], what: str, otherwise: str, done: str 
     raise AssertionError("the last attempt returns or raises")
 
 
+def hub() -> str:
+    """The address of the Hugging Face hub, or of the mirror that `HF_ENDPOINT` names."""
+    from huggingface_hub.constants import ENDPOINT
+
+    return ENDPOINT
+
+
+def unreachable(address: str) -> str:
+    """Why a server cannot be reached, after its name in a sentence; empty where it can."""
+    import requests
+
+    if address.startswith(hub()) and os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
+        return "is not to be asked (HF_HUB_OFFLINE is set)"
+    try:
+        requests.head(address, timeout=_PATIENCE, allow_redirects=False)
+    except requests.RequestException:
+        return "cannot be reached"
+    return ""
+
+
 def from_hub(name: str, load: Callable[[bool], Result], what: str, instead: str) -> Result:
     """`load(False)`, which reads model `name` of the Hugging Face hub into its cache and from there, patiently.
 
-    Before that, `load(True)` is to look into the cache alone: what is there needs no network, and the hub's own library
-    would knock at every file's door first, for minutes where there is no connection. That library compares sizes only;
-    here each file is compared with the digest that it is named by.
+    Before that, `load(True)` is to look into the cache alone: what is there needs no network. Then the hub is asked
+    whether it is there at all: its own library would knock at every file's door, for minutes where there is no
+    connection. That library compares sizes only; here each file is compared with the digest that it is named by.
 
     Args:
         name: of the hub, or a folder of the user's own.
@@ -98,30 +120,38 @@ def from_hub(name: str, load: Callable[[bool], Result], what: str, instead: str)
     """
 
     own = there(Path(name).exists)
+    way = "correct that folder" if own else "connect to the Hugging Face hub once"
+
+    def check() -> None:
+        if not own and (reason := unreachable(hub())):
+            raise InputError(f"{what} could not be loaded: {hub()} {reason}; {way}, or {instead}.")
 
     def fetch() -> Result:
         try:
-            return _load(load)
+            return _load(load, check)
+        except InputError:
+            raise
         except Exception as error:
             causes = list(_causes(error))
             if own or not any(_status(cause) in (*_CLOSED, 404) or _is_no_name(cause) for cause in causes):
                 raise
-            way = "check the name, or log in with `hf auth login`"
-            raise InputError(f"{what} could not be loaded: {_why(error, 0)[0]}; {way}, or {instead}.") from error
+            checked = "check the name, or log in with `hf auth login`"
+            raise InputError(f"{what} could not be loaded: {_why(error, 0)[0]}; {checked}, or {instead}.") from error
         finally:  # also where a damaged file made `load` stumble
             _check_cached(name)
 
-    way = "correct that folder" if own else "connect to the Hugging Face hub once"
     return patiently(fetch, what, f"{way}, or {instead}", done="loaded")
 
 
-def _load(load: Callable[[bool], Result]) -> Result:
+def _load(load: Callable[[bool], Result], check: Callable[[], None]) -> Result:
     try:
         return load(True)
     except InputError:  # all of it is there, and it will not do
         raise
-    except Exception:  # not all of it is there; each version of the library has its own kinds
-        pass
+    except Exception as error:  # not all of it is there; each version of the library has its own kinds
+        if any(map(_is_no_name, _causes(error))):
+            raise
+    check()
     return load(False)  # out here, so that it does not carry what was missing along
 
 

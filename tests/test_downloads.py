@@ -1,6 +1,7 @@
 """Downloads from a server that misbehaves; all of its cases are in tests/torture/downloads.py."""
 
 import errno
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,11 +130,12 @@ TYPO, CLOSED = "the hub has nothing of that name, or wants an account for it", "
     ],
 )
 def test_a_hub_that_opens_nothing_is_a_name_to_check_or_an_account(
-    pauses: list[float], status: int, headers: dict[str, str], reason: str
+    pauses: list[float], status: int, headers: dict[str, str], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(status, headers=headers, request=request)
 
+    monkeypatch.setattr(downloads, "unreachable", lambda _: "")
     set_client_factory(lambda: httpx2.Client(transport=httpx2.MockTransport(answer)))
     try:
         with pytest.raises(InputError) as caught:
@@ -144,6 +146,21 @@ def test_a_hub_that_opens_nothing_is_a_name_to_check_or_an_account(
     assert message.startswith(f"The backbone nobody/typo could not be loaded: {reason}")
     assert message.endswith(f"(status {status}); check the name, or log in with `hf auth login`, or use another.")
     assert pauses == []
+
+
+def test_where_the_hub_cannot_be_reached_its_library_does_not_knock_for_minutes(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for address in ("https://hub.invalid", "http://127.0.0.1:1"):  # a mirror of the user's
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+        begun = time.monotonic()
+        with pytest.raises(InputError) as caught:
+            load_pretrained("somebody/model", ("AutoModel",), "The backbone", "use another")
+        assert str(caught.value) == (
+            f"The backbone somebody/model could not be loaded: {address} cannot be reached; connect to the Hugging "
+            "Face hub once, or use another."
+        )
+        assert time.monotonic() - begun < 10 and pauses == [] and capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("name", ["models/of/mine", "../tiny", "a" * 300])

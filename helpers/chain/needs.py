@@ -13,16 +13,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from helpers.backbone_names import BUILT_IN, eyes, is_stem, on_hub, stem_name, whole_name
+from helpers.downloads import hub, unreachable
 from helpers.environment import command
 from helpers.files import InputError, as_file_name
 from helpers.profiles import Profile
 
 _TORCHVISION = "https://download.pytorch.org/models"
-_HUB = "https://huggingface.co"
 _KAGGLE = "https://www.kaggle.com"
 WEIGHTS = {"vgg16": ("vgg16-397923af.pth", "528 MB"), "resnet50": ("resnet50-11ad3fa6.pth", "98 MB")}
 BERT = "bert-base-uncased"
-_PATIENCE = 8  # seconds that a server has to answer
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def missing(profile: Profile, declared: Iterable[str]) -> list[Need]:
     backbones = [getattr(profile, name) for name in ("vector_backbone", "grid_backbone") if name in declared]
     for name in dict.fromkeys(eye for backbone in backbones for eye in eyes(backbone)):
         if name not in BUILT_IN and not _hub_has(name, "config.json"):
-            needs.append(Need(f"the backbone {name}", f"{_HUB}/{name}", {"backbone": "efficientnet_lite0"}))
+            needs.append(Need(f"the backbone {name}", f"{hub()}/{name}", {"backbone": "efficientnet_lite0"}))
         file, size = WEIGHTS.get(name, (None, ""))
         if file and not (torch_home() / "hub" / "checkpoints" / file).exists():
             what = f"the published weights of {name} ({size})"
@@ -58,11 +57,11 @@ def missing(profile: Profile, declared: Iterable[str]) -> list[Need]:
     if "sentence_encoders" in declared:
         for name in profile.sentence_encoders.split("+"):
             if name != "use" and not _hub_has(name, "config.json"):
-                needs.append(Need(f"the sentence encoder {name}", f"{_HUB}/{name}", {"sentence_encoders": "use"}))
+                needs.append(Need(f"the sentence encoder {name}", f"{hub()}/{name}", {"sentence_encoders": "use"}))
     for setting in ("caption_tokenizer", "encoder_tokenizer"):
         if setting in declared and getattr(profile, setting) == "bert" and not _hub_has(BERT, "vocab.txt"):
             what = f"the vocabulary of {BERT}"
-            needs.append(Need(what, f"{_HUB}/{BERT}", {setting: "wordpiece"}))
+            needs.append(Need(what, f"{hub()}/{BERT}", {setting: "wordpiece"}))
     return needs
 
 
@@ -76,7 +75,7 @@ def check_network(needs: list[Need]) -> None:
         return
     servers = {urlsplit(need.address).netloc: need.address for need in needs}
     with ThreadPoolExecutor(len(servers)) as pool:
-        reasons = dict(zip(servers, pool.map(_why_not, servers.values()), strict=True))
+        reasons = dict(zip(servers, pool.map(unreachable, servers.values()), strict=True))
     if not any(reasons.values()):
         print(f"To be downloaded: {', '.join(dict.fromkeys(need.what for need in needs))}.")
         return
@@ -135,16 +134,3 @@ def _hub_has(name: str, *files: str) -> bool:
         return any(isinstance(try_to_load_from_cache(name, file), str) for file in files)
     except ValueError as error:  # no name that the hub could have
         raise InputError(f"{name!r} names no model of the Hugging Face hub ({error}).") from None
-
-
-def _why_not(address: str) -> str:
-    """Why a server cannot be reached; empty where it can."""
-    import requests
-
-    if address.startswith(_HUB) and os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
-        return "is not to be asked (HF_HUB_OFFLINE is set)"
-    try:
-        requests.head(address, timeout=_PATIENCE, allow_redirects=False)
-    except requests.RequestException:
-        return "cannot be reached"
-    return ""

@@ -102,6 +102,8 @@ def test_no_way_to_a_server_is_one_sentence_with_a_command_that_does_without(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
         check_network(wanted[-1:])
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://mirror.example")  # as HF_ENDPOINT sets it
+    assert missing(PROFILES["flickr8k"], ALL)[-1].address.startswith("https://mirror.example/")
 
 
 def test_a_name_that_no_hub_has_is_told_at_once(caches: Path) -> None:
