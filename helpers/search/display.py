@@ -78,9 +78,12 @@ def photo_details(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file:
             image = open_header(file)
-            size = f"{image.width:,} × {image.height:,} pixels"
+            width, height = image.size
             try:
                 exif = image.getexif()
+                # It lies on its side; Pillow turns TIFFs by itself.
+                if exif.get(Base.Orientation) in (5, 6, 7, 8) and image.format != "TIFF":
+                    width, height = height, width
                 taken = exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal) or exif.get(Base.DateTime)
                 maker, model = (_line(exif.get(tag)) for tag in (Base.Make, Base.Model))
             except Exception:  # Pillow raises whatever its decoder of damaged EXIF stumbles over
@@ -88,7 +91,7 @@ def photo_details(path: Path) -> dict[str, str]:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise InputError(f"{path} cannot be read as a photo any more; was it moved or changed?") from None
     camera = model if model.startswith(maker) else f"{maker} {model}".strip()  # many cameras say their maker twice
-    found = {"Taken": _date(taken), "Camera": camera, "Size": size}
+    found = {"Taken": _date(taken), "Camera": camera, "Size": f"{width:,} × {height:,} pixels"}
     return {label: text for label, text in found.items() if text}
 
 

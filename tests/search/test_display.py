@@ -8,7 +8,9 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from helpers.data.images import load_photo
 from helpers.environment import project_root
+from helpers.search.display import photo_details
 
 
 @pytest.mark.parametrize("name", ["photo.heic", "photo.jpg"])
@@ -28,3 +30,18 @@ def test_details_are_read_from_any_photo_also_the_first_of_a_process(tmp_path: P
         [sys.executable, "-c", code, str(path)], cwd=project_root(), capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "{'Camera': 'Camera 7', 'Size': '48 × 32 pixels'}"
+
+
+@pytest.mark.parametrize("turn", [None, *range(1, 9)])
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.tif", "photo.webp", "photo.heic"])
+def test_the_size_is_that_of_the_upright_photo(tmp_path: Path, name: str, turn: int | None) -> None:
+    exif = Image.Exif()
+    if turn is not None:
+        exif[0x0112] = turn
+    image = Image.new("RGB", (48, 32), "green")
+    if name.endswith("heic"):
+        pillow_heif.from_pillow(image).save(tmp_path / name, exif=exif.tobytes())
+    else:
+        image.save(tmp_path / name, exif=exif)
+    width, height = load_photo(tmp_path / name).size
+    assert photo_details(tmp_path / name) == {"Size": f"{width} × {height} pixels"}
