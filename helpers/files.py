@@ -1,5 +1,6 @@
 """Files: atomic writes, reading with one sentence for what is wrong, fingerprints, and what killed runs left behind."""
 
+import argparse
 import errno
 import hashlib
 import json
@@ -27,11 +28,17 @@ from helpers import pickles
 Kind = TypeVar("Kind")
 _UNFINISHED = re.compile(r"\..+\.(?P<process>\d+)\.writing(\.[^.]+)?")  # names of temporary files and folders
 _BLOCK = 2**20  # bytes
+_LONGEST_NAME = 255  # bytes, on nearly all file systems
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a full disk, a quota, a limit on a file
 # What libraries say in errors of their own where memory ran out.
 NO_MEMORY = re.compile(
     r"out of memory|([Cc]an't|[Cc]annot|[Uu]nable to) allocate|bad_alloc|not enough memory|failed to map segment"
 )
+_WAYS_TO_WRITE = {
+    **dict.fromkeys((*NO_ROOM, None), "make room for it"),  # None: of a library in C++, see `native_write`
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "get the right to write there, or choose another place"),
+    errno.ENAMETOOLONG: "give it a shorter name",
+}
 _BRIEF = 2e9  # nanoseconds within which a second change of a file may leave its time as it was
 
 _OF_THE_MACHINE = {
@@ -44,6 +51,7 @@ _OF_THE_MACHINE = {
     errno.ESTALE,
 } | NO_ROOM
 
+UNREAD = 141  # the exit status that a shell expects of a process whose output nobody reads any more
 FINISHED = "finished.json"  # beside trained weights: which run made them, see helpers/training/checkpoints.py
 
 
@@ -71,8 +79,7 @@ def atomic_path(path: Path, durable: bool = False) -> Iterator[Path]:
     Raises:
         InputError: there is no room or no permission, or something else has the name.
     """
-    # The suffix stays last: NumPy and Matplotlib choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.writing{path.suffix}")
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -82,16 +89,28 @@ def atomic_path(path: Path, durable: bool = False) -> Iterator[Path]:
         if durable and os.name == "posix":  # Windows can flush no folder, and keeps the order of its notes by itself
             flush(path.parent)
     except OSError as error:
-        if path.is_dir():
-            reason = "a folder has this name"
+        way = _WAYS_TO_WRITE.get(error.errno, "put that right")
+        if there(path.is_dir):
+            reason, way = "a folder has this name", "move it away"
         elif isinstance(error, FileExistsError | NotADirectoryError):
-            reason = "a file has the name of its folder"
+            reason, way = "a file has the name of its folder", "move that file away"
         else:
             reason = error.strerror or str(error)
-        raise InputError(f"{path} cannot be written ({reason}); make room for it and run this again.") from error
+        raise InputError(f"{path} cannot be written ({reason}); {way} and run this again.") from error
     finally:
         with suppress(OSError):
             _remove(temporary)
+
+
+def _temporary(path: Path) -> Path:
+    """The path beside `path` that `atomic_path` gives; for a name that leaves no room for more, made of its digest."""
+    # The suffix stays last: NumPy and Matplotlib choose the format by it.
+    name, end = f".{path.stem}", f".{os.getpid()}.writing{path.suffix}"
+    if len(os.fsencode(name + end)) > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}"
+        if len(os.fsencode(name + end)) > _LONGEST_NAME:  # what follows the last stop is no format
+            end = end.removesuffix(path.suffix)
+    return path.with_name(name + end)
 
 
 def _remove(path: Path) -> None:
@@ -256,19 +275,56 @@ def write_out(array: np.memmap) -> None:
 
 
 def exit_status(do: Callable[[], object], again: str = "goes on from here") -> int:
-    """What a command whose work is `do` ends with: 0, 2 (wrong input) or 130 (interrupted).
+    """What a command whose work is `do` ends with: 0, 2 (wrong input), 130 (interrupted) or 141 (nobody reads it).
 
     `again` is what the same command does after an interruption, for the sentence about it.
     """
     try:
         do()
+        sys.stdout.flush()  # here, where a pipe that is closed is noticed
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        if not nobody_reads():
+            raise
+        return UNREAD
     except KeyboardInterrupt:
         print(f"Interrupted; the same command {again}.", file=sys.stderr)
         return 130
     return 0
+
+
+def nobody_reads() -> bool:
+    """Whether the other end of what this process prints is closed, as by `head`; what it still holds is then dropped.
+
+    Python would say so once more at its end, with a traceback.
+    """
+    try:
+        print(flush=True)  # of what was refused, nothing is left to try with where output is not buffered
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+class Options(argparse.ArgumentParser):
+    """A command's options, none of which may be blank, as the value of a shell's variable that is not set is.
+
+    `Path("")` would be the folder that one stands in, and a blank name of a model the usual one. In paths, `~` is the
+    user's home: `make album PHOTOS=~/Pictures` brings it as it stands.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.register("type", None, _not_blank)
+        self.register("type", Path, lambda text: Path(_not_blank(text)).expanduser())
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is blank (a variable that is not set?); give it a value")
+    return text
 
 
 LOCK = "lock"  # the file of `only_one`

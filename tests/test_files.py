@@ -3,6 +3,7 @@ import hashlib
 import os
 import pickle
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import psutil
 import pytest
 from pydantic import Field
 
+from helpers.environment import project_root
 from helpers.files import (
     InputError,
+    Options,
     atomic_path,
     check_space,
     digest,
@@ -104,6 +107,42 @@ def test_what_cannot_be_written_is_one_sentence_and_leaves_no_litter(tmp_path: P
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.json"]
     assert (tmp_path / "file").read_text() == "kept" and (tmp_path / "folder.json" / "kept").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "make room for it"),
+        (errno.EDQUOT, "make room for it"),
+        (errno.EACCES, "get the right to write there, or choose another place"),
+        (errno.EROFS, "get the right to write there, or choose another place"),
+        (errno.ENAMETOOLONG, "give it a shorter name"),
+        (errno.EIO, "put that right"),
+    ],
+)
+def test_the_advice_is_that_of_what_stood_in_the_way(tmp_path: Path, number: int, advice: str) -> None:
+    said = rf"cannot be written \({re.escape(os.strerror(number))}\); {advice} and run this again\.$"
+    with pytest.raises(InputError, match=said), atomic_path(tmp_path / "a.json"):
+        raise OSError(number, os.strerror(number))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are counted otherwise")
+@pytest.mark.parametrize("name", ["x" * 240 + ".txt", "é" * 125 + ".json", "y" * 255, "Mr. " + "z" * 251])
+def test_the_longest_names_are_written_and_what_is_left_of_them_is_swept(tmp_path: Path, name: str) -> None:
+    with atomic_path(tmp_path / name) as temporary:
+        temporary.write_text("whole")
+        with atomic_path(tmp_path / f"w{name[1:]}") as other:  # of another file at the same time
+            other.write_text("another")
+        assert temporary.name.endswith(Path(name).suffix) or len(Path(name).suffix) > 200
+    assert (tmp_path / name).read_text() == "whole" and (tmp_path / f"w{name[1:]}").read_text() == "another"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / temporary.name.replace(f".{os.getpid()}.", f".{dead.pid}.")
+    left.write_text("half")
+    os.utime(left, (1, 1))
+    assert sweep_temporary(tmp_path) == 1 and len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(InputError, match="give it a shorter name"):
+        write_json(tmp_path / f"{name}{'é' * 128}", {})
 
 
 def test_a_durable_write_is_on_the_disk_before_and_after_it_gets_its_name(
@@ -318,3 +357,36 @@ def test_a_command_that_is_interrupted_says_what_it_does_the_next_time(capsys: p
         "Interrupted; the same command goes on from here.",
         "Interrupted; the same command begins again.",
     ]
+
+
+MANY = "import sys\nfrom helpers.files import exit_status\nsys.exit(exit_status(lambda: print('a line\\n' * {})))"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
+@pytest.mark.parametrize("lines", [2, 100_000])
+def test_a_command_whose_output_nobody_reads_ends_quietly(lines: int) -> None:
+    command = [sys.executable, "-c", MANY.format(lines)]
+    process = subprocess.Popen(command, cwd=project_root(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()  # as `head` does when it has seen enough
+    assert process.communicate(timeout=60)[1] == b"" and process.returncode == 128 + signal.SIGPIPE
+
+
+def test_another_pipe_that_breaks_is_told() -> None:
+    def work() -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        exit_status(work)
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_no_option_may_be_blank(blank: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Options(prog="a command")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model")
+    for words in ([blank], [".", "--model", blank], [".", f"--model={blank}"]):
+        with pytest.raises(SystemExit, match="2"):
+            parser.parse_args(words)
+        assert "it is blank (a variable that is not set?); give it a value" in capsys.readouterr().err
+    given = parser.parse_args(["~/photos"])
+    assert given.folder == Path.home() / "photos" and given.model is None

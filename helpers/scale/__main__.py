@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from helpers.environment import cores, set_threads
-from helpers.files import InputError, exit_status
+from helpers.files import InputError, Options, exit_status
 from helpers.graphs import PRECISIONS
 from helpers.profiles import get_profile
 from helpers.scale.packages import require_packages
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """The options of the three commands."""
-    top = argparse.ArgumentParser(
+    top = Options(
         prog="python -m helpers.scale", description="Embed, index and search more photos than fit one machine."
     )
     commands = top.add_subparsers(dest="command", required=True)
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument("--label", help="only photos of this class")
     search.add_argument("--word", help="only photos with this word in their caption")
     for command in (embed, index, search):
-        command.add_argument("--profile", default="sample", help="whose run to look with (default: sample)")
+        command.add_argument("--profile", help="whose run to look with (default: sample)")
         command.add_argument("--run", type=Path, metavar="OUTPUTS", help="another outputs folder than the profile's")
         command.add_argument("--model", default="pretrained", help="scratch, pretrained, fusion or of the hub")
         command.add_argument("--precision", default="fp32", choices=PRECISIONS, help="of the graphs")
@@ -69,7 +69,9 @@ def _do(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> Path:
-    return (options.run or get_profile(options.profile).outputs).expanduser().resolve()
+    if options.run is not None and options.profile is not None:
+        raise InputError("--run and --profile both say which run to look with; give one of them.")
+    return (options.run or get_profile(options.profile or "sample").outputs).resolve()
 
 
 def _embed(options: argparse.Namespace) -> None:
@@ -97,7 +99,7 @@ def _index(options: argparse.Namespace) -> None:
     from helpers.scale.faiss_index import QUERIES, FaissIndex
     from helpers.scale.indexes import build_index, kind_at
 
-    photos = Embedded(options.out.expanduser())
+    photos = Embedded(options.out)
     kind = kind_at(options.index, photos, options.kind)
     captions = photos.captions(QUERIES, seed=0) if kind in ("hnsw", "ivf_pq") else []
     queries = None

@@ -49,6 +49,7 @@ def test_embed_index_and_search_with_both_engines(tiny_run: Path, tmp_path: Path
         (["embed", "nowhere", "out"], "nowhere does not exist"),
         (["embed", "nowhere", "out", "--threads", "0"], "--threads is 0, and has to be 1 or more."),
         (["embed", "nowhere", "out", "--profile", "moon"], "moon"),
+        (["search", "nowhere", "a dog", "--profile", "sample", "--run", "x"], "--run and --profile both say which run"),
         (["index", "nowhere", "index"], "embedding.json does not exist; run `python -m helpers.scale embed` first."),
         (["search", "nowhere", "a dog", "--word", "two dogs"], "takes one word"),
         (["search", "nowhere.db", "a dog"], "nowhere.db does not exist"),
