@@ -62,7 +62,7 @@ from helpers.chain.runs import check_paths, open_run, remember
 from helpers.chain.stop import stop_signals
 from helpers.data.known_sets import expected_photos
 from helpers.environment import COMMAND, available_cores, can_pin, cores, pin_thread, project_root
-from helpers.files import FINISHED, InputError, check_space, sweep_temporary, there, write_json
+from helpers.files import FINISHED, UNREAD, InputError, check_space, nobody_reads, sweep_temporary, there, write_json
 from helpers.profiles import PATHS, TEXTS, Profile, each_path
 
 NOTEBOOKS = project_root() / "notebooks"
@@ -471,14 +471,16 @@ def main(argv: list[str] | None = None, stages: Sequence[Stage] = STAGES) -> int
     """Run the command; returns the exit status.
 
     0 done, 1 a stage failed, 2 the command is wrong or another run holds the folder, 128 + n stopped by signal n
-    (Ctrl-C: 130).
+    (Ctrl-C: 130; 141: nobody reads its output any more).
     """
     arguments = parse_arguments(argv)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows "?" rather than stopping the run
     try:
         with stop_signals():
-            return run(arguments, stages)
+            status = run(arguments, stages)
+            sys.stdout.flush()  # here, where a pipe that is closed is noticed
+            return status
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -488,6 +490,8 @@ def main(argv: list[str] | None = None, stages: Sequence[Stage] = STAGES) -> int
         print(again if arguments.force else "goes on from there.", file=sys.stderr)
         return getattr(stop, "status", 130)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and nobody_reads():
+            return UNREAD
         if (reason := lack(type(error).__name__, str(error))) is None:
             raise
         print(f"The run stopped: {reason}", file=sys.stderr)

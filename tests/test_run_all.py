@@ -709,6 +709,8 @@ def test_processes_are_a_setting_and_have_all_cores(monkeypatch: pytest.MonkeyPa
     ("arguments", "sentence"),
     [
         (["--profile", "flicker8k"], "There is no profile 'flicker8k'"),
+        (["--profile", ""], "--profile is blank; choose one of: sample, "),
+        (["--name", ""], "A run cannot be called ''"),
         (["--only", "03,9"], "There is no stage '9'"),
         (["--from", "02_sqare"], "There is no stage '02_sqare'"),
         (["--set", "powr=3"], "There is no parameter 'powr'; did you mean 'power'?"),

@@ -46,6 +46,8 @@ def open_run(name: str | None, profile: str | None, given: Mapping[str, Any]) ->
     Raises:
         InputError: the names do not go together, or a setting is wrong.
     """
+    if profile == "":  # a shell's variable that is not set
+        raise InputError(f"--profile is blank; choose one of: {', '.join(PROFILES)}.")
     outputs_dir = given.get("outputs_dir")
     own = next((setting for setting in OWN_DATA if given.get(setting)), None)  # which of them names the run
     if name is None and profile not in PROFILES and find_run(profile, outputs_dir):
