@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
+from docs.book import build
 from docs.book.build import beginning, make_book
 from docs.book.links import check_site
 from helpers.chain.freshness import Stage
@@ -219,3 +220,15 @@ def test_one_command_after_a_change_the_book_shows_it_and_a_link_that_leads_nowh
     page = (site / "notebooks" / "01_download.html").read_text(encoding="utf-8")
     assert "hummingbird" in page and "zebrafinch" not in page and "forty-two" in page
     assert "hummingbird" in (site / "slides" / "01_download.html").read_text(encoding="utf-8")
+
+
+def test_without_executed_notebooks_there_is_no_book(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("helpers.profiles.project_root", lambda: tmp_path)
+    assert build.main(["--profile", "nope"]) == 2
+    assert capsys.readouterr().err.startswith("There is no profile 'nope'; choose one of: ")
+    assert build.main(["--profile", "flickr8k"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("There are no executed notebooks in ") and len(said.splitlines()) == 1
+    assert "run `python run_all.py --profile flickr8k` first." in said and not list(tmp_path.iterdir())

@@ -7,7 +7,6 @@ changed sentence shows without a run, and results belong to the very cell that m
 five-minute version of a lesson, and its slides.
 """
 
-import argparse
 import base64
 import io
 import json
@@ -26,8 +25,8 @@ from PIL import Image
 from docs.book.links import check_site
 from helpers.chain.freshness import Stage, load_records
 from helpers.chain.report import duration
-from helpers.environment import project_root
-from helpers.files import InputError, read_json
+from helpers.environment import pasted, project_root
+from helpers.files import InputError, Options, exit_status, read_json
 from helpers.profiles import get_profile
 
 HERE = Path(__file__).resolve().parent
@@ -289,21 +288,26 @@ def make_book(project: Path, run: Path, book: Path, stages: Sequence[Stage]) -> 
     (book / "external_links.txt").write_text("\n".join(outside) + "\n", encoding="utf-8")
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
+    """Make the book; 2 if there is nothing to make it from, or it is not as it should be."""
     from run_all import STAGES
 
-    parser = argparse.ArgumentParser(description="Make the book from the executed notebooks of a finished run.")
-    parser.add_argument("--profile", default="sample")
-    profile = get_profile(parser.parse_args().profile)
-    book = profile.outputs / "book"
-    try:
-        for said in make_book(project_root(), profile.outputs, book, STAGES):
+    parser = Options(
+        prog="python -m docs.book.build", description="Make the book from the executed notebooks of a finished run."
+    )
+    parser.add_argument("--profile", default="sample", help="which run (default: sample)")
+    name = parser.parse_args(argv).profile
+
+    def make() -> None:
+        outputs = get_profile(name).outputs
+        if not any((outputs / "notebooks").glob("[0-9]*.ipynb")):
+            run = pasted(["python", "run_all.py", "--profile", name])
+            raise InputError(f"There are no executed notebooks in {outputs / 'notebooks'}; run `{run}` first.")
+        for said in make_book(project_root(), outputs, outputs / "book", STAGES):
             print(said)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"The book: {book / 'site' / 'index.html'}")
-    return 0
+        print(f"The book: {outputs / 'book' / 'site' / 'index.html'}")
+
+    return exit_status(make, "begins again")
 
 
 if __name__ == "__main__":
