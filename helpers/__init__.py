@@ -8,6 +8,7 @@ On the ground floor, for all: `profiles` (every setting: start here), `environme
 
 import os
 import sys
+from types import TracebackType
 
 # OpenVINO and NNCF report their use to their makers unless a file in the home folder forbids it. A lesson should
 # not do that unasked: with their reporting package out of sight, both do without it.
@@ -17,3 +18,16 @@ sys.modules.setdefault("openvino_telemetry", None)
 # their core busy while they wait, for milliseconds; where another program is at work, that is the time in which
 # the thread that is waited for would have had the core. Read by OpenMP when PyTorch is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+
+
+def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C while a command still imports what it needs, which takes seconds, is one sentence, as it is afterwards."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("Interrupted; the same command begins again.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+# `python -m helpers.search.app` is called "-m" until Python knows which file that is.
+if sys.argv and os.path.basename(sys.argv[0]) in ("-m", "run_all.py"):  # noqa: PTH119 - pathlib takes a while itself
+    sys.excepthook = _say
