@@ -15,6 +15,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,8 +27,8 @@ from PIL import Image
 
 from helpers.data.images import load_photo
 from helpers.data.manifest import Photo
-from helpers.environment import cores, located, pasted, portable, set_threads
-from helpers.files import InputError, atomic_path, exit_status
+from helpers.environment import cores, located, pasted, portable, project_root, set_threads
+from helpers.files import InputError, Options, as_file_name, atomic_path, exit_status, there
 from helpers.profiles import get_profile, way_to_the_end
 from helpers.search.album_models import NO_CAPTIONS, models_of
 from helpers.search.album_store import AlbumStore, Look
@@ -189,10 +190,12 @@ class Album:
         precision: str | None = None,
         k: int = 5,
         text_weight: float | None = None,
+        leave_out: str | None = None,
     ) -> list[Hit]:
         """The `k` photos that fit a text, a photo or both best, the best first; copies of a photo stand behind it.
 
-        Arguments and errors are those of `PhotoSearch.search`; `model` can only be the album's own.
+        Arguments and errors are those of `PhotoSearch.search`; `model` can only be the album's own. `leave_out` is the
+        id of a photo that shall not be among them, since it asks.
         """
         if model not in (None, self.encoder.name):
             raise InputError(
@@ -201,7 +204,7 @@ class Album:
         reader = self.encoder.reader(precision or self.precision)
         query = query_vector(reader, text, photo, text_weight)
         unwanted = None if without is None else query_vector(reader, without)
-        return self._hits(query, k, fair=photo is None, without=unwanted)
+        return self._hits(query, k, fair=photo is None, without=unwanted, leave_out=leave_out)
 
     def like(self, photo_id: str, k: int = 5) -> list[Hit]:
         """The `k` nearest neighbours of one of its photos, the nearest first; the photo itself is left out.
@@ -210,6 +213,10 @@ class Album:
             InputError: there is no such photo.
         """
         return self._hits(self._filled.vectors([photo_id])[0], k, leave_out=photo_id)
+
+    def most_hits(self, like: str | None = None) -> int:
+        """How many hits there are at most, of a query or like one of its photos: copies of a photo are one."""
+        return len(self._copies) - (like is not None and len(self._copies[self._group[like]]) == 1)
 
     @property
     def _filled(self) -> SearchIndex:
@@ -379,7 +386,7 @@ def _add(index: SearchIndex, part: Sequence[tuple[str, Look]]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Bring an album up to date and do what the options ask; 2 if something that was given is wrong."""
-    parser = argparse.ArgumentParser(
+    parser = Options(
         prog="python -m helpers.search.album", description="Search and caption a folder of photos of your own."
     )
     parser.add_argument("folder", type=Path, help="photos, also in folders in it")
@@ -403,19 +410,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the album's, or fp32)")
     parser.add_argument("--anew", action="store_true", help="look at all photos again; corrections stay")
     options = parser.parse_args(argv)
-    expand_home(options)
+    options.typed = sys.argv[1:] if argv is None else argv
     set_threads(cores())
     again = "goes on from here"
     if options.anew:  # before that, nothing has been forgotten
         again = "without --anew goes on from here, if this one had begun to look at photos"
     return exit_status(lambda: _run(options), again)
-
-
-def expand_home(options: argparse.Namespace) -> None:
-    """Put the user's home in the place of `~` in all paths: `make album PHOTOS=~/Pictures` brings it as it stands."""
-    for name, value in vars(options).items():
-        if isinstance(value, Path):
-            setattr(options, name, value.expanduser())
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -440,9 +440,12 @@ def _run(options: argparse.Namespace) -> None:
     sidecars = album.write_sidecars() if options.sidecar else Sidecars()
     if options.sidecar:
         print(sidecars, file=sys.stderr)
-    if options.find or options.like:
-        photo = load_photo(options.like) if options.like else None
-        for hit in album.search(options.find, photo, without=options.without, k=options.top):
+    if options.find is not None or options.like is not None:
+        photo, own = None, None
+        if options.like is not None:
+            photo, place = load_photo(options.like), options.like.parent.resolve() / options.like.name
+            own = next((one.id for one in album.photos.values() if one.path == place), None)
+        for hit in album.search(options.find, photo, without=options.without, k=options.top, leave_out=own):
             print(hit.photo.path if options.paths_only else f"{hit.score:.3f} {hit.photo.path}")
     if sidecars.failed:
         raise InputError("Not all captions could be written beside their photos.")
@@ -454,17 +457,43 @@ def _check(options: argparse.Namespace) -> None:
     Raises:
         InputError: it is.
     """
-    if options.caption:
+    if options.run is not None and options.profile is not None:
+        raise InputError("--run and --profile both say which run to look with; give one of them.")
+    if options.caption is not None:
         if options.caption.suffix.lower() not in (".csv", ".jsonl"):
             raise InputError(f"Captions are written as .csv or .jsonl, and {options.caption} is neither.")
         if not options.caption.resolve().parent.is_dir():
             raise InputError(f"{options.caption.parent} is not a folder; captions are written into one that is there.")
-    if options.without and not (options.find or options.like):
+    if options.without is not None and options.find is None and options.like is None:
         raise InputError("--without leaves out of what is found; say with --find or --like what to look for.")
     if options.top < 1:
         raise InputError(f"--top is {options.top}, but at least 1 photo must be asked for.")
-    if options.like:
+    if options.like is not None:
+        if not there(options.like.exists) and there((options.folder / options.like).is_file):
+            options.like = options.folder / options.like
         load_photo(options.like, 1)
+    check_home(options.folder, options.album, ["helpers.search.album", *options.typed, "--album"])
+
+
+def check_home(folder: Path, home: Path | None, words: Sequence[str]) -> None:
+    """See that the album of `folder` can be kept, before anything begins.
+
+    Args:
+        folder: of photos.
+        home: where the album is kept; None: in `folder`, hidden.
+        words: of the command, up to the place of another home.
+
+    Raises:
+        InputError: it cannot; the message has the whole command that goes on.
+    """
+    kept = (home or folder / HOME).absolute()
+    place = next(place for place in (kept, *kept.parents) if there(place.exists))
+    if folder.is_dir() and not (place.is_dir() and os.access(place, os.W_OK)):
+        other = project_root() / "outputs" / "albums" / as_file_name(folder.resolve().as_posix().strip("/"))
+        raise InputError(
+            f"The album cannot be kept in {kept}, where nothing can be written; "
+            f"`{pasted(['python', '-m', *words, str(other)])}` keeps it elsewhere."
+        )
 
 
 def run_of(folder: Path, home: Path | None, outputs: Path | None, profile: str | None) -> PhotoSearch:

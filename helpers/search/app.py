@@ -24,9 +24,9 @@ import uvicorn
 
 from helpers.data.images import load_photo
 from helpers.environment import set_threads
-from helpers.files import InputError, exit_status
+from helpers.files import InputError, Options, exit_status
 from helpers.profiles import get_profile, way_to_the_end
-from helpers.search.album import HOME, Album, check_begun, expand_home, run_of
+from helpers.search.album import HOME, Album, check_begun, check_home, run_of
 from helpers.search.engine import CAPTIONER, PhotoSearch
 from helpers.search.guard import Guard
 from helpers.search.web import Gallery, build_site
@@ -68,7 +68,8 @@ def open_album(folder: Path, home: Path | None, outputs: Path | None, profile: s
     Raises:
         InputError: there is no photo that can be used, or something of the run is missing.
     """
-    options = {"--album": home, "--run": outputs, "--profile": profile}
+    folder = folder.resolve()  # whose name may begin with a dash
+    options = {"--album": home and home.resolve(), "--run": outputs and outputs.resolve(), "--profile": profile}
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     # In a process of its own: to look at photos takes a gigabyte, which the page then has no use for.
     if run_apart([sys.executable, "-m", "helpers.search.album", str(folder), *given]):
@@ -181,7 +182,7 @@ def serve(gallery: Gallery, port: int, open_browser: bool) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Check the run and serve the page until Ctrl+C; 2 if there is nothing to serve, 130 if Ctrl+C comes before."""
-    parser = argparse.ArgumentParser(description="Serve the search page on 127.0.0.1.")
+    parser = Options(prog="python -m helpers.search.app", description="Serve the search page on 127.0.0.1.")
     parser.add_argument(
         "--profile", "--name", help="which run to search, or to look with (default: sample, or the album's)"
     )
@@ -193,15 +194,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8866, help="of the page's address (default: 8866)")
     parser.add_argument("--no-browser", action="store_true", help="open no browser window")
     arguments = parser.parse_args(argv)
-    expand_home(arguments)
-    return exit_status(lambda: _run(arguments), "goes on from here" if arguments.album else "begins again")
+    arguments.typed = sys.argv[1:] if argv is None else argv
+    return exit_status(lambda: _run(arguments), "begins again" if arguments.album is None else "goes on from here")
 
 
 def _run(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.port <= LAST_PORT:
         raise InputError(f"--port is {arguments.port}, and ports go from 0 (any that is free) to {LAST_PORT}.")
+    if arguments.home is not None and arguments.album is None:
+        raise InputError("--home says where an album is kept; say with --album of which folder of photos it is.")
     gallery: Gallery
-    if arguments.album:
+    if arguments.album is not None:
+        if arguments.outputs is not None and arguments.profile is not None:
+            raise InputError("--outputs and --profile both say which run to look with; give one of them.")
+        check_home(arguments.album, arguments.home, ["helpers.search.app", *arguments.typed, "--home"])
         gallery = open_album(arguments.album, arguments.home, arguments.outputs, arguments.profile)
     else:
         outputs = arguments.outputs or get_profile(arguments.profile or "sample").outputs

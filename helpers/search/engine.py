@@ -312,6 +312,10 @@ class PhotoSearch:
         scores, ids = index.search(index.vectors([photo_id]), k + 1)
         return [hit for hit in self._hits(model, scores, ids) if hit.photo.id != photo_id][:k]
 
+    def most_hits(self, like: str | None = None) -> int:
+        """How many hits there are at most, of a query or like one of its photos."""
+        return len(self.photos) - (like is not None)
+
     def _hits(self, model: str, scores: np.ndarray, ids: list[list[str]]) -> list[Hit]:
         """One answer of an index, scores (1, k) and ids, as photos."""
         gone = [id_ for id_ in ids[0] if id_ not in self.photos]

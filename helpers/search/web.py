@@ -53,6 +53,7 @@ MOST_WAITING = 100  # queries that wait for the models; whoever comes then is se
 KEPT = 64  # dropped photos, 1.2 MB each
 BUSY = "Too many are asking at this moment; try again in a few seconds."
 GONE = "There is no such photo here."
+ALONE = '"Without" leaves out of what is found; say with words or a photo what to look for. These are all photos.'
 
 
 class Gallery(Protocol):
@@ -72,6 +73,9 @@ class Gallery(Protocol):
 
     def like(self, photo_id: str, k: int) -> list[Hit]:
         """The `k` photos nearest to one of its own, which is not among them."""
+
+    def most_hits(self, like: str | None = None) -> int:
+        """How many hits `search` has at most, or `like` of that photo: copies of a photo are one."""
 
     def caption(self, photo: Image.Image) -> str:
         """What a captioner says of a photo."""
@@ -128,6 +132,11 @@ class Query:
     def asks(self) -> bool:
         """Whether there is anything to search with."""
         return bool(self.words or self.dropped or self.like)
+
+    @property
+    def like_alone(self) -> bool:
+        """Whether neighbours of a photo of the gallery are asked for, and nothing else."""
+        return bool(self.like) and not (self.words or self.without or self.dropped)
 
     def __call__(self, path: str = "/", **changes: Any) -> str:
         """The address at `path` of this query with `changes`; what is as usual is left out."""
@@ -200,20 +209,23 @@ class Site:
         except InputError as error:
             return self._page("search.html", Query(), 400, message=str(error))
         if not query.asks:
-            return self._page("search.html", query, cards=self._walk(query), pages=self._pages(query))
+            message = ALONE if query.without else None
+            pages = self._pages(query, len(self.gallery.photos))
+            return self._page("search.html", query, cards=self._walk(query, pages), pages=pages, message=message)
         started = time.perf_counter()
         try:
             hits = await self._turn(self._hits, query)
         except InputError as error:
             return self._page("search.html", query, 400, message=str(error))
+        like = self._photo(query.like) if query.like else None
         return self._page(
             "search.html",
             query,
             cards=self._cards(hits[(query.page - 1) * query.count :]),
-            pages=self._pages(query),
+            pages=self._pages(query, self.gallery.most_hits(like.id if like and query.like_alone else None)),
             taken=round(1000 * (time.perf_counter() - started)),
             dropped=self.dropped.get(query.dropped),
-            like=self._card(self._photo(query.like)) if query.like else None,
+            like=self._card(like) if like else None,
         )
 
     async def photo(self, request: Request) -> Response:
@@ -328,7 +340,7 @@ class Site:
             photo = self.dropped[query.dropped].photo
         elif query.like:
             like = self._photo(query.like)
-            if not (query.words or query.without):
+            if query.like_alone:
                 return self.gallery.like(like.id, k)
             photo = load_photo(like.path)
         model = query.model or self.gallery.models[0]
@@ -349,13 +361,13 @@ class Site:
             raise HTTPException(404, GONE)
         return photo
 
-    def _walk(self, query: Query) -> list[Card]:
+    def _walk(self, query: Query, pages: int) -> list[Card]:
         """A page of all photos, each from all over the gallery: neighbours in a folder are often alike."""
         photos = list(self.gallery.photos.values())
-        return [self._card(photo) for photo in photos[query.page - 1 :: self._pages(query)]]
+        return [self._card(photo) for photo in photos[query.page - 1 :: pages]]
 
-    def _pages(self, query: Query) -> int:
-        return max(1, -(-len(self.gallery.photos) // query.count))
+    def _pages(self, query: Query, cards: int) -> int:
+        return max(1, -(-cards // query.count))
 
     def _cards(self, hits: Sequence[Hit]) -> list[Card]:
         return [

@@ -554,6 +554,22 @@ def test_the_command_prints_paths_that_other_tools_take(
     assert capsys.readouterr().out.split(maxsplit=1)[1].strip() == str(expected.photo.path)
 
 
+def test_a_photo_of_the_album_asks_by_its_name_there_and_is_not_its_own_answer(
+    run: PhotoSearch, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(photos / "01.jpg", photos / "copy.jpg")  # which is an answer
+    options = [str(photos), "--run", str(run.outputs), "--paths-only", "--like"]
+    assert main([*options, "01.jpg"]) == 0
+    found = capsys.readouterr().out.splitlines()
+    assert found == [str(hit.photo.path) for hit in Album(photos, run).like("01.jpg", 10)]
+    assert found[0] == str(photos / "copy.jpg") and len(found) == 6
+    assert main([*options, str(photos / "01.jpg"), "--find", WORDS, "--without", "two cats"]) == 0
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(found)
+    other = draw_photo(photos.parent / "other.jpg", 201)  # what is on 01.jpg, and not of the album
+    assert main([*options, str(other), "--top", "1"]) == 0
+    assert capsys.readouterr().out.strip() in (str(photos / "01.jpg"), str(photos / "copy.jpg"))
+
+
 def test_captions_are_written_as_asked(
     run: PhotoSearch, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -572,6 +588,8 @@ def test_captions_are_written_as_asked(
     assert main([*options, "--caption", str(tmp_path / "c.jsonl"), "--sidecar"]) == 0
     lines = (tmp_path / "c.jsonl").read_text(encoding="utf-8").splitlines()
     assert {row["image"]: row["caption"] for row in map(json.loads, lines)} == expected
+    (photos / "diary.txt").write_text("Hello")
+    assert Album(photos, run).update().left_out == {"bad.jpg": "not an image", "diary.txt": "not an image"}
     assert (photos / "01.txt").read_text() == "mine"
     assert (photos / "00.txt").read_text() == expected["00.jpg"] + "\n"
 
@@ -658,8 +676,59 @@ def test_wrong_options_are_refused_before_anything_begins(
         (["--model", "clip"], "no model 'clip'"),
         (["--run", str(tmp_path)], "yet: name the outputs folder of a finished run with --outputs."),
         (["--precision", "fp8"], "no precision 'fp8'"),
+        (["--profile", "sample"], "--run and --profile both say which run to look with; give one of them."),
     ]:
         assert main([*options, *wrong]) == 2
         out, err = capsys.readouterr()
         assert message in err and out == "" and len(err.splitlines()) == 1, (wrong, err)
     assert not Album(photos, run).photos
+
+
+def test_blank_words_of_a_shell_do_nothing(
+    run: PhotoSearch, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(photos)
+    for wrong in (
+        [""],
+        *([".", option, ""] for option in ("--album", "--find", "--model", "--captioner", "--profile")),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main([*wrong, "--run", str(run.outputs)])
+        assert "it is blank" in capsys.readouterr().err
+    assert not (photos / ".album").exists()
+
+
+def test_where_an_album_cannot_be_kept_the_whole_command_that_goes_on_is_given(
+    run: PhotoSearch, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("helpers.search.album.project_root", lambda: tmp_path / "a project")
+    access = os.access  # which lets the system's administrator write anywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and Path(path) != photos)
+    for home in ([], ["--album", str(draw_photo(tmp_path / "a file.jpg", 1) / "album")]):
+        assert main([str(photos), *home, "--run", str(run.outputs), "--top", "2", "--find", WORDS]) == 2
+        out, err = capsys.readouterr()
+        assert err.startswith("The album cannot be kept in ") and len(err.splitlines()) == 1 and out == ""
+        words = shlex.split(err.split("`")[1])
+        assert words[:4] == ["python", "-m", "helpers.search.album", str(photos)]
+        assert main(words[3:]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 2
+    kept = list((tmp_path / "a project").rglob("album.db"))
+    assert len(kept) == 1 and kept[0].parent.name == "--".join(photos.parts[1:]) and not (photos / ".album").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("command", [["-m", "helpers.search.album"], ["-m", "helpers.search.app"], ["run_all.py"]])
+def test_ctrl_c_while_a_command_imports_is_one_sentence(command: list[str], tmp_path: Path) -> None:
+    # In the place of a package that all import: Ctrl-C comes as it is read.
+    (tmp_path / "numpy.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # see tests/test_app.py
+    (tmp_path / "sitecustomize.py").write_text(code)
+    ended = subprocess.run(
+        [sys.executable, *command],
+        cwd=project_root(),
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stderr == "Interrupted; the same command begins again.\n"
+    assert ended.returncode == -signal.SIGINT  # as a shell expects it

@@ -34,6 +34,7 @@ from torture.page import Load
 
 import run_all
 from helpers.chain import runs
+from helpers.data.images import load_photo
 from helpers.environment import project_root
 from helpers.files import InputError, write_json
 from helpers.search import app, web
@@ -217,6 +218,35 @@ def test_pages_of_an_answer_are_slices_of_what_the_engine_finds(
     assert beyond.cards == [] and "no further photos" in beyond.text
 
 
+def test_pages_of_an_album_end_with_its_last_group_of_copies(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "COUNTS", (2,))
+    expected = {
+        "/?words=dog&count=2": keys(album.search("dog", k=9)),  # six hits, of seven photos
+        f"/?like={key_of('0.jpg')}&count=2": keys(album.like("0.jpg", 9)),  # its copy and five others
+        f"/?like={key_of('1.jpg')}&count=2": keys(album.like("1.jpg", 9)),  # five
+        f"/?like={key_of('1.jpg')}&words=dog&count=2": keys(
+            album.search("dog", load_photo(album.folder / "1.jpg"), k=9)
+        ),
+    }
+    with served(album) as address, httpx.Client(base_url=address) as client:
+        client.get("/", params={"token": TOKEN})
+        for link, every in expected.items():
+            pages = -(-len(every) // 2)
+            found: list[str] = []
+            for number in range(1, pages + 1):
+                shown = Shown(client.get(f"{link}&page={number}").text)
+                assert f"Page {number} of {pages}" in shown.text and shown.cards
+                assert bool(shown.all("a", rel="next")) == (number < pages)
+                found += shown.cards
+            assert found == every
+
+
+def test_without_alone_shows_all_photos_and_says_what_is_missing(visitor: httpx.Client) -> None:
+    shown = Shown(visitor.get("/?without=people").text)
+    assert '"Without" leaves out of what is found; say with words or a photo what to look for' in shown.message
+    assert len(shown.cards) == COUNT and {"value": "people"}.items() <= shown.all("input", name="without")[0].items()
+
+
 def test_without_a_query_all_photos_can_be_walked_through(
     visitor: httpx.Client, engine: PhotoSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,7 +345,6 @@ def test_the_photo_that_nobody_has_asked_with_for_longest_is_forgotten(
         ("/?page=0", "page '0'; it must be a number"),
         ("/?page=99999999999999999999", "it must be a number"),
         ("/?page=١", "it must be a number"),
-        ("/?without=snow", ""),  # nothing is asked: all photos
         ("/?words=" + "a" * 1001, "at most 1,000 letters"),
         ("/?like=0123456789abcdef", "no such photo"),
         ("/photos/0123456789abcdef", "no such photo"),
@@ -672,6 +701,45 @@ def test_an_album_that_cannot_be_looked_at_opens_no_page(
     monkeypatch.setattr(app, "run_apart", lambda _: 2)
     assert app.main(["--album", str(tmp_path)]) == 2
     assert "was not opened, for what is said above." in capsys.readouterr().err
+
+
+def test_what_the_page_hands_on_is_as_it_was_meant(
+    tiny_run: Path, album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[PhotoSearch | Album] = []
+    monkeypatch.setattr(app, "serve", lambda gallery, *_: opened.append(gallery))
+    monkeypatch.setattr(app, "run_apart", lambda command: album_main(command[3:]))
+    monkeypatch.chdir(tmp_path)
+    album.folder.rename("-photos")
+    assert app.main(["--album=-photos", "--home=-kept", f"--outputs={os.path.relpath(tiny_run)}"]) == 0
+    assert (opened[0].folder, opened[0].home) == (tmp_path / "-photos", tmp_path / "-kept")
+    capsys.readouterr()
+    for wrong, said in [
+        (["--home", "kept"], "--home says where an album is kept; say with --album of which folder"),
+        (["--album=-photos", "--outputs", "x", "--profile", "sample"], "--outputs and --profile both say which run"),
+    ]:
+        assert app.main(wrong) == 2
+        err = capsys.readouterr().err
+        assert said in err and len(err.splitlines()) == 1
+    for option in ("--album", "--home", "--profile", "--outputs"):
+        with pytest.raises(SystemExit, match="2"):
+            app.main(["--album", "-photos", option, ""] if option == "--home" else [option, ""])
+        assert len(opened) == 1
+
+
+def test_the_page_over_photos_that_cannot_be_written_to_names_its_own_command(
+    tiny_run: Path, album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[PhotoSearch | Album] = []
+    monkeypatch.setattr(app, "serve", lambda gallery, *_: opened.append(gallery))
+    monkeypatch.setattr(app, "run_apart", lambda command: album_main(command[3:]))
+    monkeypatch.setattr("helpers.search.album.project_root", lambda: tmp_path / "project")
+    shutil.rmtree(album.folder / ".album")
+    (album.folder / ".album").write_text("a file")
+    assert app.main(["--album", str(album.folder), "--outputs", str(tiny_run)]) == 2
+    python, dash, module, *words = shlex.split(capsys.readouterr().err.split("`")[1])
+    assert (python, dash, module) == ("python", "-m", "helpers.search.app")
+    assert app.main(words) == 0 and opened[0].home.parent == tmp_path / "project" / "outputs" / "albums"
 
 
 def test_the_port_is_taken_or_it_is_said_why_not(
