@@ -363,10 +363,18 @@ MANY = "import sys\nfrom helpers.files import exit_status\nsys.exit(exit_status(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
-@pytest.mark.parametrize("lines", [2, 100_000])
-def test_a_command_whose_output_nobody_reads_ends_quietly(lines: int) -> None:
-    command = [sys.executable, "-c", MANY.format(lines)]
-    process = subprocess.Popen(command, cwd=project_root(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "command", [["-c", MANY.format(2)], ["-c", MANY.format(100_000)], ["run_all.py", "--list"]], ids=str
+)
+def test_a_command_whose_output_nobody_reads_ends_quietly(command: list[str], unbuffered: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=project_root(),
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     process.stdout.close()  # as `head` does when it has seen enough
     assert process.communicate(timeout=60)[1] == b"" and process.returncode == 128 + signal.SIGPIPE
 
