@@ -21,9 +21,15 @@ os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 
 def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Ctrl-C while a command still imports what it needs, which takes seconds, is one sentence, as it is afterwards."""
+    """One sentence where a command cannot import what it needs, or Ctrl-C comes meanwhile: that takes seconds."""
     if issubclass(kind, KeyboardInterrupt):
         print("Interrupted; the same command begins again.", file=sys.stderr)
+    elif isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("helpers"):
+        print(
+            f"The package {error.name} is not there in {sys.executable}; `make run` installs what is needed in .venv, "
+            "and `source .venv/bin/activate` makes it the Python of a terminal.",
+            file=sys.stderr,
+        )
     else:
         sys.__excepthook__(kind, error, trace)
 

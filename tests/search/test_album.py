@@ -732,3 +732,17 @@ def test_ctrl_c_while_a_command_imports_is_one_sentence(command: list[str], tmp_
     )
     assert ended.stderr == "Interrupted; the same command begins again.\n"
     assert ended.returncode == -signal.SIGINT  # as a shell expects it
+
+
+def test_a_python_without_the_packages_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError(name='numpy')")
+    for command in (["-m", "helpers.search.album", "photos"], ["run_all.py", "--list"]):
+        ended = subprocess.run(
+            [sys.executable, *command],
+            cwd=project_root(),
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.stderr.startswith("The package numpy is not there in ") and ended.stderr.count("\n") == 1
+        assert "`make run` installs what is needed" in ended.stderr and ended.returncode == 1
