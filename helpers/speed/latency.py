@@ -29,6 +29,13 @@ from helpers.graphs import Graph, graph_path, read_graph
 Call = Callable[[], object]
 
 
+def taken_by_others(seconds: float = 0.5) -> float:
+    """The share of the machine's cores, 0 to 1, that other programs keep at work while this one waits for so long."""
+    import psutil
+
+    return psutil.cpu_percent(interval=seconds) / 100
+
+
 def cpp_compiler() -> str | None:
     """The C++ compiler that `torch.compile` would use, or None where there is none."""
     return next(filter(None, map(shutil.which, [os.environ.get("CXX", "g++"), "clang++", "cl"])), None)
