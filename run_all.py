@@ -474,12 +474,12 @@ def main(argv: list[str] | None = None, stages: Sequence[Stage] = STAGES) -> int
     (Ctrl-C: 130; 141: nobody reads its output any more).
     """
     arguments = parse_arguments(argv)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a shell may have closed one
         stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows "?" rather than stopping the run
     try:
         with stop_signals():
             status = run(arguments, stages)
-            sys.stdout.flush()  # here, where a pipe that is closed is noticed
+            print(end="", flush=True)  # here, where a pipe that is closed is noticed
             return status
     except InputError as error:
         print(error, file=sys.stderr)

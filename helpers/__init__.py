@@ -35,5 +35,5 @@ def _say(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 
 # `python -m helpers.search.app` is called "-m" until Python knows which file that is.
-if sys.argv and os.path.basename(sys.argv[0]) in ("-m", "run_all.py"):  # noqa: PTH119 - pathlib takes a while itself
+if sys.argv and os.path.basename(sys.argv[0]) in ("-m", "run_all.py", "build.py"):  # noqa: PTH119 - pathlib takes a while itself
     sys.excepthook = _say

@@ -281,7 +281,7 @@ def exit_status(do: Callable[[], object], again: str = "goes on from here") -> i
     """
     try:
         do()
-        sys.stdout.flush()  # here, where a pipe that is closed is noticed
+        print(end="", flush=True)  # here, where a pipe that is closed is noticed; without any output, this is nothing
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -318,7 +318,7 @@ class Options(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.register("type", None, _not_blank)
-        self.register("type", Path, lambda text: Path(_not_blank(text)).expanduser())
+        self.register("type", Path, lambda text: Path(os.path.expanduser(_not_blank(text))))  # noqa: PTH111 - no error for ~nobody
 
 
 def _not_blank(text: str) -> str:

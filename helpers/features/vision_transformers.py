@@ -55,9 +55,11 @@ def load_vision_transformer(name: str) -> tuple[VisionTransformer, Preparation, 
     Raises:
         InputError: it cannot be had, or it does not see a photo as patches and one vector.
     """
-    image_processor, model = load_pretrained(name, ("AutoImageProcessor", "AutoModel"), "The backbone", INSTEAD)
+    tower = "vision_model"  # of two, the one for photos
+    classes = "AutoImageProcessor", "AutoModel"
+    image_processor, model = load_pretrained(name, classes, "The backbone", INSTEAD, part=tower)
     preparation = Preparation(image_processor, name)
-    model = getattr(model, "vision_model", model)  # of two towers, the one for photos
+    model = getattr(model, tower, model)
     patch = getattr(model.config, "patch_size", None)
     size = preparation.photo_size
     if not isinstance(patch, int) or size % patch:
@@ -68,11 +70,11 @@ def load_vision_transformer(name: str) -> tuple[VisionTransformer, Preparation, 
     network = VisionTransformer(model, size // patch)
     try:
         with torch.inference_mode():
-            vectors, maps = network(torch.zeros(1, 3, size, size))
+            widths = [found.shape[1] for found in network(torch.zeros(1, 3, size, size))]
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # whatever a model of another kind may say
         wrong = InputError(
             f"{name} ({type(model).__name__}) gives no patches and one vector ({str(error).partition(chr(10))[0]}); "
             f"take a vision transformer such as openai/clip-vit-base-patch16, or {INSTEAD}."
         )
         raise (of_the_machine(error, name) or wrong) from None
-    return network, preparation, vectors.shape[1], maps.shape[1]
+    return network, preparation, *widths

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """The options of the three commands."""
-    top = Options(
+    top = argparse.ArgumentParser(
         prog="python -m helpers.scale", description="Embed, index and search more photos than fit one machine."
     )
-    commands = top.add_subparsers(dest="command", required=True)
+    commands = top.add_subparsers(dest="command", required=True, parser_class=Options)
     embed = commands.add_parser("embed", help="make vectors of photos, shard by shard; killed, it goes on")
     embed.add_argument("source", type=Path, help="a folder of photos, of .tar (WebDataset) or of .parquet files")
     embed.add_argument("out", type=Path, help="where the Parquet shards go")

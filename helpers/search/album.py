@@ -13,6 +13,7 @@ The same from a shell, where words, a photo or both ask:
 
 import argparse
 import csv
+import hashlib
 import io
 import json
 import os
@@ -27,8 +28,8 @@ from PIL import Image
 
 from helpers.data.images import load_photo
 from helpers.data.manifest import Photo
-from helpers.environment import cores, located, pasted, portable, project_root, set_threads
-from helpers.files import InputError, Options, as_file_name, atomic_path, exit_status, there
+from helpers.environment import cores, located, pasted, portable, set_threads
+from helpers.files import InputError, Options, atomic_path, exit_status, there
 from helpers.profiles import get_profile, way_to_the_end
 from helpers.search.album_models import NO_CAPTIONS, models_of
 from helpers.search.album_store import AlbumStore, Look
@@ -70,7 +71,7 @@ class Album:
         anew: bool = False,
     ) -> None:
         self.folder = folder.resolve()
-        if not self.folder.is_dir():
+        if not there(self.folder.is_dir):
             raise InputError(f"{folder} is not a folder of photos; check the path.")
         self.home = (home or self.folder / HOME).resolve()
         self.run = run if isinstance(run, PhotoSearch) else PhotoSearch(run)
@@ -444,8 +445,12 @@ def _run(options: argparse.Namespace) -> None:
         photo, own = None, None
         if options.like is not None:
             photo, place = load_photo(options.like), options.like.parent.resolve() / options.like.name
-            own = next((one.id for one in album.photos.values() if one.path == place), None)
-        for hit in album.search(options.find, photo, without=options.without, k=options.top, leave_out=own):
+            known = ((one.id, one.path) for one in album.photos.values() if one.path.name == place.name)
+            own = next((id_ for id_, path in known if path.parent.resolve() / path.name == place), None)
+        hits = album.search(options.find, photo, without=options.without, k=options.top, leave_out=own)
+        if not hits:
+            print("There is no other photo in the album.", file=sys.stderr)
+        for hit in hits:
             print(hit.photo.path if options.paths_only else f"{hit.score:.3f} {hit.photo.path}")
     if sidecars.failed:
         raise InputError("Not all captions could be written beside their photos.")
@@ -462,7 +467,7 @@ def _check(options: argparse.Namespace) -> None:
     if options.caption is not None:
         if options.caption.suffix.lower() not in (".csv", ".jsonl"):
             raise InputError(f"Captions are written as .csv or .jsonl, and {options.caption} is neither.")
-        if not options.caption.resolve().parent.is_dir():
+        if not there(options.caption.resolve().parent.is_dir):
             raise InputError(f"{options.caption.parent} is not a folder; captions are written into one that is there.")
     if options.without is not None and options.find is None and options.like is None:
         raise InputError("--without leaves out of what is found; say with --find or --like what to look for.")
@@ -472,27 +477,37 @@ def _check(options: argparse.Namespace) -> None:
         if not there(options.like.exists) and there((options.folder / options.like).is_file):
             options.like = options.folder / options.like
         load_photo(options.like, 1)
-    check_home(options.folder, options.album, ["helpers.search.album", *options.typed, "--album"])
+    check_home(options.folder, options.album, "helpers.search.album", ("--album", "--home"), options.typed)
 
 
-def check_home(folder: Path, home: Path | None, words: Sequence[str]) -> None:
+def check_home(folder: Path, home: Path | None, module: str, names: Sequence[str], typed: Sequence[str]) -> None:
     """See that the album of `folder` can be kept, before anything begins.
 
     Args:
         folder: of photos.
         home: where the album is kept; None: in `folder`, hidden.
-        words: of the command, up to the place of another home.
+        module: whose command this is.
+        names: of its option for another home.
+        typed: what was given to it.
 
     Raises:
         InputError: it cannot; the message has the whole command that goes on.
     """
     kept = (home or folder / HOME).absolute()
     place = next(place for place in (kept, *kept.parents) if there(place.exists))
-    if folder.is_dir() and not (place.is_dir() and os.access(place, os.W_OK)):
-        other = project_root() / "outputs" / "albums" / as_file_name(folder.resolve().as_posix().strip("/"))
+    if there(folder.is_dir) and not (place.is_dir() and os.access(place, os.W_OK)):
+        kept_words: list[str] = []
+        for word in typed:
+            if kept_words[-1:] and kept_words[-1] in names:  # with its value
+                kept_words.pop()
+            elif not word.startswith(tuple(f"{name}=" for name in names)):
+                kept_words.append(word)
+        whole = folder.resolve()
+        digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]  # two folders may have one name
+        other = Path.home() / "albums" / f"{whole.name[:40]}-{digest}"
         raise InputError(
             f"The album cannot be kept in {kept}, where nothing can be written; "
-            f"`{pasted(['python', '-m', *words, str(other)])}` keeps it elsewhere."
+            f"`{pasted(['python', '-m', module, names[0], str(other), *kept_words])}` keeps it elsewhere."
         )
 
 
@@ -513,7 +528,7 @@ def check_begun(outputs: Path, profile: str | None) -> None:
     Raises:
         InputError: there is none.
     """
-    if not (outputs / "dataset" / "manifest.json").exists():
+    if not there((outputs / "dataset" / "manifest.json").exists):
         raise InputError(f"There is nothing to search in {outputs} yet: {way_to_the_end(outputs, profile)}.")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.files import LOCK, InputError, fingerprint_files, only_one
+from helpers.files import LOCK, InputError, fingerprint_files, only_one, there
 
 DATABASE = "album.db"
 _VERSION = 2  # of what is below; files and looks of another one are made again
@@ -120,7 +120,7 @@ class AlbumStore:
     @classmethod
     def made_with(cls, home: Path) -> dict[str, str]:
         """The settings of the album in `home`; none where there is no album."""
-        return cls(home).settings if (home / DATABASE).exists() else {}
+        return cls(home).settings if there((home / DATABASE).exists) else {}
 
     @property
     def settings(self) -> dict[str, str]:
@@ -216,9 +216,16 @@ class AlbumStore:
 
     def wrote(self, path: Path) -> bool:
         """Whether the file at `path` is as this album wrote it, and not another one or changed since."""
+        known = self.written().get(str(path.resolve()))
+        try:
+            return known is not None and known == fingerprint_files([path])
+        except OSError:  # it may not be read: another's
+            return False
+
+    def written(self) -> dict[str, str]:
+        """The files that this album wrote captions into, and the digest of what it wrote."""
         with self._open() as database:
-            row = database.execute("SELECT digest FROM written WHERE path = ?", (str(path.resolve()),)).fetchone()
-        return row == (fingerprint_files([path]),)
+            return dict(database.execute("SELECT path, digest FROM written"))
 
     def note_written(self, path: Path) -> None:
         """Remember the file at `path` as one that this album wrote."""

@@ -75,11 +75,11 @@ class Update:
         """
         found = find_photos(self.folder)
         self._ids = {self._id(path): path for path in found.photos}
-        sidecars = {path.with_suffix(".txt") for path in found.photos}
+        of_captions = {path.with_suffix(".txt") for path in found.photos} | set(map(Path, self._store.written()))
         self.tally.left_out = {
             self._id(path): why
             for path, why in found.passed_over.items()
-            if not self._store.keeps(path) and path not in sidecars
+            if not self._store.keeps(path) and path not in of_captions
         }
         if not self._ids:
             raise InputError(self.nothing())

@@ -207,7 +207,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.album is not None:
         if arguments.outputs is not None and arguments.profile is not None:
             raise InputError("--outputs and --profile both say which run to look with; give one of them.")
-        check_home(arguments.album, arguments.home, ["helpers.search.app", *arguments.typed, "--home"])
+        check_home(arguments.album, arguments.home, "helpers.search.app", ["--home"], arguments.typed)
         gallery = open_album(arguments.album, arguments.home, arguments.outputs, arguments.profile)
     else:
         outputs = arguments.outputs or get_profile(arguments.profile or "sample").outputs

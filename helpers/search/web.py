@@ -209,7 +209,7 @@ class Site:
         except InputError as error:
             return self._page("search.html", Query(), 400, message=str(error))
         if not query.asks:
-            message = ALONE if query.without else None
+            message = ALONE if query.without else ""
             pages = self._pages(query, len(self.gallery.photos))
             return self._page("search.html", query, cards=self._walk(query, pages), pages=pages, message=message)
         started = time.perf_counter()
@@ -363,7 +363,7 @@ class Site:
 
     def _walk(self, query: Query, pages: int) -> list[Card]:
         """A page of all photos, each from all over the gallery: neighbours in a folder are often alike."""
-        photos = list(self.gallery.photos.values())
+        photos = list(self.gallery.photos.values()) if query.page <= pages else []
         return [self._card(photo) for photo in photos[query.page - 1 :: pages]]
 
     def _pages(self, query: Query, cards: int) -> int:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
@@ -161,7 +162,8 @@ def together(work: Callable[..., Result], *arguments: Any) -> Result:
                 dist.barrier()  # a process that ends early would be one that is missing
                 return result
             except RuntimeError:  # here, where the others are still joined: what this one did would else end them
-                if dead := [process for process, _ in others if _has_ended(process)]:
+                ended = wait([process.sentinel for process, _ in others], 5)  # what one leaves behind is noticed before
+                if dead := [process for process, _ in others if process.sentinel in ended]:
                     raise _ended(dead, last_words) from None
                 raise
     finally:
@@ -234,11 +236,6 @@ def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
-
-
-def _has_ended(process: BaseProcess) -> bool:
-    process.join(5)  # what it leaves behind is noticed before its end
-    return not process.is_alive()
 
 
 def _ended(processes: Sequence[BaseProcess], last_words: Any) -> InputError:

@@ -18,7 +18,7 @@ from tiny_run import export_floats
 from helpers.data.images import load_photo
 from helpers.deploy import clip
 from helpers.deploy.clip import openvino_clip
-from helpers.encoders.clip import load_clip
+from helpers.encoders.clip import ClipPair, load_clip
 from helpers.files import InputError, write_json
 from helpers.graphs import PRECISIONS
 
@@ -119,6 +119,22 @@ def test_one_that_another_process_has_made_meanwhile_is_taken(
         shutil.copytree(tmp_path / "other", tmp_path / "kept", dirs_exist_ok=True)
 
     monkeypatch.setattr(clip, "write_json", too_late)
+    assert openvino_clip(str(source), tmp_path / "kept", photos).embed_texts(TEXTS).shape[0] == len(TEXTS)
+
+
+@pytest.mark.usefixtures("without_8_bits")
+def test_one_that_another_process_has_made_before_it_begins_is_not_made_again(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = save_tiny_model("clip", tmp_path / "model")
+    openvino_clip(str(source), tmp_path / "other", photos)
+
+    def slowly(*arguments: str) -> ClipPair:
+        shutil.copytree(tmp_path / "other", tmp_path / "kept")
+        return load_clip(*arguments)
+
+    monkeypatch.setattr(clip, "load_clip", slowly)
+    monkeypatch.setattr(clip, "_convert", None)
     assert openvino_clip(str(source), tmp_path / "kept", photos).embed_texts(TEXTS).shape[0] == len(TEXTS)
 
 

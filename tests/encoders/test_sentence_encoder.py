@@ -107,7 +107,7 @@ def new_process() -> Iterator[Callable[[], None]]:
 
     def forget() -> None:
         sentence_encoder._transformer.cache_clear()
-        sentence_encoder._weights.cache_clear()
+        sentence_encoder._of_folder.cache_clear()
 
     yield forget
     forget()
@@ -152,6 +152,10 @@ def test_nothing_is_loaded_where_nothing_has_changed(
             saved_sentences(TEXTS, path, encoder)
             assert loads == [encoder]
     cached = cached.with_name("d" * 40)
+    new_process()
+    saved_sentences(TEXTS, path, "someone/tiny")
+    assert loads == ["someone/tiny"] * 2
+    monkeypatch.setattr(sentence_encoder, "cached_folder", lambda name: None)  # a finished run, copied elsewhere
     new_process()
     saved_sentences(TEXTS, path, "someone/tiny")
     assert loads == ["someone/tiny"] * 2

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from tiny_models import SIDE, save_tiny_model
 
@@ -88,6 +89,20 @@ def test_features_and_graphs_agree_with_it(
         assert cosines(vectors, expected[0]).min() > least and cosines(grid, expected[1]).mean() > least
 
 
+@pytest.mark.parametrize("kind", ["CLIP", "Siglip"])
+def test_of_a_model_with_two_towers_the_one_for_photos_alone_must_be_there(
+    kind: str, folders: dict[str, Path], photos: np.ndarray, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folders[kind.lower()], tmp_path / kind)
+    saved = getattr(transformers, f"{kind}ForImageClassification").from_pretrained(folder)  # without a tower for texts
+    (folder / "model.safetensors").unlink()
+    saved.save_pretrained(folder)
+    with torch.inference_mode():
+        found, expected = (load_backbone(str(one))(torch.from_numpy(photos)) for one in (folder, folders[kind.lower()]))
+    for part, known in zip(found, expected, strict=True):
+        np.testing.assert_allclose(part, known, atol=1e-5)
+
+
 def test_what_is_no_vision_transformer_is_told_in_one_sentence(folders: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"The backbone .*/empty .*backbone=efficientnet_lite0"):
@@ -104,3 +119,7 @@ def test_what_is_no_vision_transformer_is_told_in_one_sentence(folders: dict[str
     ConvNextModel(ConvNextConfig(hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1])).save_pretrained(convolutional)
     with pytest.raises(InputError, match=r"\(ConvNextModel\) gives no patches and one vector"):
         load_backbone(str(convolutional))
+    headless = shutil.copytree(folders["siglip"], tmp_path / "headless")
+    transformers.SiglipVisionModel.from_pretrained(headless, vision_use_head=False).save_pretrained(headless)
+    with pytest.raises(InputError, match=r"gives no patches and one vector"):
+        load_backbone(str(headless))

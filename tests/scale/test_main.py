@@ -64,6 +64,13 @@ def test_what_is_wrong_is_one_sentence(arguments: list[str], said: str, tiny_run
     assert said in error and len(error.splitlines()) == 1
 
 
+def test_what_is_blank_is_named(capsys) -> None:
+    for arguments, name in ((["embed", "", "out"], "source"), (["index", "out", "index", "--model", ""], "--model")):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert f"error: argument {name}: it is blank" in capsys.readouterr().err
+
+
 def test_index_kinds_are_those_of_faiss(tiny_run: Path, tmp_path: Path, capsys) -> None:
     folder, out = write_folder(tmp_path / "photos"), str(tmp_path / "out")
     assert main(["embed", str(folder), out, "--run", str(tiny_run), "--model", "scratch"]) == 0

@@ -72,9 +72,14 @@ def watched(process: subprocess.Popen) -> tuple[str, str, set[psutil.Process], s
                     addresses.update(ip.removeprefix("::ffff:") for ip in listening)
 
 
-def alive(processes: set[psutil.Process], within: float) -> list[psutil.Process]:
-    """Those that have not ended `within` seconds."""
-    return psutil.wait_procs(processes, timeout=within)[1]
+def alive(processes: set[psutil.Process], home: Path, within: float) -> list[psutil.Process]:
+    """Those that have not ended `within` seconds, and others that were started with this place for temporary files."""
+    others = {
+        one
+        for one in psutil.process_iter(["environ"])
+        if (one.info["environ"] or {}).get("TMPDIR") == str(home) and one.pid != os.getpid()
+    }
+    return psutil.wait_procs(processes | others, timeout=within)[1]
 
 
 def check(out: Path, expected: np.ndarray) -> None:
@@ -104,7 +109,7 @@ def test_on_all_cores_it_gives_the_same_files_and_leaves_nothing_running_or_lyin
     check(tmp_path / "ray", expected)
     embed(photos, tmp_path / "alone", recipe, shard_size=50)
     assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "alone")
-    assert alive(started, within=10) == [] and list(home.iterdir()) == []
+    assert alive(started, home, within=10) == [] and list(home.iterdir()) == []
 
 
 def test_a_killed_driver_takes_ray_with_it_and_the_rest_is_made_by_whoever_comes_next(
@@ -121,7 +126,7 @@ def test_a_killed_driver_takes_ray_with_it_and_the_rest_is_made_by_whoever_comes
     process.send_signal(signal.SIGKILL)
     process.wait()
     # Ray's two agents try for 60 s to tell of it, and nothing that can be set makes that shorter.
-    assert len(started) >= 6 and alive(started, within=120) == []
+    assert len(started) >= 6 and alive(started, home, within=120) == []
     there = {path.name: path.stat().st_mtime_ns for path in written_files(out / "vectors", "*.parquet")}
     assert 3 <= len(there) < 51
     tally = embed(photos, out, Recipe(tiny_run, "scratch"), shard_size=10)
@@ -156,4 +161,4 @@ def test_of_two_nodes_one_is_killed_and_every_photo_is_there_once(
     assert told["problem"].startswith(f"{tmp_path / 'ruined' / 'vectors'}") and "cannot be written" in told["problem"]
     check(out, expected_vectors(tiny_run, [photos / f"{number:03d}.jpg" for number in range(COUNT)], side=320))
     assert all(row["caption"] for row in rows_of(out).values())
-    assert len(started) >= 10 and alive(started, within=120) == []  # the agents of the killed node, for 60 s
+    assert len(started) >= 10 and alive(started, home, within=120) == []  # the agents of the killed node, for 60 s

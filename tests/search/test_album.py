@@ -595,8 +595,11 @@ def test_captions_are_written_as_asked(
 
 
 def test_a_file_that_the_album_did_not_write_is_never_overwritten(
-    run: PhotoSearch, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: PhotoSearch, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def denied(paths: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
     mine, written = tmp_path / "mine.csv", tmp_path / "c.csv"
     mine.write_text("image,caption\n00.jpg,my own words\n")
     options = [str(photos), "--run", str(run.outputs)]
@@ -607,6 +610,12 @@ def test_a_file_that_the_album_did_not_write_is_never_overwritten(
     assert capsys.readouterr().err.endswith(f"6 captions written to {written}.\n")
     Album(photos, run).correct("00.jpg", "my cat")
     assert main([*options, "--caption", str(written)]) == 0 and "00.jpg,my cat\n" in written.read_text()
+    beside = photos / "captions.csv"
+    assert main([*options, "--caption", str(beside)]) == 0
+    assert main(options) == 0 and "0 left out" in capsys.readouterr().err.splitlines()[-1]  # it knows its own file
+    with monkeypatch.context() as patch:
+        patch.setattr("helpers.search.album_store.fingerprint_files", denied)
+        assert main([*options, "--caption", str(written)]) == 2
     written.write_text(written.read_text().replace("my cat", "our cat"))  # in a spreadsheet
     assert main([*options, "--caption", str(written)]) == 2 and "our cat" in written.read_text()
 
@@ -684,6 +693,16 @@ def test_wrong_options_are_refused_before_anything_begins(
     assert not Album(photos, run).photos
 
 
+@pytest.mark.parametrize("name", ["~nobody/photos", "n" * 300])
+def test_a_folder_that_cannot_be_is_one_sentence(
+    name: str, run: PhotoSearch, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in ([name], [str(photos), "--album", "n" * 300], [str(photos), "--like", name]):
+        assert main([*options, "--run", str(run.outputs)]) == 2
+        out, err = capsys.readouterr()
+        assert len(err.splitlines()) == 1 and out == ""
+
+
 def test_blank_words_of_a_shell_do_nothing(
     run: PhotoSearch, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -701,19 +720,20 @@ def test_blank_words_of_a_shell_do_nothing(
 def test_where_an_album_cannot_be_kept_the_whole_command_that_goes_on_is_given(
     run: PhotoSearch, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("helpers.search.album.project_root", lambda: tmp_path / "a project")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "a home")
     access = os.access  # which lets the system's administrator write anywhere
     monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and Path(path) != photos)
+    options = ["--run", str(run.outputs), "--top", "2", "--find", WORDS, "--", str(photos)]
     for home in ([], ["--album", str(draw_photo(tmp_path / "a file.jpg", 1) / "album")]):
-        assert main([str(photos), *home, "--run", str(run.outputs), "--top", "2", "--find", WORDS]) == 2
+        assert main([*home, *options]) == 2
         out, err = capsys.readouterr()
         assert err.startswith("The album cannot be kept in ") and len(err.splitlines()) == 1 and out == ""
         words = shlex.split(err.split("`")[1])
-        assert words[:4] == ["python", "-m", "helpers.search.album", str(photos)]
+        assert words[:4] == ["python", "-m", "helpers.search.album", "--album"] and words[5:] == options
         assert main(words[3:]) == 0
         assert len(capsys.readouterr().out.splitlines()) == 2
-    kept = list((tmp_path / "a project").rglob("album.db"))
-    assert len(kept) == 1 and kept[0].parent.name == "--".join(photos.parts[1:]) and not (photos / ".album").exists()
+    (kept,) = (tmp_path / "a home").rglob("album.db")
+    assert kept.parent.name.startswith(f"{photos.name}-") and not (photos / ".album").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
