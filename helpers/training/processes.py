@@ -240,6 +240,8 @@ def _free_port() -> int:
 
 def _ended(processes: Sequence[BaseProcess], last_words: Any) -> InputError:
     """Why some have ended: one that was killed says nothing, and what others say is then that it is missing."""
+    for process in processes:
+        process.join()  # its status is known a moment after all that it held was closed
     status, one = min(process.exitcode for process in processes), f"One of the {chosen_processes()} processes"
     if status >= 0:
         return InputError(
