@@ -736,33 +736,30 @@ def test_where_an_album_cannot_be_kept_the_whole_command_that_goes_on_is_given(
     assert kept.parent.name.startswith(f"{photos.name}-") and not (photos / ".album").exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-@pytest.mark.parametrize("command", [["-m", "helpers.search.album"], ["-m", "helpers.search.app"], ["run_all.py"]])
-def test_ctrl_c_while_a_command_imports_is_one_sentence(command: list[str], tmp_path: Path) -> None:
-    # In the place of a package that all import: Ctrl-C comes as it is read.
-    (tmp_path / "numpy.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
-    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # see tests/test_app.py
-    (tmp_path / "sitecustomize.py").write_text(code)
-    ended = subprocess.run(
+def importing(command: list[str], folder: Path, numpy: str) -> subprocess.CompletedProcess[str]:
+    """A command that finds the code `numpy`, written to `folder`, in the place of a package that all import."""
+    (folder / "numpy.py").write_text(numpy)
+    return subprocess.run(
         [sys.executable, *command],
         cwd=project_root(),
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("command", [["-m", "helpers.search.album"], ["-m", "helpers.search.app"], ["run_all.py"]])
+def test_ctrl_c_while_a_command_imports_is_one_sentence(command: list[str], tmp_path: Path) -> None:
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # see tests/test_app.py
+    (tmp_path / "sitecustomize.py").write_text(code)
+    ended = importing(command, tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGINT)")
     assert ended.stderr == "Interrupted; the same command begins again.\n"
     assert ended.returncode == -signal.SIGINT  # as a shell expects it
 
 
-def test_a_python_without_the_packages_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError(name='numpy')")
-    for command in (["-m", "helpers.search.album", "photos"], ["run_all.py", "--list"]):
-        ended = subprocess.run(
-            [sys.executable, *command],
-            cwd=project_root(),
-            env=os.environ | {"PYTHONPATH": str(tmp_path)},
-            capture_output=True,
-            text=True,
-        )
-        assert ended.stderr.startswith("The package numpy is not there in ") and ended.stderr.count("\n") == 1
-        assert "`make run` installs what is needed" in ended.stderr and ended.returncode == 1
+@pytest.mark.parametrize("command", [["-m", "helpers.search.album", "photos"], ["run_all.py", "--list"]])
+def test_a_python_without_the_packages_is_one_sentence(command: list[str], tmp_path: Path) -> None:
+    ended = importing(command, tmp_path, "raise ModuleNotFoundError(name='numpy')")
+    assert ended.stderr.startswith("The package numpy is not there in ") and ended.stderr.count("\n") == 1
+    assert "`make run` installs what is needed" in ended.stderr and ended.returncode == 1
