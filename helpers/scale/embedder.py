@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import UnidentifiedImageError
 
-from helpers.data.images import load_photo, open_header
+from helpers.data.images import load_photo, open_header, upright_size
 from helpers.environment import ahead, chunks, keep_freed_memory, pasted, set_threads
 from helpers.files import InputError, atomic_path
 from helpers.scale.sources import Item, Shard
@@ -35,7 +35,6 @@ from helpers.search.engine import PhotoSearch
 VECTORS, REJECTS = "vectors", "rejects"
 REJECT_SCHEMA = pa.schema([("id", pa.string()), ("key", pa.string()), ("reason", pa.string())])
 _CHUNK = 64  # photos that the models look at together
-_ON_THE_SIDE = (5, 6, 7, 8)  # EXIF's orientations of a photo that lies on its side
 
 
 @dataclass(frozen=True)
@@ -198,9 +197,7 @@ def _upright_size(content: Path | bytes) -> tuple[int, int] | None:
     """Width and height of the whole photo as it is shown, from its header; None: it does not begin with one."""
     try:
         with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as file:
-            image = open_header(file)
-            width, height = image.size
-            return (height, width) if image.getexif().get(0x0112) in _ON_THE_SIDE else (width, height)
+            return upright_size(open_header(file))
     except UnidentifiedImageError:
         return None
 

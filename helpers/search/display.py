@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from helpers.data.images import load_photo, open_header
+from helpers.data.images import load_photo, open_header, upright_size
 from helpers.files import InputError
 
 SMALL, LARGE = 400, 1600  # pixels of the longer side: in a grid of hits, and alone on a page
@@ -80,10 +80,8 @@ def photo_details(path: Path) -> dict[str, str]:
             image = open_header(file)
             width, height = image.size
             try:
+                width, height = upright_size(image)
                 exif = image.getexif()
-                # It lies on its side; Pillow turns TIFFs by itself.
-                if exif.get(Base.Orientation) in (5, 6, 7, 8) and image.format != "TIFF":
-                    width, height = height, width
                 taken = exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal) or exif.get(Base.DateTime)
                 maker, model = (_line(exif.get(tag)) for tag in (Base.Make, Base.Model))
             except Exception:  # Pillow raises whatever its decoder of damaged EXIF stumbles over
