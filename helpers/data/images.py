@@ -190,10 +190,8 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height of a photo as it is shown, from its header alone; damaged EXIF may raise anything."""
-    on_its_side = image.getexif().get(0x0112) in (5, 6, 7, 8)
-    return (
-        image.size[::-1] if on_its_side and image.format != "TIFF" else image.size
-    )  # TIFFs are turned by Pillow itself
+    on_its_side = image.getexif().get(0x0112) in (5, 6, 7, 8) and image.format != "TIFF"  # which Pillow turns by itself
+    return image.size[::-1] if on_its_side else image.size
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -147,6 +147,12 @@ class Album:
         """The precisions in which `model` reads queries."""
         return self.encoder.precisions
 
+    def id_of(self, path: Path) -> str | None:
+        """Which of its photos is the file at `path`, in whatever way that is written; None: none is."""
+        place = path.parent.resolve() / path.name
+        known = ((one.id, one.path) for one in self.photos.values() if one.path.name == place.name)
+        return next((id_ for id_, path in known if path.parent.resolve() / path.name == place), None)
+
     def corrected(self, photo_id: str) -> bool:
         """Whether the photo's caption is a person's."""
         return photo_id in self._corrections
@@ -444,9 +450,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.find is not None or options.like is not None:
         photo, own = None, None
         if options.like is not None:
-            photo, place = load_photo(options.like), options.like.parent.resolve() / options.like.name
-            known = ((one.id, one.path) for one in album.photos.values() if one.path.name == place.name)
-            own = next((id_ for id_, path in known if path.parent.resolve() / path.name == place), None)
+            photo, own = load_photo(options.like), album.id_of(options.like)
         hits = album.search(options.find, photo, without=options.without, k=options.top, leave_out=own)
         if not hits:
             print("There is no other photo in the album.", file=sys.stderr)
