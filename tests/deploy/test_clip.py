@@ -107,35 +107,35 @@ def test_a_conversion_that_is_cut_off_leaves_nothing(
     assert not kept.name.startswith(".")
 
 
-@pytest.mark.usefixtures("without_8_bits")
-def test_one_that_another_process_has_made_meanwhile_is_taken(
-    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def of_another(photos: list[Path], tmp_path: Path, without_8_bits: None) -> Path:
+    """A model, converted by another process into the folder "other"."""
     source = save_tiny_model("clip", tmp_path / "model")
     openvino_clip(str(source), tmp_path / "other", photos)
+    return source
 
+
+def test_one_that_another_process_has_made_meanwhile_is_taken(
+    of_another: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def too_late(path: Path, content: object) -> None:
         write_json(path, content)
         shutil.copytree(tmp_path / "other", tmp_path / "kept", dirs_exist_ok=True)
 
     monkeypatch.setattr(clip, "write_json", too_late)
-    assert openvino_clip(str(source), tmp_path / "kept", photos).embed_texts(TEXTS).shape[0] == len(TEXTS)
+    assert openvino_clip(str(of_another), tmp_path / "kept", photos).embed_texts(TEXTS).shape[0] == len(TEXTS)
 
 
-@pytest.mark.usefixtures("without_8_bits")
 def test_one_that_another_process_has_made_before_it_begins_is_not_made_again(
-    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    of_another: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = save_tiny_model("clip", tmp_path / "model")
-    openvino_clip(str(source), tmp_path / "other", photos)
-
     def slowly(*arguments: str) -> ClipPair:
         shutil.copytree(tmp_path / "other", tmp_path / "kept")
         return load_clip(*arguments)
 
     monkeypatch.setattr(clip, "load_clip", slowly)
     monkeypatch.setattr(clip, "_convert", None)
-    assert openvino_clip(str(source), tmp_path / "kept", photos).embed_texts(TEXTS).shape[0] == len(TEXTS)
+    assert openvino_clip(str(of_another), tmp_path / "kept", photos).embed_texts(TEXTS).shape[0] == len(TEXTS)
 
 
 @pytest.mark.usefixtures("without_8_bits")
