@@ -15,14 +15,14 @@ from jinja2 import pass_context
 from latex2mathml.converter import convert
 
 from helpers.environment import project_root
-from helpers.files import atomic_path
+from helpers.files import atomic_path, there
 
 # jsonschema, which nbformat loads, makes a parser of international addresses (RFC 3987) as it is imported, and that
 # takes longer than all else that running a notebook needs. Notebooks have none to check; without it, it does without.
 sys.modules.setdefault("rfc3987_syntax", None)
 
 from nbconvert import HTMLExporter  # noqa: E402
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath  # noqa: E402
+from nbconvert.filters.markdown_mistune import InvalidNotebook, IPythonRenderer, MarkdownWithMath  # noqa: E402
 from nbformat.reader import NotJSONError  # noqa: E402
 
 
@@ -31,16 +31,27 @@ class _Renderer(IPythonRenderer):
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         # A lesson names its pictures from its own folder, and its badges lie outside of it.
-        if (project_root() / "notebooks" / url).exists():
+        if there((project_root() / "notebooks" / url).is_file):
             url = normpath(f"notebooks/{url}")
         return super().image(text, url, title)
 
+    def _src_to_base64(self, src: str) -> str | None:
+        # nbconvert would open a folder, too.
+        return super()._src_to_base64(src) if there((project_root() / src).is_file) else None
+
     def block_math(self, body: str) -> str:
         # Browsers know MathML Core, which leaves the alignment of a table's columns to CSS.
-        return re.sub(r'columnalign="(\w+)"', r'style="text-align: \1"', convert(body, display="block"))
+        return re.sub(r'columnalign="(\w+)"', r'style="text-align: \1"', self._formula(body, "$$", "block"))
 
     def inline_math(self, body: str) -> str:
-        return convert(body)
+        return self._formula(body, "$", "inline")
+
+    def _formula(self, body: str, mark: str, display: str) -> str:
+        """A formula as MathML; one that is not understood, such as a_b_c, as it was written."""
+        try:
+            return convert(body, display=display)
+        except Exception:  # besides a dozen of its own without a common base, StopIteration, ValueError, KeyError, ...
+            return f"<code>{self.escape_html(f'{mark}{body}{mark}')}</code>"
 
 
 class _Exporter(HTMLExporter):
@@ -77,14 +88,14 @@ def bring_drawings(folder: Path) -> None:
 def render_notebook(copy: Path) -> Path | None:
     """An executed copy as HTML beside it, made again when the copy is newer; its drawings are brought to it.
 
-    None where the copy is torn, as it is when the disk was full.
+    None where the copy is torn, as it is when the disk was full, or lacks a picture that was attached to a cell.
     """
     page = copy.with_suffix(".html")
     if not page.exists() or page.stat().st_mtime_ns < copy.stat().st_mtime_ns:
         bring_drawings(copy.parent)
         try:
             html, _ = _Exporter().from_filename(str(copy))
-        except NotJSONError:
+        except (NotJSONError, InvalidNotebook):
             return None
         with atomic_path(page) as temporary:
             temporary.write_text(html, encoding="utf-8")

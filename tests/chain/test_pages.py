@@ -3,8 +3,11 @@
 import base64
 import json
 import re
+from html import escape
 from pathlib import Path
 from xml.etree import ElementTree
+
+import pytest
 
 from helpers.chain.pages import render_notebook
 from helpers.environment import project_root
@@ -73,4 +76,25 @@ def test_a_torn_copy_has_no_page(tmp_path: Path) -> None:
     """As a full disk leaves it."""
     copy = tmp_path / "03a_caption_lstm.ipynb"
     copy.write_text('{"cells": [{"cell_type": "mark')
+    assert render_notebook(copy) is None
+
+
+@pytest.mark.parametrize(
+    "formula", ["a_b_c", "a_", r"\left(x < 2", r"\begin{matrix}x", r"\begin", r"\text", r"\style\href\rule&\mbox]"]
+)
+def test_a_formula_that_is_not_understood_stands_as_it_was_written(tmp_path: Path, formula: str) -> None:
+    page = page_of(tmp_path, f"Here ${formula}$ and\n\n$$ {formula} $$\n\nwith $d$ numbers")
+    assert re.findall("<code>(.*?)</code>", page) == [escape(f"${formula}$"), escape(f"$$ {formula} $$")]
+    assert len(re.findall("<math", page)) == 1  # the others are set
+
+
+@pytest.mark.parametrize("text", ["![]()", "![x](images)", "<img src='notebooks'>", f"![x]({'x' * 300})"])
+def test_a_picture_whose_address_is_no_file_leaves_the_page_whole(tmp_path: Path, text: str) -> None:
+    assert "And more" in page_of(tmp_path, f"{text}\n\nAnd more")
+
+
+def test_a_copy_that_lost_an_attached_picture_has_no_page(tmp_path: Path) -> None:
+    cell = {"cell_type": "markdown", "source": "![x](attachment:lost.png)", "metadata": {}, "id": "x"}
+    copy = tmp_path / "03a_caption_lstm.ipynb"
+    write_json(copy, {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
     assert render_notebook(copy) is None
