@@ -149,8 +149,11 @@ def as_file_name(name: str) -> str:
 
 
 def written_files(folder: Path, pattern: str) -> list[Path]:
-    """Files below `folder` whose names fit `pattern`, sorted, without those that `atomic_path` has not finished."""
-    return sorted(path for path in folder.rglob(pattern) if not _UNFINISHED.fullmatch(path.name))
+    """Files below `folder` whose names fit `pattern`, sorted, without those that `atomic_path` has not finished.
+
+    Those have hidden names, see `below`.
+    """
+    return [path for path in below(folder) if path.match(pattern)]
 
 
 def sweep_temporary(folder: Path, hours: float = 1.0) -> int:
@@ -162,7 +165,8 @@ def sweep_temporary(folder: Path, hours: float = 1.0) -> int:
     import psutil  # here, since only the start of a run needs it
 
     removed = 0
-    for path in list(folder.rglob(".*.writing*")):  # all of them before any goes away
+    found = [Path(place, name) for place, folders, files in os.walk(folder) for name in (*folders, *files)]
+    for path in found:  # all of them before any goes away
         with suppress(OSError):  # it went away meanwhile, or belongs to somebody else
             name = _UNFINISHED.fullmatch(path.name)
             if name is None or psutil.pid_exists(int(name["process"])) or not (path.is_file() or path.is_dir()):
@@ -522,7 +526,7 @@ def fingerprint_folder(folder: Path) -> str:
 
     Hidden files are passed over: they are the system's, or an album's.
     """
-    paths = _below(folder)
+    paths = below(folder)
     together = hashlib.sha256()
     with ThreadPoolExecutor() as pool:
         for path, content in zip(paths, pool.map(digest, paths), strict=True):
@@ -541,7 +545,7 @@ def stamp(path: Path) -> str:
     Where it is as it was, nothing has changed. Where it is not, nothing is known: a copy has other times.
     """
     together = hashlib.sha256()
-    for file in _below(path) if path.is_dir() else [path]:
+    for file in below(path) if path.is_dir() else [path]:
         status = file.stat()
         together.update(f"{file.relative_to(path).as_posix()} {status.st_size} {status.st_mtime_ns}\n".encode())
     return together.hexdigest()[:12]
@@ -553,8 +557,11 @@ def sighted(path: Path) -> str:
     return f"{fingerprint(path)} {times}"
 
 
-def _below(folder: Path) -> list[Path]:
-    """The files below `folder`, in order, without hidden ones."""
+def below(folder: Path) -> list[Path]:
+    """The files below `folder`, in order, without hidden ones.
+
+    What another process takes away meanwhile is passed over; `rglob` would raise FileNotFoundError.
+    """
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -8,7 +8,9 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,7 @@ from helpers.files import (
     InputError,
     Options,
     atomic_path,
+    below,
     check_space,
     digest,
     exit_status,
@@ -406,3 +409,27 @@ def test_a_command_whose_output_was_closed_from_the_start_does_its_work() -> Non
     command = f"{shlex.join([sys.executable, '-c', code])} >&-"
     ended = subprocess.run(["sh", "-c", command], cwd=project_root(), stderr=subprocess.PIPE, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_what_goes_away_while_one_looks_is_passed_over(tmp_path: Path) -> None:
+    """As where an album is made beside `run_all.py --list`."""
+    write_json(tmp_path / "kept" / "a.json", {})
+    (tmp_path / "kept" / f".b.{os.getpid()}.writing.json").touch()
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            for number in range(20):
+                (tmp_path / f"folder {number}").mkdir()
+            for number in range(20):
+                (tmp_path / f"folder {number}").rmdir()
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(come_and_go)
+        try:
+            for _ in range(200):
+                assert below(tmp_path) == written_files(tmp_path, "*.json") == [tmp_path / "kept" / "a.json"]
+                assert sweep_temporary(tmp_path) == 0
+        finally:
+            done.set()
+        working.result()

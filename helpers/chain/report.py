@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +22,7 @@ from typing import Any
 from helpers.chain.freshness import STATE, Stage, load_records
 from helpers.chain.runs import shown
 from helpers.environment import cores
-from helpers.files import InputError, atomic_path, read_json, written_files
+from helpers.files import InputError, atomic_path, below, read_json, written_files
 from helpers.profiles import PROFILES, RUN, Profile, find_run
 
 REPORT = "report.html"
@@ -128,7 +129,10 @@ def runs_table(outputs_dir: Path, stages: Sequence[Stage]) -> str:
         records = load_records(folder / STATE)
         done = sum(stage.short in records for stage in stages)
         when = max((record["finished"] for record in records.values()), default="")
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        size = 0
+        for file in below(folder):
+            with suppress(OSError):  # a run that is at work has taken it away meanwhile
+                size += file.stat().st_size
         settings = ", ".join(f"{setting}={shown(setting, value)}" for setting, value in run.settings.items())
         rows.append((folder.name, run.profile, f"{done} of {len(stages)} stages", when, gigabytes(size), settings))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -204,7 +208,7 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
 def stage_metrics(folder: Path) -> dict[str, Any]:
     """All scalars of the metrics.json files in and below the stage's folder."""
     metrics: dict[str, Any] = {}
-    for path in sorted(folder.rglob("metrics.json"), key=lambda path: (len(path.parts), path)):
+    for path in sorted(written_files(folder, "metrics.json"), key=lambda path: (len(path.parts), path)):
         try:
             content = read_json(path)
         except InputError:  # torn by a crash: the report of a failed run is still worth having

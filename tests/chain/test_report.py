@@ -4,6 +4,9 @@ import base64
 import io
 import os
 import re
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -19,6 +22,7 @@ from helpers.chain.report import (
     best_pictures,
     load_picture,
     results_table,
+    runs_table,
     stage_notices,
     write_report,
 )
@@ -251,3 +255,27 @@ def test_what_a_stage_left_out_stands_with_it(run):
     assert "1 photo left out, without a caption: a<b.jpg." in page.text
     assert stage_notices(profile.outputs / "captioners/lstm") == ["1 photo left out, without a caption: a<b.jpg."]
     assert stage_notices(profile.outputs / "search") == []  # its metrics are torn
+
+
+def test_runs_are_listed_while_one_of_them_makes_files_and_takes_them_away(tmp_path):
+    (tmp_path / "mine" / "kept").mkdir(parents=True)
+    (tmp_path / "mine" / "kept" / "a.bin").write_bytes(bytes(20_000_000))
+    write_json(tmp_path / "mine" / "run.json", {"profile": "sample", "settings": {}})
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            for number in range(20):
+                write_json(tmp_path / "mine" / f"folder {number}" / "a.json", {})
+            for number in range(20):
+                shutil.rmtree(tmp_path / "mine" / f"folder {number}")
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(come_and_go)
+        try:
+            for _ in range(200):
+                (_, row) = runs_table(tmp_path, ()).splitlines()
+                assert row.split() == ["mine", "sample", "0", "of", "0", "stages", "0.02", "GB"]
+        finally:
+            done.set()
+        working.result()
