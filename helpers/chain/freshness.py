@@ -23,7 +23,7 @@ from typing import Any
 
 from helpers.artefacts import CHECKSUMS, MEBIBYTES
 from helpers.environment import located, portable, project_root
-from helpers.files import InputError, digest, fingerprint, fingerprint_files, read_json, stamp
+from helpers.files import InputError, below, digest, fingerprint, fingerprint_files, read_json, stamp
 from helpers.profiles import PATHS, SETTING_NAMES, Profile, portable_paths
 
 STATE = "run_state.json"
@@ -150,14 +150,17 @@ def key_of(content: Any) -> str:
 
 
 def owned_files(stage: Stage, stages: Sequence[Stage], outputs: Path) -> dict[str, Path]:
-    """The files that `stage` wrote, by path relative to `outputs`. Where claims overlap, the later stage owns."""
+    """The files that `stage` wrote, by path relative to `outputs`. Where claims overlap, the later stage owns.
+
+    What lies beside the folders of the stages, such as models of others that an album uses, is nobody's.
+    """
     files: dict[str, Path] = {}
     # Other stages may be at work in their folders: those are looked into only where this stage writes there, too.
-    root = outputs if stage.also else outputs / stage.folder
-    for path in sorted(root.rglob("*")):
+    earlier = stages[: stages.index(stage)] if stage.also else ()
+    for path in sorted(path for one in (*earlier, stage) for path in below(outputs / one.folder)):
         name = path.relative_to(outputs).as_posix()
         claims = [s for s in stages if any(fnmatchcase(name, claim) for claim in (f"{s.folder}/*", *s.also))]
-        if claims and claims[-1] == stage and path.is_file() and path.name != CHECKSUMS and path.name[0] != ".":
+        if claims and claims[-1] == stage and path.is_file() and path.name != CHECKSUMS:
             files[name] = path
     return files
 
