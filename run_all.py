@@ -53,6 +53,7 @@ from helpers.chain.report import (
     REPORT,
     StageResult,
     duration,
+    report_is_final,
     results_table,
     runs_table,
     stage_notices,
@@ -326,7 +327,7 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
         for result in results:
             if notices := stage_notices(profile.outputs / result.folder):
                 print("\n  ".join([f"{result.name} has noticed:", *notices]), "\n")
-        if any(result.status in ("ran", "failed") for result in results) or not (profile.outputs / REPORT).exists():
+        if any(result.status in ("ran", "failed") for result in results) or not report_is_final(profile.outputs):
             try:
                 report(results)
             except InputError as error:  # a full disk: the command was right, and 1 is what says so

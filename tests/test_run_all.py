@@ -541,6 +541,29 @@ def test_the_report_can_be_looked_at_while_the_run_goes_on(chain, monkeypatch, c
     assert "growing" not in capsys.readouterr().out  # where nothing runs, nothing grows
 
 
+@pytest.mark.parametrize("there", ["of a stage under way", "older than the last stage"])
+def test_a_report_that_could_not_be_written_at_the_end_is_made_good_by_the_same_command(
+    chain, monkeypatch, capsys, there
+):
+    write = run_all.write_report
+
+    def full(profile: object, stages: list) -> Path:
+        if there == "of a stage under way" and any(stage.status == "running" for stage in stages):
+            return write(profile, stages)
+        raise InputError("The disk is full.")
+
+    chain.run("--to", "01")
+    monkeypatch.setattr(run_all, "write_report", full)
+    assert chain.run("--to", "02") == 1
+    assert "The disk is full." in capsys.readouterr().err
+    monkeypatch.setattr(run_all, "write_report", write)
+    assert chain.run("--to", "02") == 0 and chain.ran == []
+    html = (chain.outputs / "report.html").read_text("utf-8")
+    tags = re.findall(r'<td><span class="tag (.*?)">', html)
+    assert tags == ["up to date", "up to date", "not chosen", "not chosen", "not chosen"]
+    assert "has not ended" not in html
+
+
 def test_reports_that_take_longer_than_stages_do_not_queue(chain, monkeypatch):
     last_begun = threading.Event()
     under_way: list[str] = []

@@ -26,6 +26,7 @@ from helpers.files import InputError, atomic_path, below, read_json, written_fil
 from helpers.profiles import PROFILES, RUN, Profile, find_run
 
 REPORT = "report.html"
+NOT_ENDED = "This run has not ended."  # what the page says until the last stage is done
 PACKAGES = ("torch", "torchvision", "numpy", "transformers", "openvino", "nncf", "faiss-cpu", "scikit-learn")
 PICTURE = (1400, 4000)  # pixels of a picture at most, wide and high
 HERO = (1200, 900)  # the same at the top of the page: as large as it is shown there
@@ -242,6 +243,17 @@ def versions() -> dict[str, str]:
     return found
 
 
+def report_is_final(outputs: Path) -> bool:
+    """Whether the page there is the one that its run ended with: no stage is under way in it, none has succeeded since.
+
+    It is another one after a full disk, or a kill, at the end of a run.
+    """
+    page, state = outputs / REPORT, outputs / STATE
+    if not page.exists() or (state.exists() and page.stat().st_mtime_ns < state.stat().st_mtime_ns):
+        return False
+    return NOT_ENDED.encode() not in page.read_bytes()
+
+
 def write_report(profile: Profile, stages: list[StageResult]) -> Path:
     """Write outputs/<profile>/report.html from what the stages left in their folders; returns its path.
 
@@ -292,6 +304,7 @@ def write_report(profile: Profile, stages: list[StageResult]) -> Path:
         chapters=chapters,
         heroes=[load_picture(picture.path, picture.anchor, HERO) for picture in best],
         settings=[(name, value, usual.get(name) != value) for name, value in asdict(profile).items() if name != "name"],
+        not_ended=NOT_ENDED,
         versions=versions(),
         processor=processor(),
         made=time.strftime("%d %B %Y, %H:%M"),
