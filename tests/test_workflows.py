@@ -1,6 +1,7 @@
 """Workflows, as far as they can be tried without GitHub: what they run, and with which Pythons."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -45,3 +46,13 @@ def test_every_file_that_a_workflow_or_the_container_names_is_there() -> None:
         assert (project_root() / name).is_file()
     lines = (project_root() / "Containerfile").read_text(encoding="utf-8").splitlines()
     assert len(lines) < 30 and any("--require-hashes" in line for line in lines)
+
+
+def test_the_container_can_be_run_as_any_user() -> None:
+    """Whoever mounts a folder of theirs gives their number with it, and it may be another than the image's."""
+    text = (project_root() / "Containerfile").read_text(encoding="utf-8")
+    made, _, run = text.partition("\nUSER ")
+    assert 'docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/outputs:/course/outputs" course' in made
+    assert run.startswith("1000\n") and "pip install" in made and "pip install" not in run  # not into somebody's home
+    assert re.search(r"chmod -R a\+rX \.", made) and "chmod a+rwx outputs data /home/learner" in made
+    assert "ENV HOME=/home/learner USER=learner" in run  # which the system does not know of another user
