@@ -232,3 +232,29 @@ def test_without_executed_notebooks_there_is_no_book(
     said = capsys.readouterr().err
     assert said.startswith("There are no executed notebooks in ") and len(said.splitlines()) == 1
     assert "run `python run_all.py --profile flickr8k` first." in said and not list(tmp_path.iterdir())
+
+
+def test_paths_of_the_machine_that_ran_a_lesson_are_not_shown(tmp_path: Path) -> None:
+    project, big = tmp_path / "course", tmp_path / "big"
+    big.mkdir()
+    project.mkdir()
+    (project / "outputs").symlink_to(big)
+    executed = project / "outputs" / "sample" / "notebooks" / "01_download.ipynb"
+    write_notebook(project / "notebooks" / executed.name, cell("code", "prints", "print(7 // 2)"))
+
+    def said(text: str, ran: str) -> str:
+        write_notebook(executed, cell("code", "prints", "print(7 // 2)", printing(text)))
+        content = json.loads(executed.read_text(encoding="utf-8"))
+        content["metadata"]["papermill"] = {"input_path": ran}
+        executed.write_text(json.dumps(content), encoding="utf-8")
+        (shown,) = build.with_results(project / "notebooks" / executed.name, executed)[0]["cells"]
+        return shown["outputs"][0]["text"][0]
+
+    here = str(project / "notebooks" / executed.name)
+    assert said(f"in {project / 'outputs' / 'sample'}", here) == f"in {Path('outputs', 'sample')}"
+    assert said("in /home/ann/course/data; https://a.b/c", "/home/ann/course/notebooks/01_download.ipynb") == (
+        "in data; https://a.b/c"
+    )
+    assert said("in C:\\course\\data", "C:\\course\\notebooks\\01_download.ipynb") == "in data"
+    for place in ("/notebooks/01_download.ipynb", "C:\\notebooks\\a.ipynb", "notebooks/a.ipynb", "a.ipynb", ""):
+        assert said("in C:\\data or /data", place) == "in C:\\data or /data"

@@ -10,7 +10,6 @@ five-minute version of a lesson, and its slides.
 import base64
 import io
 import json
-import os
 import re
 import shutil
 import sys
@@ -34,6 +33,8 @@ LARGE, WIDEST = 200_000, 1400  # a PNG of more bytes becomes a JPEG; pixels
 WORDS_A_MINUTE = 120  # of a text that is studied
 ON_A_SLIDE = 70  # words
 LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
+# The folder of a notebook's project, of whatever system, with what ends it; it is no whole disk.
+PROJECT = re.compile(r"((?:/|\\|\w:).*[^/\\:][/\\])notebooks[/\\][^/\\]+$")
 HEADING = re.compile(r"^#{1,3} (.+)$", re.MULTILINE)
 BREAK = "+++"  # between blocks of MyST, which a page does not show
 NEW_SLIDE = "```{revealjs-break}\n```"
@@ -66,18 +67,22 @@ def shown(output: dict[str, Any]) -> dict[str, Any] | None:
     return output
 
 
-def with_results(notebook: Path, executed: Path | None) -> tuple[dict[str, Any], int]:
+def with_results(notebook: Path, executed: Path) -> tuple[dict[str, Any], int]:
     """The notebook with the outputs of the cells that are as `executed` ran them, and how many are not.
 
     Imports and the cell that fetches the course are folded. Paths in results are given from the project on: where that
-    is on the machine of the book's maker concerns nobody.
+    is on the machine of the book's maker, or was on the one that ran it, concerns nobody.
     """
     content = read_json(notebook)
     ran = {}
-    if executed and executed.exists():
-        project = f"{executed.resolve().parents[3]}{os.sep}"  # project/outputs/run/notebooks/executed
-        cells = json.loads(json.dumps(read_json(executed)["cells"]).replace(json.dumps(project)[1:-1], ""))
-        ran = {cell.get("id"): cell for cell in cells if cell["cell_type"] == "code"}
+    if executed.exists():
+        finished = read_json(executed)
+        noted = finished["metadata"].get("papermill", {}).get("input_path", "")  # the notebook where it ran
+        roots = {found[1] for found in map(PROJECT.match, (str(notebook), noted)) if found}
+        cells = json.dumps(finished["cells"])
+        for root in sorted(roots, key=len, reverse=True):  # one may be within the other
+            cells = cells.replace(json.dumps(root)[1:-1], "")
+        ran = {cell.get("id"): cell for cell in json.loads(cells) if cell["cell_type"] == "code"}
     lacking = 0
     for cell in content["cells"]:
         if cell["cell_type"] != "code" or not text_of(cell).strip():
