@@ -13,7 +13,7 @@ from helpers.data.readers.coco import read_coco
 from helpers.data.readers.packed import unpacked
 from helpers.data.readers.place import Captioned, Place, split_of
 from helpers.data.readers.records import read_records
-from helpers.data.readers.sidecars import read_sidecars
+from helpers.data.readers.sidecars import first_in_words, read_sidecars
 from helpers.data.readers.split_lists import read_split_lists
 from helpers.data.readers.tables import read_tables
 from helpers.data.readers.token_files import read_tokens
@@ -22,10 +22,10 @@ from helpers.files import InputError
 
 READERS: tuple[Callable[[Place, Findings], Captioned | None], ...] = (  # the first that recognises a folder reads it
     read_coco,
-    read_sidecars,
     read_tokens,
     read_tables,
     read_records,
+    read_sidecars,
 )
 
 
@@ -49,9 +49,16 @@ def read_captioned(
             f"{folder} holds no photos; give a folder with photos and a file of captions (if it was downloaded, delete "
             "it and run again)."
         )
-    found = next((found for read in READERS if (found := read(place, findings)) is not None), None)
+    read, found = next(
+        ((read, found) for read in READERS if (found := read(place, findings)) is not None), (None, None)
+    )
     if found is None:
         raise InputError(_no_captions(place))
+    if read is not read_sidecars and (text := first_in_words(place)):
+        raise InputError(
+            f"{place.folder} holds captions twice: {found.what}; and texts beside the photos, such as "
+            f"{place.name(text)}; take those out of the folder that are not to be read."
+        )
     print(f"{folder}: {found.what}")
     _name_photos_without_captions(place, found, findings)
     splits = found.splits or read_split_lists(place, findings) or _splits_by_folder(place, found)

@@ -15,6 +15,7 @@ from helpers.data.manifest import Split, split_called
 from helpers.data.readers.plain_text import read_head, read_text
 from helpers.files import InputError, digest
 
+TEXTS = (".txt", ".caption", ".cap", ".json")  # what may lie beside a photo and say its captions, the likeliest first
 LONGEST = 10_000  # characters of a caption
 _LOST = re.compile("[\ufffd\ud800-\udfff]")  # what stands for a letter that could not be decoded
 _DEEPEST = 3  # folders below the first in which caption files are looked for
@@ -53,8 +54,12 @@ class Place:
         self.photos, self.others = find_photos(folder)
 
     def files(self, *suffixes: str) -> list[Path]:
-        """Files that are no photos and end in one of `suffixes`, those in the upper folders first."""
-        found = [path for path in self.others if path.suffix.lower() in suffixes]
+        """Files that are no photos and end in one of `suffixes`, those in the upper folders first.
+
+        Without `beside`, where at least half of the photos have such a text.
+        """
+        texts = self.beside if self.mostly_beside else {}
+        found = [path for path in self.others if path.suffix.lower() in suffixes and path not in texts]
         found = [path for path in found if len(path.relative_to(self.folder).parts) <= _DEEPEST + 1 and path.is_file()]
         return sorted(found, key=lambda path: (len(path.parts), len(path.name), path))
 
@@ -70,6 +75,28 @@ class Place:
         """`path` as seen from the folder, composed (NFC)."""
         below = str(path)[len(str(self.folder)) :].replace(os.sep, "/").lstrip("/")
         return normalize("NFC", below)  # which pathlib would do, too, in ten times as long
+
+    @cached_property
+    def beside(self) -> dict[Path, list[Path]]:
+        """Texts beside photos of the same name but for the suffix (`dog.txt`, `dog.jpg`), and those photos."""
+        photos = self._photos_by_stem
+        texts = (path for path in self.others if path.suffix.lower() in TEXTS and path.is_file())
+        return {path: photos[stem] for path in texts if (stem := self._stem(path)) in photos}
+
+    @cached_property
+    def mostly_beside(self) -> bool:
+        """Whether at least half of the photos have a text beside them."""
+        return bool(self.beside) and 2 * len(set(map(self._stem, self.beside))) >= len(self._photos_by_stem)
+
+    @cached_property
+    def _photos_by_stem(self) -> dict[str, list[Path]]:
+        photos: dict[str, list[Path]] = defaultdict(list)
+        for path in self.photos:
+            photos[self._stem(path)].append(path)
+        return photos
+
+    def _stem(self, path: Path) -> str:
+        return self.name(path).removesuffix(normalize("NFC", path.suffix))
 
     @cached_property
     def _by_end(self) -> dict[str, list[Path]]:
@@ -106,29 +133,57 @@ class Place:
 
         return whole
 
-    def find(self, name: str) -> Path | None:
-        """The photo that is called `name`, whether composed or not, in a folder that has moved, or with no suffix."""
-        found = self._candidates(name)
-        return found[0] if found and _are_one(found) else None
+    def find(self, names: Iterable[str]) -> dict[str, Path | None]:
+        """The photo that each of the names in a file calls, composed or not, in another case, or with no suffix.
 
-    def _candidates(self, name: str) -> list[Path]:
+        Where the file was written while the photos lay in other folders, those are left away; unless the photo that
+        is found so has a name of its own in the file, or its folder has, or the folder that was left away is here,
+        too, or another name leads to the same photo: then the photo that is meant is missing.
+        """
+        found: dict[str, Path | None] = {}
+        moved: dict[Path, dict[str, str]] = defaultdict(dict)  # photo -> names: the last folder that was left away
+        for name in dict.fromkeys(names):
+            paths, folder = self._candidates(name)
+            found[name] = paths[0] if paths and _are_one(paths) else None
+            if folder and found[name]:
+                moved[found[name]][name] = folder
+        still = {name: path for name, path in found.items() if path and name not in moved.get(path, ())}
+        photos = set(still.values())
+        folders = {path.parent for name, path in still.items() if "/" in name or "\\" in name}
+        for path, names_of_it in moved.items():
+            first = next(iter(names_of_it))
+            taken = path in photos or path.parent in folders or not all(_may_be_one(first, n) for n in names_of_it)
+            for name, folder in names_of_it.items():
+                here = self._folders.get(folder.casefold())
+                if taken or (here and here.difference(path.parents)):
+                    found[name] = None
+        return found
+
+    def _candidates(self, name: str) -> tuple[list[Path], str]:
+        """The photos that `name` may call, and the last of its folders that had to be left away; "": none had to."""
         raw = normalize("NFC", name)
         plain = raw.strip().replace("\\", "/").removeprefix("./")
         for whole in dict.fromkeys((raw, raw.strip(), plain)):
             if whole in self._exactly:
-                return [self._exactly[whole]]
+                return [self._exactly[whole]], ""
             if whole in self._by_end:
-                return self._by_end[whole]
+                return self._by_end[whole], ""
+        folder = ""
         while plain:
             for known, key in ((self._by_end, plain), (self._loosely, plain.casefold())):
                 if key in known:
-                    return known[key]
-            _, _, plain = plain.partition("/")  # the file was written where the photos lay in other folders
-        return []
+                    return known[key], folder
+            folder, _, plain = plain.partition("/")
+        return [], ""
 
     @cached_property
-    def _names(self) -> set[str]:
-        return {name.rpartition("/")[2] for name in self._exactly}
+    def _folders(self) -> dict[str, set[Path]]:
+        """The folders with photos in them, or in a folder in them, by their names in small letters."""
+        known: dict[str, set[Path]] = defaultdict(set)
+        for folder in {folder for path in {path.parent for path in self.photos} for folder in (path, *path.parents)}:
+            if folder != self.folder and folder.is_relative_to(self.folder):
+                known[normalize("NFC", folder.name).casefold()].add(folder)
+        return known
 
     def names_a_photo(self, cell: str, whole: bool = False) -> bool:
         """Whether `cell` is the name of a photo: one that is here, or one that ends as photos do.
@@ -138,14 +193,17 @@ class Place:
         cell = normalize("NFC", cell.strip().strip('"'))
         if len(cell) > 1000:
             return False
-        if PurePosixPath(cell).suffix.lower() in SUFFIXES or cell in self._names:
+        if PurePosixPath(cell).suffix.lower() in SUFFIXES or cell in self._by_end:
             return True
-        return not whole and bool(self._candidates(cell))
+        return not whole and bool(self._candidates(cell)[0])
 
     def why_missing(self, name: str) -> str:
         """Why `find` found nothing, in the words of `Findings`."""
-        if self._candidates(name):
+        paths, _ = self._candidates(name)
+        if paths and not _are_one(paths):
             return "of a name that several photos have"
+        if paths:
+            return "of a photo that is missing, though one of its name is here"
         ending = normalize("NFC", PurePosixPath(name.replace("\\", "/")).name)
         other = next((why for path, why in self.others.items() if normalize("NFC", path.name) == ending), None)
         return f"of a file that is no photo ({other})" if ending and other else "of a photo that is missing"
@@ -179,15 +237,13 @@ def join(rows: Iterable[Row], place: Place, file: Path, findings: Findings, what
     Raises:
         InputError: no row belongs to a photo.
     """
-    captions: dict[Path, list[str]] = {}
+    rows = list(rows)
+    named = place.find(row.photo for row in rows)
+    captions: dict[Path, list[str]] = {path: [] for path in named.values() if path}
     splits: dict[Path, Split] = {}
     called: dict[Path, str] = {}
-    named: dict[str, tuple[Path | None, list[str]]] = {}  # by the name in the file: its photo, and that one's captions
     for row in rows:
-        if row.photo not in named:
-            path = place.find(row.photo)
-            named[row.photo] = path, [] if path is None else captions.setdefault(path, [])
-        path, texts = named[row.photo]
+        path = named[row.photo]
         caption = " ".join(row.caption.split())
         if path is None:
             reason = place.why_missing(row.photo)
@@ -199,10 +255,10 @@ def join(rows: Iterable[Row], place: Place, file: Path, findings: Findings, what
             reason = "with a lost letter (�)"
         elif len(caption) > LONGEST:
             reason = f"longer than {LONGEST:,} characters"
-        elif caption in texts:
+        elif caption in captions[path]:
             reason = "said of the same photo before"
         else:
-            texts.append(caption)
+            captions[path].append(caption)
             if row.split is not None and splits.setdefault(path, row.split) != row.split:
                 raise InputError(
                     f"{file} has {row.photo} in {splits[path]} and in {row.split} ({row.where}); give it one split."

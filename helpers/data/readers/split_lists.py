@@ -18,10 +18,13 @@ def read_split_lists(place: Place, findings: Findings) -> dict[Path, Split]:
     for file in place.files(".txt", ".lst"):
         split = split_of(file, place.folder)
         head = [line for _, line in lines_of(place.head(file))][:50]
-        if split is None or not head or not all(place.names_a_photo(line) for line in head):
+        beside = file in place.beside  # whose words are a caption, though a photo may be called so
+        if split is None or beside or not head or not all(place.names_a_photo(line) for line in head):
             continue
-        for number, line in lines_of(place.text(file, findings)):
-            path = place.find(line)
+        lines = list(lines_of(place.text(file, findings)))
+        found = place.find(line for _, line in lines)
+        for number, line in lines:
+            path = found[line]
             if path is None:
                 findings.leave_out(
                     "photo", f"{line.strip()} ({file.name}, line {number})", "in a list of photos, and not here"

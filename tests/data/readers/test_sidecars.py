@@ -4,12 +4,14 @@ import json
 import tempfile
 from pathlib import Path
 
+import pytest
 from caption_tables import Table, expected, few, one_line, read_back, reads_or_refuses, tables, touch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.data.layouts import read_captioned
 from helpers.data.left_out import Findings
+from helpers.files import InputError
 
 
 @few
@@ -45,3 +47,74 @@ def test_photos_without_a_text_and_empty_texts_are_named(tmp_path: Path) -> None
         ("photo", "b.jpg", "without a caption"),
         ("photo", "c.jpg", "without a caption"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("ending", "boxes"),
+    [
+        (".txt", "0 0.5 0.5 0.2 0.3\n15 0.1 1e-05 0.2 0.3\n"),  # YOLO
+        (".txt", "Car 0.00 0 -1.58 587.01 173.33 614.12 200.12 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"),  # KITTI
+        (".json", '{"version": "5.0", "shapes": [{"label": "dog"}], "imagePath": "a.jpg", "imageData": null}'),
+    ],
+)
+def test_boxes_beside_photos_are_no_captions(tmp_path: Path, ending: str, boxes: str) -> None:
+    touch(tmp_path, {"0.jpg": [], "1.jpg": [], "dog.jpg": []})
+    for name in ("0", "1", "dog"):
+        (tmp_path / f"{name}{ending}").write_text(boxes)
+    with pytest.raises(InputError, match="no captions that are recognised"):
+        read_captioned(tmp_path, Findings())
+    (tmp_path / "captions.csv").write_text("image,caption\n0.jpg,A dog .\n1.jpg,A cat .\ndog.jpg,A hill .\n")
+    assert read_back(tmp_path) == {"0.jpg": ("A dog .",), "1.jpg": ("A cat .",), "dog.jpg": ("A hill .",)}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("captions.csv", "image,caption\na.jpg,A cat .\n"),
+        ("captions.jsonl", '{"file_name": "a.jpg", "text": "A cat ."}'),
+        ("Flickr8k.token.txt", "a.jpg#0\tA cat .\n"),
+    ],
+)
+def test_texts_beside_photos_and_a_file_of_captions_are_a_question(tmp_path: Path, name: str, text: str) -> None:
+    touch(tmp_path, {"a.jpg": [], "b.jpg": []})
+    (tmp_path / name).write_text(text)
+    (tmp_path / "b.txt").write_text("A dog .")
+    with pytest.raises(InputError, match=rf"holds captions twice: {name}.*such as b\.txt; take those out"):
+        read_captioned(tmp_path, Findings())
+    (tmp_path / name).unlink()
+    assert read_back(tmp_path) == {"b.jpg": ("A dog .",)}
+
+
+def test_each_photo_has_the_first_of_its_texts_that_is_in_words(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    touch(tmp_path, {f"{name}.jpg": [] for name in "abcd"})
+    (tmp_path / "a.txt").write_text("A dog .")
+    (tmp_path / "a.json").write_text('{"caption": "A dog with a licence ."}')
+    (tmp_path / "b.json").write_text('{"caption": "A cat ."}')
+    (tmp_path / "c.txt").write_text("0 0.5 0.5 0.2 0.3")
+    (tmp_path / "c.json").write_text('{"caption": "A hill ."}')
+    (tmp_path / "d.txt").write_text("0 0.5 0.5 0.2 0.3")
+    findings = Findings()
+    found = read_captioned(tmp_path, findings).captions
+    assert {path.name: texts for path, texts in found.items()} == {
+        "a.jpg": ("A dog .",),
+        "b.jpg": ("A cat .",),
+        "c.jpg": ("A hill .",),
+    }
+    assert [(one.name, one.reason) for one in findings.left_out] == [
+        ("d.txt", "in a file without words"),
+        ("d.jpg", "without a caption"),
+    ]
+    assert "a .txt or .json beside each photo" in capsys.readouterr().out
+
+
+def test_a_text_beside_a_photo_is_no_list_of_photos(tmp_path: Path) -> None:
+    """A caption of one word may be the name of its photo, in a folder called train."""
+    touch(tmp_path, {"train/dog.jpg": [], "train/0.jpg": [], "val/1.jpg": []})
+    for name, text in (("train/dog", "dog"), ("train/0", "A cat ."), ("val/1", "A hill .")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    found = read_captioned(tmp_path, Findings())
+    assert {path.name: split for path, split in found.splits.items()} == {
+        "dog.jpg": "train",
+        "0.jpg": "train",
+        "1.jpg": "val",
+    }
