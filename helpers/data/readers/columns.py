@@ -1,5 +1,6 @@
 """Which column of a table names the photos, which holds the captions, and which the split: told by what they hold."""
 
+import ast
 import json
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -9,8 +10,11 @@ from helpers.data.manifest import Split, split_called
 from helpers.data.readers.place import Place
 
 _CAPTION = re.compile(
-    r"(captions?|comments?|sentences?|descriptions?|texts?|titles?|raw|alt|label)[ _-]*(text|en)?[ _-]*(\d*)"
+    r"(captions?|comments?|sentences?|descriptions?|texts?|titles?|raw|alt)[ _-]*(text|en)?[ _-]*(\d*)"
 )
+# Python's lists of strings, and NumPy's, which has no commas: read as a whole, Python would join its parts.
+_STRING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+_LIST = re.compile(rf"\[(?:{_STRING.pattern})(?:[\s,]+(?:{_STRING.pattern}))*\s*\]", re.DOTALL)
 _NESTED = ("raw", "caption", "text", "sentence")  # where a caption is in a record of its own
 
 
@@ -41,14 +45,20 @@ def captions_in(value: Any) -> Iterator[str]:
 
 
 def _listed(text: str) -> list[str] | None:
-    """The parts of a JSON list of strings, as Flickr30k's table on the Hugging Face hub has them."""
-    if not text.startswith('["'):
+    """The parts of a list of strings, as JSON (Flickr30k's table on the Hugging Face hub) or as pandas writes it."""
+    if not text.startswith(('["', "['")):
         return None
     try:
         parts = json.loads(text)
+        return parts if all(isinstance(part, str) for part in parts) else None
     except (ValueError, RecursionError):
+        pass
+    if not _LIST.fullmatch(text):
         return None
-    return parts if all(isinstance(part, str) for part in parts) else None
+    try:
+        return [ast.literal_eval(part[0]) for part in _STRING.finditer(text)]
+    except (ValueError, SyntaxError):
+        return None
 
 
 def choose_columns(records: Sequence[Mapping[Hashable, Any]], place: Place) -> Columns | None:
@@ -72,7 +82,7 @@ def choose_columns(records: Sequence[Mapping[Hashable, Any]], place: Place) -> C
         for name in others
         if name != split
     }
-    called = {name: match for name in words if (match := _called(name))}
+    called = {name: match for name in words if (match := _CAPTION.fullmatch(_plain(name)))}
     numbered = [name for name, match in called.items() if match[3]]
     if len(numbered) > 1 and any(words[name] for name in numbered):
         return Columns(photo, tuple(numbered), split)
@@ -80,8 +90,13 @@ def choose_columns(records: Sequence[Mapping[Hashable, Any]], place: Place) -> C
     return None if best is None or not words[best] else Columns(photo, (best,), split)
 
 
-def _called(name: Hashable) -> re.Match[str] | None:
-    return _CAPTION.fullmatch(str(name).strip().lower())
+def _plain(name: Hashable) -> str:
+    return str(name).strip().lower()
+
+
+def is_called(cell: str) -> bool:
+    """Whether `cell` is what a column of captions or of splits is called."""
+    return _plain(cell) == "split" or _CAPTION.fullmatch(_plain(cell)) is not None
 
 
 def _holds_splits(name: Hashable, records: Sequence[Mapping[Hashable, Any]]) -> bool:

@@ -13,7 +13,7 @@ from helpers.data.left_out import Findings
 from helpers.data.readers.columns import Columns, captions_in, choose_columns, split_in
 from helpers.data.readers.packed import read_parquet
 from helpers.data.readers.place import Captioned, Place, Row, join, lines_of, split_of
-from helpers.data.readers.tables import which_of
+from helpers.data.readers.tables import names_of, which_of
 from helpers.files import InputError
 
 _LOOKED_AT = 60  # records of a file, to tell what it is
@@ -41,7 +41,7 @@ def read_records(place: Place, findings: Findings) -> Captioned | None:
     rows = (row for path in chosen for row in _rows(path, *found[path], place, len(chosen) > 1))
     columns = found[chosen[0]][1]
     captions = ", ".join(repr(name) for name in columns.captions)
-    what = f"{' and '.join(map(place.name, chosen))}, records: photos in {columns.photo!r}, captions in {captions}"
+    what = f"{names_of(chosen, place)}, records: photos in {columns.photo!r}, captions in {captions}"
     return join(rows, place, chosen[0], findings, what)
 
 

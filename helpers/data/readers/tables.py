@@ -6,12 +6,14 @@ by what the file holds. Cells that hold the separator are quoted, so only a CSV 
 
 import csv
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from helpers.data.left_out import Findings
-from helpers.data.readers.columns import Columns, captions_in, choose_columns, split_in
+from helpers.data.manifest import Split
+from helpers.data.readers.columns import Columns, captions_in, choose_columns, is_called, split_in
 from helpers.data.readers.place import Captioned, Place, Row, join, split_of
 from helpers.files import InputError
 
@@ -19,6 +21,7 @@ SUFFIXES = (".txt", ".csv", ".tsv")
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _LINES = 60  # of a file that are looked at to tell what it is
 _LONGEST = 100  # lines of a row
+_NUMBER = re.compile(r"\d{3,}")  # of a part of a file: 00000-of-00002
 
 
 class _Table(NamedTuple):
@@ -49,23 +52,26 @@ def read_tables(place: Place, findings: Findings) -> Captioned | None:
         return None
     rows = (row for path in chosen for row in _rows(path, tables[path], place, findings, len(chosen) > 1))
     first, table = chosen[0], tables[chosen[0]]
-    named = " and ".join(place.name(path) for path in chosen)
-    captions = ", ".join(map(table.name, table.columns.captions))
+    named, captions = names_of(chosen, place), ", ".join(map(table.name, table.columns.captions))
     photo = table.name(table.columns.photo)
     what = f"{named}, a table with {_SEPARATORS[table.separator]}: photos in {photo}, captions in {captions}"
     return join(rows, place, first, findings, what)
 
 
 def which_of(paths: list[Path], place: Place) -> list[Path]:
-    """Of several files with captions those to read: all, where they are of different splits, else the one named for it.
+    """Of several files with captions those to read: all, where they are of different splits or parts of one file.
+
+    Else it is the one that is named for it.
 
     Raises:
         InputError: that cannot be told.
     """
     if len(paths) < 2:
         return paths
-    splits = [split_of(path, place.folder) for path in paths]
-    if None not in splits and len(set(splits)) == len(splits):
+    by_split: dict[Split | None, list[Path]] = defaultdict(list)
+    for path in paths:
+        by_split[split_of(path, place.folder)].append(path)
+    if (len(by_split) == 1 or None not in by_split) and all(map(_are_parts, by_split.values())):
         return paths
     for name in ("captions", "metadata", "results"):
         if len(named := [path for path in paths if path.stem.lower() == name]) == 1:
@@ -74,6 +80,19 @@ def which_of(paths: list[Path], place: Place) -> list[Path]:
     raise InputError(
         f"{place.folder} holds {len(paths)} files with captions ({names}); keep one, or call them train, val and test."
     )
+
+
+def _are_parts(paths: list[Path]) -> bool:
+    """Whether these are one file in parts, numbered from 0 or 1 on: `train-00000-of-00002`, `train-00001-of-00002`."""
+    first = _NUMBER.search(min(path.name for path in paths))
+    alike = len({(path.parent, _NUMBER.sub("0", path.name)) for path in paths}) == 1
+    return len(paths) == 1 or (alike and first is not None and int(first[0]) <= 1)
+
+
+def names_of(paths: list[Path], place: Place) -> str:
+    """The names of the files that are read, for people."""
+    more = [f"{len(paths) - 3:,} more"] if len(paths) > 3 else []
+    return " and ".join([*map(place.name, paths[:3]), *more])
 
 
 def _recognised(path: Path, place: Place) -> _Table | None:
@@ -93,7 +112,7 @@ def _recognised(path: Path, place: Place) -> _Table | None:
 def _table(rows: list[list[str]], separator: str, place: Place) -> tuple[_Table | None, float]:
     """How a table is laid out that has these rows, and the share of the rows that name a photo; None: it is none."""
     first = [cell.strip() for cell in rows[0]]
-    headed = not any(map(place.names_a_photo, first))
+    headed = _is_header(first, rows[1:], place)
     body = [dict(enumerate(row)) for row in rows[headed:]]
     if headed and len(set(first)) == len(first):
         columns = choose_columns([dict(zip(first, row.values(), strict=False)) for row in body], place)
@@ -110,6 +129,17 @@ def _table(rows: list[list[str]], separator: str, place: Place) -> tuple[_Table 
     hits = sum(map(place.names_a_photo, names))
     whole = sum(place.names_a_photo(name, whole=True) for name in names)
     return _Table(separator, len(first), columns, first if headed else None, whole > hits / 2), hits / len(body)
+
+
+def _is_header(first: list[str], rows: list[list[str]], place: Place) -> bool:
+    """Whether the first row names columns: also where a photo is called `image.jpg`, and a column `image`."""
+    named = [number for number, cell in enumerate(first) if place.names_a_photo(cell)]
+    if any(place.names_a_photo(first[number], whole=True) for number in named):
+        return False
+    if any(map(is_called, first)):
+        return True
+    below = [[place.names_a_photo(row[number], whole=True) for row in rows if number < len(row)] for number in named]
+    return all(2 * sum(whole) > len(whole) for whole in below)  # names with their suffixes, below one without
 
 
 def _cells(lines: list[str], separator: str) -> list[list[str]]:

@@ -33,7 +33,7 @@ SHAPES = {  # a table in each of the ways that people write it
 @few
 @given(table=tables(), ascii_only=st.booleans(), encoding=st.sampled_from(["utf-8", "utf-16"]))
 def test_any_table_reads_back_the_same(name: str, table: Table, ascii_only: bool, encoding: str) -> None:
-    assume(not any(text.startswith('["') for texts in table.values() for text in texts))
+    assume(not any(text.startswith(('["', "['")) for texts in table.values() for text in texts))
     if name == "lines.jsonl":
         records = [{"caption": text, "file_name": photo} for photo, texts in table.items() for text in texts]
         text = "\n".join(json.dumps(record, ensure_ascii=ascii_only) for record in records)

@@ -2,16 +2,19 @@
 
 import csv
 import io
+import json
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from unicodedata import normalize
 
+import numpy as np
 import pytest
 from caption_tables import Table, expected, few, read_back, reads_or_refuses, tables, touch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from small_data import write_captions
+from small_data import write_captions, write_photo
 
 from helpers.data.layouts import read_captioned
 from helpers.data.left_out import Findings
@@ -81,6 +84,8 @@ def test_a_file_without_header_is_read_with_a_notice(captioned_folder: Path) -> 
         ("captions.csv", "split,path,text\ntrain,C:\\data\\Images\\photo_00.jpg,A dog .\n", "captions in 'text'"),
         ("x.csv", "name,caption,words in it\nphoto_00,A dog .,a b c d e f g h\n", "captions in 'caption'"),
         ("x.csv", 'filename,raw,sentids\nphoto_00.jpg,"[""A dog ."", ""A dog .""]","[0, 1]"\n', "captions in 'raw'"),
+        ("x.csv", "bild,label,beschreibung\nphoto_00.jpg,dog,A dog .\n", "captions in 'beschreibung'"),
+        ("x.csv", "file_name,captions\nphoto_00.jpg,\"['A dog .', 'A dog .']\"\n", "captions in 'captions'"),
         ("x.csv", "file_name,caption_0,caption_1\nphoto_00.jpg,A dog .,\n", "captions in 'caption_0', 'caption_1'"),
     ],
 )
@@ -152,6 +157,78 @@ def test_a_caption_of_several_lines_stays_one(captioned_folder: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("header", ["image,caption_0,caption_1,split", "image,beschreibung,und,teil"])
+def test_a_header_is_one_though_a_photo_is_called_like_a_column(captioned_folder: Path, header: str) -> None:
+    (captioned_folder / "Images" / "photo_01.jpg").rename(captioned_folder / "Images" / "image.jpg")
+    captions, findings = read(captioned_folder, f"{header}\nimage.jpg,A dog .,,train\n")
+    assert captions == {"image.jpg": ("A dog .",)}
+    assert not findings.notices
+
+
+def test_the_first_row_of_names_without_suffixes_is_no_header(captioned_folder: Path) -> None:
+    captions, _ = read(captioned_folder, "photo_00,A dog .\nphoto_01,A cat .\nphoto_02,A hill .\n")
+    assert list(captions) == ["photo_00.jpg", "photo_01.jpg", "photo_02.jpg"]
+
+
+@pytest.mark.parametrize("write", [repr, lambda texts: str(np.array(texts, dtype=object)), json.dumps])
+def test_a_list_in_a_cell_is_its_captions(captioned_folder: Path, write: Callable[[list[str]], str]) -> None:
+    texts = ["A dog's tail .", 'A "big" dog , running .', "A dog \\ a cat .", "Ein Hund läuft ."]
+    write_captions(captioned_folder, [("photo_00.jpg", write(texts)), ("photo_01.jpg", "['A', 7] dog")])
+    captions, _ = read(captioned_folder)
+    assert captions == {"photo_00.jpg": tuple(texts), "photo_01.jpg": ("['A', 7] dog",)}
+
+
+@pytest.mark.parametrize(
+    ("photos", "names", "called"),
+    [
+        (["b/001.jpg", "b/002.jpg"], ["a/001.jpg", "b/001.jpg", "b/002.jpg"], [None, "b/001.jpg", "b/002.jpg"]),
+        (["b/001.jpg", "b/002.jpg"], ["a/001.jpg", "b/002.jpg"], [None, "b/002.jpg"]),  # b is b, and not a
+        (["a/2.jpg", "b/1.jpg"], ["a/1.jpg", "2.jpg"], [None, "a/2.jpg"]),  # a is here, without it
+        (["all/1.jpg", "all/2.jpg"], ["a/1.jpg", "b/1.jpg", "b/2.jpg"], [None, None, "all/2.jpg"]),
+        (["all/1.jpg", "all/2.jpg"], ["a/1.jpg", "b/2.jpg"], ["all/1.jpg", "all/2.jpg"]),
+        (["in/1.jpg", "in/b/2.jpg"], ["C:\\in\\1.jpg", "C:\\in\\2.jpg"], ["in/1.jpg", "in/b/2.jpg"]),
+        (["1.jpg"], ["old/1.jpg", "1.jpg"], [None, "1.jpg"]),
+        (["a/1.jpg", "b/1.jpg"], ["x/1.jpg", "1.jpg", "b/1.jpg"], [None, None, "b/1.jpg"]),
+    ],
+)
+def test_no_photo_gets_the_caption_of_one_that_is_missing(
+    tmp_path: Path, photos: list[str], names: list[str], called: list[str | None]
+) -> None:
+    for number, photo in enumerate(photos):
+        write_photo(tmp_path / photo, (90 * number, 0, 0))
+    for order in (1, -1):
+        pairs = list(zip(names, called, strict=True))[::order]
+        (tmp_path / "captions.csv").write_text(HEADER + "".join(f"{name},A dog in {name}\n" for name, _ in pairs))
+        findings = Findings()
+        found = read_captioned(tmp_path, findings).captions
+        assert found == {tmp_path / photo: (f"A dog in {name}",) for name, photo in pairs if photo}
+        left_out = [one.name.partition(" (")[0] for one in findings.left_out if one.kind == "caption"]
+        assert left_out == [name for name, photo in pairs if photo is None]
+
+
+def test_parts_of_a_table_are_one(captioned_folder: Path) -> None:
+    (captioned_folder / "captions.txt").unlink()
+    parts = ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001")
+    for number, name in enumerate(parts):
+        (captioned_folder / f"{name}.csv").write_text(f"{HEADER}photo_0{number}.jpg,A dog {number}\n")
+    found = read_captioned(captioned_folder, Findings())
+    assert {path.name: split for path, split in found.splits.items()} == {
+        "photo_00.jpg": "train",
+        "photo_01.jpg": "train",
+        "photo_02.jpg": "test",
+    }
+
+
+@pytest.mark.parametrize("names", [("train-v1", "train-v2"), ("captions_2019", "captions_2020"), ("a/000", "b/001")])
+def test_versions_of_a_table_are_a_question(captioned_folder: Path, names: tuple[str, str]) -> None:
+    (captioned_folder / "captions.txt").unlink()
+    for name in names:
+        (captioned_folder / name).parent.mkdir(exist_ok=True)
+        (captioned_folder / f"{name}.csv").write_text(f"{HEADER}photo_00.jpg,A dog\n")
+    with pytest.raises(InputError, match=r"2 files with captions .* keep one"):
+        read_captioned(captioned_folder, Findings())
+
+
 def test_a_caption_without_end_is_left_out(captioned_folder: Path) -> None:
     long = "a dog " * 30_000  # more than a CSV reader takes
     write_captions(
@@ -189,7 +266,7 @@ def test_any_table_reads_back_the_same(
     """Written by Python's own CSV writer; a line in a caption that begins like a row is taken for one."""
     texts = [text for captions in table.values() for text in captions]
     assume(not any(re.search(r"[\r\n]", text) and (separator in text or "jpg" in text) for text in texts))
-    assume(not any(text.startswith('["') for text in texts))
+    assume(not any(text.startswith(('["', "['")) for text in texts))
     file = io.StringIO(newline="")
     quoting = csv.QUOTE_ALL if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL
     writer = csv.writer(file, delimiter=separator, lineterminator=end, quoting=quoting)
