@@ -3,6 +3,7 @@
 What cannot be used is left out and named, in sentences in `Manifest.notices` and one by one in `dataset/left_out.csv`.
 """
 
+import os
 import random
 import re
 import tarfile
@@ -128,14 +129,11 @@ def _ids(paths: Iterable[Path], source: Source, of_several: bool) -> dict[Path, 
     """What to call each photo: its file's name, with its folders where two are called alike, and its set of several."""
     names = {path: normalize("NFC", path.name) for path in paths}  # é is one character, whoever named the file
     counts = Counter(names.values())
-    ids = {
-        path: name if counts[name] == 1 else normalize("NFC", _below(path, source.root)) for path, name in names.items()
-    }
+    alike = [path for path, name in names.items() if counts[name] > 1]
+    inside = all(path.is_relative_to(source.root) for path in alike)  # and not unpacked elsewhere
+    root = source.root if inside else Path(os.path.commonpath(alike))
+    ids = names | {path: normalize("NFC", path.relative_to(root).as_posix()) for path in alike}
     return {path: f"{source.name}/{name}" for path, name in ids.items()} if of_several else ids
-
-
-def _below(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else "/".join(path.parts[-3:])
 
 
 def _not_seen_yet(photos: list[Photo], others: list[Photo], findings: Findings) -> list[Photo]:
@@ -238,9 +236,10 @@ def _own_folders(setting: str | None, name: str, several: bool = True) -> list[P
     whole = project_root() / Path(setting).expanduser()
     if there(whole.is_dir):
         return [whole]
-    folders = [
-        project_root() / Path(part.strip()).expanduser() for part in (setting.split("+") if several else [setting])
-    ]
+    parts = [part.strip() for part in setting.split("+")] if several else [setting]
+    if not all(parts):
+        raise InputError(f"{name}={setting!r} names no folder beside a +; take the + out, or name one there.")
+    folders = [project_root() / Path(part).expanduser() for part in parts]
     for folder in folders:
         if not there(folder.is_dir):
             raise InputError(f"The folder {folder} does not exist; correct the setting {name}.")

@@ -1,5 +1,6 @@
 import json
 import shutil
+import tarfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,37 @@ def test_missing_own_folder_is_named(tmp_path: Path, class_folder: Path) -> None
         prepare(own_profile(tmp_path, tmp_path / "nowhere", class_folder))
     with pytest.raises(InputError, match="correct the setting captions_folder"):
         prepare(own_profile(tmp_path, tmp_path / ("x" * 5000), class_folder))
+
+
+def test_a_plus_without_a_folder_beside_it_is_refused(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path
+) -> None:
+    """And does not take the project's own folder for a second data set."""
+    with pytest.raises(
+        InputError, match=r"captions_folder='.*captioned\+' names no folder beside a \+; take the \+ out"
+    ):
+        prepare(own_profile(tmp_path, Path(f"{captioned_folder}+"), class_folder))
+
+
+def test_photos_of_shards_that_are_called_alike_have_names_of_their_own(tmp_path: Path, class_folder: Path) -> None:
+    for shard in ("en/train/0.tar", "de/train/0.tar"):
+        (tmp_path / "set" / shard).parent.mkdir(parents=True)
+        with tarfile.open(tmp_path / "set" / shard, "w") as tar:
+            for number in range(6):
+                photo = write_photo(tmp_path / "a" / "b" / f"{number}.jpg", (9 * number, len(shard), 0))
+                photo.with_suffix(".txt").write_text(f"A dog in {shard}")
+            tar.add(tmp_path / "a", "a")
+    profile = get_profile(
+        "sample",
+        data_dir=str(tmp_path / "data"),
+        captions_folder=str(tmp_path / "set"),
+        classes_folder=str(class_folder),
+    )
+    photos = prepare(profile)[0].photos
+    assert sorted(photo.id for photo in photos) == sorted(
+        f"{shard}/a/b/{number}.jpg" for shard in ("en/train/0.tar", "de/train/0.tar") for number in range(6)
+    )
+    assert all(photo.captions == (f"A dog in {photo.id.partition('/a/')[0]}",) for photo in photos)
 
 
 def test_manifest_before_notebook_01_and_after_photos_moved(

@@ -1,6 +1,7 @@
 """Photos packed in other files: WebDataset's tars (`000.jpg` beside `000.txt`), and Parquet with the photos in it.
 
-They are unpacked once, into a folder that is then read like any other.
+They are unpacked once, into a folder that is then read like any other. In it each file is a folder of its own name,
+with the same folders above it: `train/0.tar` and `val/0.tar` stay apart, and tell their splits.
 """
 
 import json
@@ -42,15 +43,11 @@ def unpacked(place: Place, findings: Findings) -> Place | None:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()  # also where nothing comes out of them
             for tar in tars:
-                _unpack_tar(tar, temporary / _stem(tar), findings)
+                _unpack_tar(tar, temporary / tar.relative_to(place.folder), findings)
             for table in tables:
-                _unpack_parquet(table, temporary)
+                _unpack_parquet(table, temporary / table.relative_to(place.folder))
     findings.say(f"{', '.join(place.name(path) for path in (tars or tables)[:3])}: unpacked into {target}.")
     return Place(target, place.encoding)
-
-
-def _stem(path: Path) -> str:
-    return path.name.partition(".")[0]
 
 
 def _is_tar(path: Path) -> bool:
@@ -130,14 +127,15 @@ def _photo_bytes(value: Any) -> bytes | None:
 
 
 def _unpack_parquet(path: Path, folder: Path) -> None:
-    """Its photos as files, and the other fields as `metadata.jsonl` beside them."""
-    place = folder / _stem(path)
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / "metadata.jsonl").open("w", encoding="utf-8") as table:
+    """Its photos as files in `folder`, and the other fields as JSON Lines beside that, where they are looked for."""
+    folder.mkdir(parents=True)
+    with folder.with_name(f"{folder.name}.jsonl").open("w", encoding="utf-8") as table:
         for number, record in enumerate(progress(read_parquet(path), f"unpacking {path.name}", unit="photo")):
             field = _photo_field(record)
             if field is None:
                 continue
-            (place / f"{number:08}.photo").write_bytes(_photo_bytes(record[field]))
+            photo = folder / f"{number:08}.photo"
+            photo.write_bytes(_photo_bytes(record[field]))
             rest = {name: value for name, value in record.items() if name != field and not isinstance(value, bytes)}
-            table.write(json.dumps({"file_name": f"{number:08}.photo", **rest}, ensure_ascii=False, default=str) + "\n")
+            named = {"file_name": f"{folder.name}/{photo.name}"}  # whatever it was called elsewhere
+            table.write(json.dumps(named | rest | named, ensure_ascii=False, default=str) + "\n")

@@ -69,6 +69,42 @@ def test_shards_with_the_same_names_are_kept_apart_and_unpacked_once(tmp_path: P
     assert len(list((tmp_path / "scratch").iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    "shards", [("train/00000.tar", "val/00000.tar"), ("set.train.tar", "set.val.tar"), ("a/b/train/0.tgz", "val/0.tar")]
+)
+def test_shards_called_alike_keep_all_of_their_photos_and_tell_their_splits(
+    tmp_path: Path, shards: tuple[str, str]
+) -> None:
+    photo = write_photo(tmp_path / "photo.jpg").read_bytes()
+    for shard, split in zip(shards, ("train", "val"), strict=True):
+        write_tar(
+            tmp_path / "set" / shard, {"0.jpg": photo, "0.txt": split.encode(), "1.jpg": photo, "1.txt": b"A dog"}
+        )
+    found = read_captioned(tmp_path / "set", Findings(), scratch=tmp_path / "scratch")
+    told = sorted((found.splits[path], path.name, *texts) for path, texts in found.captions.items())
+    assert told == [
+        ("train", "0.jpg", "train"),
+        ("train", "1.jpg", "A dog"),
+        ("val", "0.jpg", "val"),
+        ("val", "1.jpg", "A dog"),
+    ]
+
+
+def test_parquet_shards_called_alike_keep_all_of_their_photos(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed; few have Parquet files")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    photo = write_photo(tmp_path / "photo.jpg").read_bytes()
+    shards = ("a/b/train/0000.parquet", "a/b/train/0001.parquet", "a/b/test/0000.parquet")
+    for shard in shards:
+        (tmp_path / "set" / shard).parent.mkdir(parents=True, exist_ok=True)
+        columns = {"image": [{"bytes": photo}], "caption": [f"In {shard}"], "file_name": ["000042.jpg"]}
+        parquet.write_table(pyarrow.table(columns), tmp_path / "set" / shard)
+    found = read_captioned(tmp_path / "set", Findings(), scratch=tmp_path / "scratch")
+    assert {(*texts, found.splits[path]) for path, texts in found.captions.items()} == {
+        (f"In {shard}", shard.split("/")[2]) for shard in shards
+    }
+
+
 @pytest.mark.parametrize("name", ["../out.jpg", "/out.jpg", "C:\\out.jpg", "a/../../out.jpg"])
 def test_a_tar_that_would_write_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     write_tar(tmp_path / "set" / "a.tar", {"0.jpg": b"jpeg", name: b"jpeg"})
