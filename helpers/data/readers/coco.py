@@ -1,11 +1,17 @@
-"""COCO: `train2017/` and `val2017/` (or 2014) beside `annotations/captions_*.json` (Chen et al., arXiv:1504.00325)."""
+"""COCO: `train2017/` and `val2017/` (or 2014) beside `annotations/captions_*.json` (Chen et al., arXiv:1504.00325).
 
+Files of another name that are made like these are read, too.
+"""
+
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from helpers.data.left_out import Findings
-from helpers.data.readers.place import Captioned, Place, Row, join
+from helpers.data.readers.place import Captioned, Place, Row, join, split_of
+from helpers.data.readers.tables import which_of
 from helpers.files import InputError, read_as
 
 _OTHER_KINDS = ("instances_", "person_keypoints_", "panoptic_", "stuff_", "image_info_")
@@ -37,6 +43,9 @@ def read_coco(place: Place, findings: Findings) -> Captioned | None:
     """
     files = [path for path in place.files(".json") if path.parent.name == "annotations"]
     chosen = sorted(path for path in files if path.name.startswith("captions_"))
+    if len(chosen) == 1:
+        findings.say(f"{chosen[0]} is the only file of captions; COCO has one for training and one for validation.")
+    chosen = chosen or which_of([path for path in place.files(".json") if _has_captions(path)], place)
     if not chosen:
         if others := [path.name for path in files if path.name.startswith(_OTHER_KINDS)]:
             raise InputError(
@@ -44,14 +53,36 @@ def read_coco(place: Place, findings: Findings) -> Captioned | None:
                 "and captions_val2017.json of the same download beside them."
             )
         return None
-    if len(chosen) == 1:
-        findings.say(f"{chosen[0]} is the only file of captions; COCO has one for training and one for validation.")
-    rows = (row for file in chosen for row in _rows(file, place, findings))
+    rows = (row for file in chosen for row in _rows(file, place, findings, len(chosen) > 1))
     what = f"COCO, {' and '.join(map(place.name, chosen))}"
     return join(rows, place, chosen[0], findings, what)
 
 
-def _rows(file: Path, place: Place, findings: Findings) -> Iterator[Row]:
+def _has_captions(file: Path) -> bool:
+    """Whether a file of any name is made as COCO's are, and has captions."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return False
+    if file.name.startswith(_OTHER_KINDS) or not all(word in content for word in (b"image_id", b"caption", b"images")):
+        return False  # which saves most of those that are none from being taken apart
+    try:
+        parts = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(parts, dict):
+        return False
+    return _any_with(parts.get("images"), "id", "file_name") and _any_with(
+        parts.get("annotations"), "image_id", "caption"
+    )
+
+
+def _any_with(records: Any, *names: str) -> bool:
+    return isinstance(records, list) and any(isinstance(one, dict) and one.keys() >= {*names} for one in records)
+
+
+def _rows(file: Path, place: Place, findings: Findings, of_split: bool) -> Iterator[Row]:
+    split = split_of(file, place.folder) if of_split else None
     part = file.stem.removeprefix("captions_")  # train2017, or train2014
     content = read_as(_Annotations, file, made_by="the download of COCO's captions")
     captions = content.annotations
@@ -67,4 +98,4 @@ def _rows(file: Path, place: Place, findings: Findings) -> Iterator[Row]:
             where = f"image_id {row.image_id} ({file.name}, annotation {number})"
             findings.leave_out("caption", where, "of a photo that their file does not list", text)
         else:
-            yield Row(f"{part}/{name}", text, f"annotation {number}")
+            yield Row(f"{part}/{name}", text, f"annotation {number}", split)

@@ -102,6 +102,26 @@ def test_photos_that_are_not_there_or_without_captions_are_named(tmp_path: Path)
     ] * 2
 
 
+@pytest.mark.parametrize("folder", ["annotations", "."])
+def test_files_made_as_cocos_are_read_whatever_they_are_called(tmp_path: Path, folder: str) -> None:
+    for number, part in enumerate(("train", "val")):
+        write_photo(tmp_path / "images" / f"{number}.jpg", (number, 0, 0))
+        content = {
+            "info": {},
+            "images": [{"id": number, "file_name": f"{number}.jpg"}],
+            "annotations": [{"id": 5, "image_id": number, "caption": f"A dog of {part} ."}],
+        }
+        write_json(tmp_path / folder / f"{part}.json", content)
+    write_json(tmp_path / folder / "instances_train.json", content | {"annotations": [{"image_id": 1, "bbox": []}]})
+    findings = Findings()
+    found = read_captioned(tmp_path, findings)
+    assert {path.name: (*texts, found.splits[path]) for path, texts in found.captions.items()} == {
+        "0.jpg": ("A dog of train .", "train"),
+        "1.jpg": ("A dog of val .", "val"),
+    }
+    assert not findings.sentences
+
+
 def test_annotations_of_another_kind_are_named(tmp_path: Path) -> None:
     write_annotations(tmp_path)
     for file in list((tmp_path / "coco2017" / "annotations").iterdir()):
