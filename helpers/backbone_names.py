@@ -42,7 +42,7 @@ def eyes(name: str) -> list[str]:
     >>> eyes("vgg16+resnet50")
     ['vgg16', 'resnet50']
     """
-    a_folder = "/" in name and there(located(name).is_dir)  # whose path may have the separator in it
+    a_folder = on_hub(name) and there(located(name).is_dir)  # whose path may have the separator in it
     return [name] if a_folder else [part.strip() for part in name.split(SEPARATOR)]
 
 
@@ -67,7 +67,7 @@ def whole_name(name: str) -> str:
 
 def on_hub(name: str) -> bool:
     """Whether the one backbone of this name is a vision transformer of the Hugging Face hub, or in a folder."""
-    return "/" in name
+    return "/" in name or "\\" in name
 
 
 def vector_is_mean(name: str) -> bool:

@@ -37,7 +37,7 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 
 def _backbone(name: str) -> str:
     parts = eyes(name)
-    if not all(part in BUILT_IN or re.search(r"[^/]/[^/]", part) for part in parts):
+    if not all(part in BUILT_IN or re.search(r"[^/\\][/\\][^/\\]", part) for part in parts):
         listed = ", ".join(map(repr, BUILT_IN))
         raise PydanticCustomError(
             "backbone",

@@ -8,9 +8,10 @@ import pytest
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 
-from helpers.backbone_names import BUILT_IN, eyes, is_stem, stem_name, whole_name
+from helpers.backbone_names import BUILT_IN, eyes, is_stem, on_hub, stem_name, vector_is_mean, whole_name
 from helpers.features.backbones import feature_maps, load_backbone, load_tail, pooled
 from helpers.files import InputError
+from helpers.profiles import get_profile
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,14 @@ def test_a_folder_may_have_the_separator_in_its_name(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     assert eyes(str(folder)) == [str(folder)]
     assert eyes("vgg16+resnet50") == ["vgg16", "resnet50"]
+
+
+def test_a_folder_may_have_its_windows_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("helpers.backbone_names.located", lambda name: tmp_path / name)
+    name = "C:\\my+models\\clip"
+    (tmp_path / name).mkdir(parents=True)
+    assert eyes(name) == [name] and on_hub(name) and not vector_is_mean(name)
+    assert get_profile("sample", backbone=name).grid_backbone == name
 
 
 @pytest.mark.parametrize("name", [*BUILT_IN, "vgg16+resnet50", "efficientnet_lite2+efficientnet_lite0"])
