@@ -254,6 +254,7 @@ def train_captioner(
         settings=asdict(settings),
         model=[captioner.kind, asdict(model.config), captioner.backbone, captioner.max_length],
         initial=torch.cat([weight.detach().flatten() for weight in model.state_dict().values()]),
+        frozen=[name for name, weight in model.named_parameters() if not weight.requires_grad],
         captions=[train.captions, val.captions],
         tokens=train.tokens,
         features=np.concatenate(

@@ -37,13 +37,15 @@ def adamw(
 ) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices and filters only; biases, scales and temperatures are left alone.
 
-    Those of `parameters` that are also in `pretrained` learn at this `share` of the rate.
+    Those of `parameters` that are also in `pretrained` learn at this `share` of the rate. Frozen ones stay out: they
+    never get moments, and a checkpoint could not bring any back.
     """
     pretrained = {id(weight) for weight in pretrained}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for weight in parameters:
-        key = (weight_decay if weight.dim() > 1 else 0.0, share if id(weight) in pretrained else 1.0)
-        groups.setdefault(key, []).append(weight)
+        if weight.requires_grad:
+            key = (weight_decay if weight.dim() > 1 else 0.0, share if id(weight) in pretrained else 1.0)
+            groups.setdefault(key, []).append(weight)
     optimizer = _AdamW(
         [{"params": group, "weight_decay": decay, "share": of_rate} for (decay, of_rate), group in groups.items()],
         fused=True,

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -285,6 +286,35 @@ def test_a_killed_training_ends_with_the_same_weights(
     # The weights from before the self-critical stage too, in whichever stage it was killed.
     expected, found = (load_captioner(tmp_path / name, likelihood=True) for name in ("whole", "killed"))
     assert torch.equal(expected.model.words.weight, found.model.words.weight)
+
+
+def test_a_stopped_training_with_a_frozen_weight_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def frozen() -> tuple[Captioner, CaptionData, CaptionData]:
+        captioner, train, val = prepared(kind="attention")
+        torch.nn.init.zeros_(captioner.model.energy.weight).requires_grad_(False)
+        return captioner, train, val
+
+    history = train_captioner(*frozen(), SETTINGS, tmp_path / "whole")
+    for stopped in (2, 5):  # one in each stage
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            save = training.save_checkpoint
+
+            def save_then_stop(path: Path, run: str, state: dict, stopped: int = stopped, save: Any = save) -> None:
+                save(path, run, state)
+                if len(state["history"]) == stopped:
+                    raise KeyboardInterrupt
+
+            patch.setattr(training, "save_checkpoint", save_then_stop)
+            train_captioner(*frozen(), SETTINGS, tmp_path / "stopped")
+    resumed = train_captioner(*frozen(), SETTINGS, tmp_path / "stopped")
+    assert [epoch["cider_d"] for epoch in resumed] == [epoch["cider_d"] for epoch in history]
+    expected, found = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert not found["energy.weight"].any()
+    thawed, train, val = frozen()
+    thawed.model.requires_grad_(True)
+    train_captioner(thawed, train, val, SETTINGS, tmp_path / "stopped")  # the same numbers, and another training
+    assert weights(tmp_path / "stopped")["energy.weight"].any()
 
 
 def test_a_checkpoint_of_another_run_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
