@@ -167,5 +167,13 @@ def print_facts(tables: Mapping[str, Facts]) -> None:
 
 
 def weakest(table: Facts) -> str:
-    """The aspect that a captioner knows least of: where `right` is closest to what guessing is worth, or below it."""
-    return min(table, key=lambda aspect: table[aspect]["right"] - table[aspect]["commonest"])
+    """The aspect that a captioner knows least of: where `right` closes the least of the gap from `commonest` to 100.
+
+    In points its lead would be small wherever guessing is worth much.
+    """
+
+    def mistakes(row: Mapping[str, float]) -> float:
+        """How many are left of each that guessing makes; where it makes none, any is one too many."""
+        return (100 - row["right"]) / max(100 - row["commonest"], 1e-9)
+
+    return max(table, key=lambda aspect: mistakes(table[aspect]))

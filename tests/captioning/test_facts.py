@@ -49,6 +49,18 @@ def test_one_wrong_word_is_one_wrong_fact(caption, aspect):
     assert weakest(table) == aspect
 
 
+@pytest.mark.parametrize(
+    ("worth", "least"),  # percent right, and what guessing is worth
+    [
+        ({"number": (100, 68), "clothes": (65, 32), "relation": (99, 60)}, "clothes"),  # closed: all, 49 % and 98 %
+        ({"number": (60, 68), "clothes": (30, 32)}, "number"),  # -25 % and -3 %
+        ({"number": (100, 100), "clothes": (99, 98)}, "clothes"),  # where guessing is always right nothing is left
+    ],
+)
+def test_weakest_is_where_the_least_of_the_gap_above_guessing_is_closed(worth, least):
+    assert weakest({name: {"right": right, "commonest": guess} for name, (right, guess) in worth.items()}) == least
+
+
 def test_what_is_left_out_is_counted_apart():
     scene = Scene("dog", 2, "brown", None, "running", "snow")
     table = fact_table({"a": "Two dogs in the snow", "b": "Two black dogs are running"}, {"a": scene, "b": scene})
