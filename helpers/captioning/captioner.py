@@ -100,7 +100,7 @@ class Captioner:
 
     @property
     def decoding(self) -> str:
-        """How `decode` searches, in words for tables."""
+        """How `decode` searches, in words for tables and titles."""
         return "greedy" if self.beam == 1 else f"beam {self.beam}, length power {self.length_power:g}"
 
     def features(self, features: Features, ids: Sequence[str]) -> np.ndarray:

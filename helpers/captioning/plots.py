@@ -21,8 +21,8 @@ def plot_training(history: History) -> Figure:
     kept = history[best - 1]
     if kept["stage"] == "halfway":
         before, after = kept["cider_d_as_used_before"], kept["cider_d_as_used"]
-        gain = f"CIDEr-D {before:.0f} → {after:.0f} on validation"
-        title = f"Halfway between both stages it writes best: as it is used, {gain}"
+        gain = f"CIDEr-D {before:.0f} → {after:.0f} on validation ({kept['decoding']})"
+        title = f"Halfway between both stages it writes best: {gain}"
     else:
         title = f"Epoch {best} ({kept['stage']}) writes the best captions: CIDEr-D {kept['cider_d']:.0f} on validation"
     return plot_history(history, panels, title, best_epoch=best)

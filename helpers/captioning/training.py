@@ -429,21 +429,22 @@ def _self_critical_epoch(
 
 def _try_halfway(
     captioner: Captioner, val: CaptionData, first: dict[str, Tensor], second: dict[str, Tensor]
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """How well the best weights write as they are used, and those halfway, which the model has from then on."""
-    figures = {}
+    figures = {"decoding": captioner.decoding}  # which may change, and these figures stay
     for name, weights in {"cider_d_as_used_before": second, "cider_d_as_used": halfway(first, second)}.items():
         captioner.model.load_state_dict(weights)
         figures[name] = agreed(partial(cider_as_used, captioner, val))
     return figures
 
 
-def _in_words(figures: dict[str, float]) -> str:
+def _in_words(figures: dict[str, Any]) -> str:
     """An epoch's figures as a line of text."""
     trained = {
         "cross-entropy": "loss {train_loss:.3f} train, {val_loss:.3f} val; {tokens_per_second:,.0f} words/s",
         "self-critical": "CIDEr-D of drawn captions {train_reward:.2f} of 10; {val_loss:.3f} val",
-        "halfway": "halfway between both stages, as used {cider_d_as_used:.1f}, before {cider_d_as_used_before:.1f}",
+        "halfway": "halfway between both stages, {decoding}: CIDEr-D {cider_d_as_used:.1f}, before "
+        "{cider_d_as_used_before:.1f}",
     }
     judged = "greedy on val: BLEU-4 {bleu_4:.1f}, CIDEr-D {cider_d:.1f}"
     return f"epoch {{epoch:2d}}: {trained[figures['stage']]}; {judged}".format(**figures)

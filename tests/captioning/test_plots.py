@@ -14,11 +14,11 @@ def test_the_title_of_a_training_names_what_is_kept_and_how_it_was_judged() -> N
     second = {"stage": "self-critical", "train_reward": 1.0, "val_loss": 3.0, "cider_d": 52.0}
     between = {"stage": "halfway", "val_loss": 2.5, "cider_d": 45.0, "cider_d_as_used_before": 53.0}
     titles = [
-        plots.plot_training([first, second, between | {"cider_d_as_used": after}]).get_suptitle()
+        plots.plot_training([first, second, between | {"cider_d_as_used": after, "decoding": "beam 3"}]).get_suptitle()
         for after in (50.0, 61.0)
     ]
     assert titles == [
         "Epoch 2 (self-critical) writes the best captions: CIDEr-D 52 on validation",
-        "Halfway between both stages it writes best: as it is used, CIDEr-D 53 → 61 on validation",
+        "Halfway between both stages it writes best: CIDEr-D 53 → 61 on validation (beam 3)",
     ]
     assert len(plots.plot_training([first]).axes) == 2

@@ -189,6 +189,7 @@ def test_coming_back_loads_what_is_finished(
     pairs = zip(captioner.model.state_dict().values(), again.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs) and not again.model.training
     assert load_captioner(tmp_path).beam == 2  # how it decodes is no part of the training, and follows the settings
+    assert history[-1]["decoding"] == "beam 5, length power 0.7"  # with which its figures were taken
 
 
 def test_training_ends_when_captions_stop_getting_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
