@@ -79,8 +79,8 @@ def label_sheet(path: Path, ids: Sequence[str]) -> dict[str, str]:
 def precision_at_5(album: Album, labels: Mapping[str, str], least: int = 3) -> dict[str, float]:
     """For each label, the share of photos with that label among the first five labelled ones that "a <label>" finds.
 
-    Labels of fewer than `least` photos are left out. With fewer than five photos of a label, 1 means that they all
-    come first.
+    Labels of fewer than `least` photos are left out. Of a label with fewer than five photos as many answers are looked
+    at as there are: 1 means that they all come first, and chance is the label's share of the photos, as for any other.
     """
     counts = Counter(labels.values())
     shares = {}
@@ -88,6 +88,6 @@ def precision_at_5(album: Album, labels: Mapping[str, str], least: int = 3) -> d
         article = "an" if label[0] in "aeiou" else "a"
         hits = album.search(f"{article} {label}", k=len(album.photos))
         ranked = [photo.id for hit in hits for photo in (hit.photo, *hit.twins)]
-        first = [photo_id for photo_id in ranked if photo_id in labels][:5]
+        first = [photo_id for photo_id in ranked if photo_id in labels][: min(5, counts[label])]
         shares[label] = sum(labels[photo_id] == label for photo_id in first) / min(5, counts[label])
     return shares

@@ -38,8 +38,18 @@ def test_precision_counts_labelled_photos_only_copies_too() -> None:
     album = KnownAlbum({"a dog": order, "an owl": order})
     labels = {"d1": "dog", "d2": "dog", "d3": "dog", "d4": "dog", "c1": "owl", "c2": "owl", "c3": "owl"}
     # Labelled photos in order: d1 and its copy d4, c1, d2, d3.
-    assert precision_at_5(album, labels) == {"dog": 1.0, "owl": pytest.approx(1 / 3)}
+    assert precision_at_5(album, labels) == {"dog": pytest.approx(3 / 4), "owl": pytest.approx(1 / 3)}
     assert precision_at_5(album, labels | {"c3": "dog"}) == {"dog": pytest.approx(4 / 5)}  # two owls are too few
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 6])
+def test_precision_by_chance_is_the_share_of_the_photos_that_carry_the_label(count: int) -> None:
+    ids = [f"{number:02d}" for number in range(12)]
+    labels = dict.fromkeys(ids, "?") | dict.fromkeys(ids[:count], "dog")
+    rng = np.random.default_rng(0)
+    orders = [rng.permutation(ids).tolist() for _ in range(1000)]
+    found = [precision_at_5(KnownAlbum({"a dog": order, "a ?": order}), labels)["dog"] for order in orders]
+    assert np.mean(found) == pytest.approx(count / 12, abs=4 * np.std(found) / len(found) ** 0.5)
 
 
 def test_photos_that_come_up_for_everything_are_counted() -> None:
