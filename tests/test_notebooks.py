@@ -1,22 +1,33 @@
-"""A notebook run by itself, as a reader would: a fresh kernel in the notebook's own folder, cell by cell."""
+"""A notebook run by itself, as a reader would: a fresh kernel in its own folder, cell by cell. And single cells."""
 
+import ast
 import json
 import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
+from types import SimpleNamespace
+from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 from course_copy import copy_course, errors_and_unrun
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from helpers.captioning.captioner import new_captioner
 from helpers.data.manifest import load_manifest
+from helpers.data.text import build_tokenizer
 from helpers.environment import project_root
+from helpers.features.rows import Rows
+from helpers.features.store import Features
 from helpers.files import write_json
+from helpers.profiles import get_profile
+from helpers.search.reranking import log_likelihoods, usual_log_likelihoods
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
 ADDRESS = run_path(str(project_root() / ".ci" / "address.py"))
@@ -105,6 +116,79 @@ def test_the_notebook_of_the_exports_asks_first_for_all_it_reads_at_its_end(tmp_
     missing = r"captioners/lstm/metrics\.json .+; run 03a_caption_lstm and 03b\w+ and 03c\w+ first"
     with pytest.raises(CellExecutionError, match=missing):
         client.execute()
+
+
+def run_cell(notebook: str, holds: str, only: str | None = None, **names: Any) -> dict[str, Any]:
+    """Run the code cell of a notebook that holds some text, or the function `only` of it; the names it leaves."""
+    content = nbformat.read(project_root() / "notebooks" / f"{notebook}.ipynb", as_version=4)
+    (source,) = (cell.source for cell in content.cells if cell.cell_type == "code" and holds in cell.source)
+    tree = ast.parse(source)
+    if only:
+        tree.body = [part for part in tree.body if isinstance(part, ast.FunctionDef) and part.name == only]
+    exec(compile(tree, notebook, "exec"), names)
+    return names
+
+
+def test_the_second_look_shows_a_captioner_the_features_of_its_own_backbone(tmp_path: Path) -> None:
+    photos = [SimpleNamespace(id=f"{number}") for number in range(5)]
+    splits, texts, vectors = {"train": photos[:3]}, ["a dog runs", "a cat"], np.eye(3, dtype=np.float32)
+    features = {}
+    for backbone, width in {"vgg16": 12, "efficientnet_lite0_stem": 7}.items():
+        np.save(tmp_path / f"{backbone}.npy", np.random.default_rng(width).random((5, 49, width), np.float32))
+        grid = Rows(tmp_path / f"{backbone}.npy", "02_features")
+        features[backbone] = Features([photo.id for photo in photos], np.zeros((5, width), np.float32), grid)
+    second_look = run_cell(
+        "04c_pretrained_towers",
+        holds="def second_look",
+        only="second_look",
+        np=np,
+        settings=SimpleNamespace(outputs=tmp_path),
+        splits=splits,
+        photo_vectors={"train": vectors},
+        load_features=lambda _, backbone: features[backbone],
+        log_likelihoods=log_likelihoods,
+        usual_log_likelihoods=usual_log_likelihoods,
+    )["second_look"]
+    pairs, tokenizer = np.ones((2, 2), bool), build_tokenizer("word", texts)
+    for kind, (backbone, seen) in zip(("attention", "transformer"), features.items(), strict=True):
+        judge = new_captioner(kind, tokenizer, seen.grid.shape[2], backbone, 10)
+        found, _ = second_look(judge, photos[3:], texts, vectors[:2], pairs)
+        np.testing.assert_allclose(found, log_likelihoods(judge, seen.grid[[3, 4]], texts, pairs), rtol=1e-6)
+
+
+def test_another_untrained_transformer_differs_in_what_is_asked_for_alone() -> None:
+    settings = get_profile("sample", beam=3, length_power=0.5, finetune=True)
+    tokenizer = build_tokenizer("word", ["a dog"])
+    names = {"settings": settings, "tokenizer": tokenizer, "channels": 7, "looks_through": "efficientnet_lite0_stem"}
+    untrained = run_cell(
+        "03c_caption_transformer", holds="def untrained", only="untrained", new_captioner=new_captioner, **names
+    )["untrained"]
+    usual, coarse = untrained(), untrained(grid=4)
+    assert coarse.decoding == usual.decoding == "beam 3, length power 0.5"
+    assert (
+        coarse.model.config == replace(usual.model.config, grid=4) and usual.model.config.tail == "efficientnet_lite0"
+    )
+
+
+def test_figures_of_another_search_are_not_passed_off_as_those_of_this_one(capsys: pytest.CaptureFixture) -> None:
+    history = [{"stage": "cross-entropy", "cider_d": 40.0}, {"stage": "self-critical", "cider_d": 41.0}]
+    tried = {"decoding": "beam 5, length power 0.7", "cider_d_as_used_before": 49.0, "cider_d_as_used": 50.0}
+    ignored = {"save_figure": lambda *_: None, "plot_training": lambda _: None, "folder": Path()}
+    history.append({"stage": "halfway", "cider_d": 42.0} | tried)
+    run_cell(
+        "03c_caption_transformer",
+        holds="cider_d_as_used_before",
+        history=history,
+        captioner=SimpleNamespace(beam=1, decoding="greedy"),
+        **ignored,
+    )
+    assert "(beam 5, length power 0.7) 49.0 before and 50.0 halfway" in capsys.readouterr().out
+
+
+def test_length_by_hand_is_that_of_the_search_which_counts_the_end_mark(capsys: pytest.CaptureFixture) -> None:
+    run_cell("03a_caption_lstm", holds="log_probs_by_hand = ", settings=SimpleNamespace(length_power=0.7))
+    # As tests/captioning/test_decoding.py has it: log p / (words + 1) ** power.
+    assert "power 1.0: -1.25, -0.94, so 'a dog runs on the grass' wins" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
