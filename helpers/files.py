@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -39,6 +40,7 @@ _WAYS_TO_WRITE = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "get the right to write there, or choose another place"),
     errno.ENAMETOOLONG: "give it a shorter name",
 }
+_SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "__macosx", "$recycle.bin", "#recycle"}
 _BRIEF = 2e9  # nanoseconds within which a second change of a file may leave its time as it was
 
 _OF_THE_MACHINE = {
@@ -482,6 +484,36 @@ def load_pickle(path: Path) -> Any:
         raise InputError(f"{path} cannot be used as a feature file: {reason}; delete it and make it again.") from None
 
 
+# --- Folders ---
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name belongs to the system (`.DS_Store`, `._x.jpg`, `Thumbs.db`, `@eaDir`)."""
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """Every file below `folder` that is not hidden, and the folders that cannot be opened with the reason.
+
+    Links are followed, to each folder once.
+    """
+    known: set[tuple[int, int]] = set()
+    problems: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=problems.append, followlinks=True):
+        try:
+            status = Path(place).stat()
+        except FileNotFoundError:  # taken away meanwhile
+            folders.clear()
+            continue
+        if (status.st_dev, status.st_ino) in known:  # a link led back here
+            folders.clear()
+            continue
+        known.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        yield from ((Path(place, name), None) for name in files if not is_hidden(name))
+    yield from ((Path(error.filename), error.strerror) for error in problems)
+
+
 # --- Fingerprints ---
 
 _digests: dict[tuple, bytes] = {}
@@ -526,11 +558,11 @@ def fingerprint_folder(folder: Path) -> str:
 
     Hidden files are passed over: they are the system's, or an album's.
     """
-    paths = below(folder)
+    files = _named_below(folder)
     together = hashlib.sha256()
     with ThreadPoolExecutor() as pool:
-        for path, content in zip(paths, pool.map(digest, paths), strict=True):
-            together.update(f"{path.relative_to(folder).as_posix()}\n".encode() + content)
+        for (name, _), content in zip(files, pool.map(digest, [path for _, path in files]), strict=True):
+            together.update(name + b"\n" + content)
     return together.hexdigest()[:12]
 
 
@@ -545,9 +577,9 @@ def stamp(path: Path) -> str:
     Where it is as it was, nothing has changed. Where it is not, nothing is known: a copy has other times.
     """
     together = hashlib.sha256()
-    for file in below(path) if path.is_dir() else [path]:
+    for name, file in _named_below(path) if path.is_dir() else [(b".", path)]:
         status = file.stat()
-        together.update(f"{file.relative_to(path).as_posix()} {status.st_size} {status.st_mtime_ns}\n".encode())
+        together.update(name + f" {status.st_size} {status.st_mtime_ns}\n".encode())
     return together.hexdigest()[:12]
 
 
@@ -562,8 +594,19 @@ def below(folder: Path) -> list[Path]:
 
     What another process takes away meanwhile is passed over; `rglob` would raise FileNotFoundError.
     """
+    return [path for _, path in _named_below(folder)]
+
+
+def _named_below(folder: Path) -> list[tuple[bytes, Path]]:
+    """The same, each with its name from the folder on: the same, in the same order, on every system.
+
+    What cannot be read is passed over, as whoever reads the folder does: links to nothing, pipes, files of others.
+    """
     found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+    for path, _ in walk(folder):
+        if there(path.is_file) and os.access(path, os.R_OK):
+            name = path.relative_to(folder).as_posix()
+            # Composed, as for whoever looks for a photo: a copy from a Mac has the names decomposed.
+            found.append((unicodedata.normalize("NFC", name).split("/"), name, path))
+    # The names that a disk gives need not be writable.
+    return [("/".join(parts).encode(errors="backslashreplace"), path) for parts, _, path in sorted(found)]

@@ -13,8 +13,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
+from unicodedata import normalize
 
 import numpy as np
 import psutil
@@ -41,6 +43,7 @@ from helpers.files import (
     require,
     reserved_memmap,
     save_pickle,
+    sighted,
     sweep_temporary,
     write_json,
     write_out,
@@ -94,6 +97,33 @@ def test_fingerprints_follow_the_content(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("22")
     assert fingerprint_files([tmp_path / "a", tmp_path / "b"]) != files
     assert fingerprint_folder(tmp_path) != folder
+
+
+def test_a_fingerprint_is_of_names_and_contents_in_the_same_order_on_every_system(tmp_path: Path) -> None:
+    by_hand = sha256()
+    for name in ("B", "a/z", "a-b", f"c/{normalize('NFC', 'é')}1", "d"):  # a folder at a time, capitals first
+        path = tmp_path / "x" / normalize("NFD", name)  # as an old disk of a Mac has it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+        by_hand.update(f"{name}\n".encode() + sha256(name.encode()).digest())
+    assert fingerprint_folder(tmp_path / "x") == by_hand.hexdigest()[:12]
+    (tmp_path / "x" / ".hidden").write_text("")
+    (tmp_path / "x" / "Thumbs.db").write_text("")
+    (tmp_path / "x" / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "x" / "back").symlink_to(tmp_path / "x")
+    os.mkfifo(tmp_path / "x" / "pipe")
+    assert fingerprint_folder(tmp_path / "x") == by_hand.hexdigest()[:12]
+    (tmp_path / "x" / os.fsdecode(b"\xff")).write_text("")
+    assert fingerprint_folder(tmp_path / "x") != by_hand.hexdigest()[:12]
+
+
+def test_what_changes_behind_a_link_is_seen(tmp_path: Path) -> None:
+    for name in ("disk", "album"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "album" / "photos").symlink_to(tmp_path / "disk")
+    before = sighted(tmp_path / "album").split()
+    (tmp_path / "disk" / "photo.jpg").write_text("")
+    assert not set(before) & set(sighted(tmp_path / "album").split())
 
 
 def test_what_cannot_be_written_is_one_sentence_and_leaves_no_litter(tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ Ghostscript on a stranger's file.
 """
 
 import io
-import os
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageCms, ImageFile, UnidentifiedImageError
 
 from helpers.environment import cores, progress
-from helpers.files import InputError, first_line, there
+from helpers.files import InputError, first_line, is_hidden, there, walk
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,7 +38,6 @@ _TURNS = {  # EXIF's orientation -> what makes the photo upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "__macosx", "$recycle.bin", "#recycle"}
 
 # What a photo takes in memory is known before it is decoded: four bytes a pixel. Large JPEGs are decoded at a half
 # to an eighth of their size; all other formats, and progressive JPEGs, only as a whole.
@@ -318,7 +316,7 @@ def find_photos(folder: Path) -> Found:
             f"{folder} is not a folder of photos; {'give its folder' if there(folder.exists) else 'check the path'}."
         )
     photos, passed_over = [], {}
-    for path, problem in _walk(folder):
+    for path, problem in walk(folder):
         problem = problem or why_no_photo(path)
         if problem:
             passed_over[path] = problem
@@ -327,28 +325,9 @@ def find_photos(folder: Path) -> Found:
     if folder in passed_over:
         raise InputError(f"The folder {folder} cannot be opened ({passed_over[folder]}); check its permissions.")
     # By the composed form of the names: a copy from a Mac has them decomposed, and stays in the same order.
-    key = {path: (unicodedata.normalize("NFC", str(path)), str(path)) for path in [*photos, *passed_over]}
+    # With slashes: those of Windows sort elsewhere.
+    key = {path: (unicodedata.normalize("NFC", path.as_posix()), str(path)) for path in [*photos, *passed_over]}
     return Found(sorted(photos, key=key.get), {path: passed_over[path] for path in sorted(passed_over, key=key.get)})
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name belongs to the system (`.DS_Store`, `._x.jpg`, `Thumbs.db`, `@eaDir`)."""
-    return name.startswith(".") or name.lower() in _SYSTEM
-
-
-def _walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """Every file below `folder`, and the folders that cannot be opened with the reason."""
-    known: set[tuple[int, int]] = set()
-    problems: list[OSError] = []
-    for place, folders, files in os.walk(folder, onerror=problems.append, followlinks=True):
-        status = Path(place).stat()
-        if (status.st_dev, status.st_ino) in known:  # a link led back here
-            folders.clear()
-            continue
-        known.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        yield from ((Path(place, name), None) for name in files if not is_hidden(name))
-    yield from ((Path(error.filename), error.strerror) for error in problems)
 
 
 def why_no_photo(path: Path) -> str | None:

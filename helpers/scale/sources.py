@@ -23,9 +23,9 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helpers.data.images import SUFFIXES, find_photos, is_hidden
+from helpers.data.images import SUFFIXES, find_photos
 from helpers.data.manifest import split_called
-from helpers.files import InputError, first_line, of_the_machine, there
+from helpers.files import InputError, first_line, is_hidden, of_the_machine, there
 
 SHARD_SIZE = 1000  # photos of a folder in a shard
 IMAGE_COLUMNS = ("image", "photo", "bytes", "jpg")  # which is it, where a Parquet file has several of bytes

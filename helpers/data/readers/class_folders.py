@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from pathlib import Path
 
-from helpers.data.images import find_photos, is_hidden
+from helpers.data.images import find_photos
 from helpers.data.left_out import Findings
 from helpers.data.manifest import SPLITS, ClassPhoto, Split, split_called
-from helpers.files import InputError, beginning
+from helpers.files import InputError, beginning, is_hidden
 
 LEAST = 10  # photos a class: fewer leave a split without any
 _MOST_LOST = 0.5  # of the photos of a class; if more cannot be used, that is said by itself
