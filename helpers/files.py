@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -543,6 +544,29 @@ def digest(path: Path, blocks: int | None = None) -> bytes:
     if time.time_ns() - status.st_mtime_ns > _BRIEF:  # else it may change again without a sign of it
         _digests[known] = together.digest()
     return together.digest()
+
+
+def copies(paths: Iterable[Path]) -> dict[Path, Path]:
+    """The files that have the same bytes as an earlier one of `paths`, each with the first of these."""
+
+    def alike(some: Iterable[Path], key: Callable[[Path], object]) -> list[list[Path]]:
+        groups: dict[object, list[Path]] = defaultdict(list)
+        for path in some:
+            with suppress(OSError):  # what cannot be read is no copy of anything
+                groups[key(path)].append(path)
+        return [group for group in groups.values() if len(group) > 1]
+
+    groups = alike(paths, lambda path: path.stat().st_size)
+    for key in (_tail, digest):
+        groups = [group for some in groups for group in alike(some, key)]
+    return {copy: first for first, *others in groups for copy in others}
+
+
+def _tail(path: Path) -> bytes:
+    """The last bytes of a file, in which photos of the same size differ: reading them whole would take long."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 512))
+        return file.read()
 
 
 def fingerprint_files(paths: Iterable[Path]) -> str:

@@ -9,16 +9,16 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
 from helpers.data.descriptions import ENGLISH
-from helpers.data.images import check_photos
+from helpers.data.images import Check, check_photos
 from helpers.data.known_sets import announce, check_counts
 from helpers.data.layouts import read_captioned
 from helpers.data.left_out import Findings
@@ -28,7 +28,7 @@ from helpers.data.readers.karpathy import name_in_split_file, read_karpathy_spli
 from helpers.data.text import is_english
 from helpers.downloads import ClimbsOut, Damaged, members_inside, patiently
 from helpers.environment import portable, project_root
-from helpers.files import InputError, beginning, digest, sighted, there
+from helpers.files import InputError, beginning, copies, sighted, there
 from helpers.profiles import Profile
 from helpers.sample.draw import draw_sample
 
@@ -62,17 +62,18 @@ def prepare(profile: Profile) -> tuple[Manifest, dict[str, str], Findings]:
     class_photos = read_class_folder(classes_root, profile.seed, findings) if classes_root else []
     if profile.classes_handle and not profile.classes_folder:
         check_counts(profile.classes_handle, len(class_photos), 0, findings)
+    orders = [(photos, len(photos)), (class_photos, len(class_photos))]
     if profile.limit is not None:
-        photos, class_photos = _slice(photos, profile), _slice_of_classes(class_photos, profile)
-
-    bad, repaired = check_photos([photo.path for photo in [*photos, *class_photos]])
+        orders = [*_slice(photos, profile), *_slice_of_classes(class_photos, profile)]
+    kept, (bad, repaired) = _usable(orders)
     for path, problem in bad.items():
         findings.leave_out("photo", path, "not usable as a photo", problem)
     for path, notice in repaired.items():
         findings.say(f"{path}: {notice}.")
-    photos = [photo for photo in photos if photo.path not in bad]
+    photos = [photo for photo in photos if photo in kept]
     if classes_root:
-        class_photos = usable_classes(classes_root, class_photos, bad, findings)
+        seen = [photo for photo in class_photos if photo in kept or photo.path in bad]
+        class_photos = usable_classes(classes_root, seen, bad, findings)
     for split in SPLITS:
         if not any(photo.split == split for photo in photos):
             roots = " and ".join(str(source.root) for source in sources)
@@ -113,15 +114,20 @@ def _captioned(source: Source, of_several: bool, profile: Profile, findings: Fin
         for path in captions:
             if path not in splits:
                 findings.leave_out("photo", ids[path], "in none of the splits")
-        splits = complete_splits(
-            {ids[path]: split for path, split in splits.items() if path in ids}, profile.seed, findings
+    told = {ids[path]: split for path, split in splits.items() if path in ids}
+    chosen = complete_splits(told, profile.seed, findings) if splits else random_split(ids.values(), profile.seed)
+    if chosen != told:
+        # A copy goes where chance has put the first: a photo to test with is none to train on under another name.
+        by_chance = sorted(
+            (id_ for id_ in chosen if told.get(id_, "train") == "train"), key=lambda id_: chosen[id_] == "train"
         )
-    else:
-        splits = random_split(ids.values(), profile.seed)
+        paths = {id_: path for path, id_ in ids.items()}
+        first_of = copies(paths[id_] for id_ in by_chance)
+        chosen |= {ids[copy]: chosen[ids[first]] for copy, first in first_of.items()}
     return [
-        Photo(ids[path], path, texts, splits[ids[path]], source.name)
+        Photo(ids[path], path, texts, chosen[ids[path]], source.name)
         for path, texts in captions.items()
-        if ids[path] in splits
+        if ids[path] in chosen
     ]
 
 
@@ -142,20 +148,18 @@ def _not_seen_yet(photos: list[Photo], others: list[Photo], findings: Findings) 
     The same are files with the same bytes. Flickr30k holds Flickr8k's photos made anew, under shorter names: both begin
     with the photo's number on Flickr, and in Flickr8k a secret follows it.
     """
-    numbers: dict[str, Photo] = {}
-    sizes: dict[int, list[Photo]] = defaultdict(list)
-    for photo in photos:
-        if named := _ON_FLICKR.fullmatch(photo.path.name):
-            numbers[named[1]] = photo
-        sizes[photo.path.stat().st_size].append(photo)
+    if not photos:
+        return others
+    numbers = {named[1]: photo for photo in photos if (named := _ON_FLICKR.fullmatch(photo.path.name))}
+    by_path = {photo.path: photo for photo in photos}
+    first_of = copies(photo.path for photo in [*photos, *others])
 
     def same(photo: Photo) -> Photo | None:
         named = _ON_FLICKR.fullmatch(photo.path.name)
         known = numbers.get(named[1]) if named else None
         if known is not None and (named[2] or _ON_FLICKR.fullmatch(known.path.name)[2]):
             return known
-        alike = (other for other in sizes.get(photo.path.stat().st_size, ()) if _tail(other.path) == _tail(photo.path))
-        return next((other for other in alike if digest(other.path) == digest(photo.path)), None)
+        return by_path.get(first_of.get(photo.path))
 
     new = []
     for photo in others:
@@ -166,39 +170,56 @@ def _not_seen_yet(photos: list[Photo], others: list[Photo], findings: Findings) 
     return new
 
 
-def _tail(path: Path) -> bytes:
-    """The last bytes of a file, in which photos of the same size differ: reading them whole would take long."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 512))
-        return file.read()
+Order = tuple[Sequence[Photo | ClassPhoto], int]  # photos, and how many of them are wanted, the first ones first
 
 
-def _slice(photos: list[Photo], profile: Profile) -> list[Photo]:
+def _usable(orders: Sequence[Order]) -> tuple[set[Photo | ClassPhoto], Check]:
+    """The photos that are wanted of each order, and what looking at them found out.
+
+    In the place of one that cannot be used comes the next: a slice may have a single photo of a class to validate with.
+    """
+    seen = Check({}, {})
+    looked_at: set[Path] = set()
+    while True:
+        wanted = [
+            photo
+            for photos, count in orders
+            for photo in islice((photo for photo in photos if photo.path not in seen.bad), count)
+        ]
+        new = list(dict.fromkeys(photo.path for photo in wanted if photo.path not in looked_at))
+        if not new:
+            return set(wanted), seen
+        bad, repaired = check_photos(new)
+        looked_at.update(new)
+        seen.bad.update(bad)
+        seen.repaired.update(repaired)
+
+
+def _slice(photos: list[Photo], profile: Profile) -> list[Order]:
     """At most `limit` of the photos, by chance, with the same share in each split (at least one).
 
     Of the same set and seed a smaller slice is a part of a larger one.
     """
+    if len(photos) <= profile.limit:
+        return [(photos, len(photos))]
     drawn = sorted(photos, key=lambda photo: photo.id)
     random.Random(profile.seed).shuffle(drawn)
-    kept: set[str] = set()
-    for split in SPLITS:
-        ids = [photo.id for photo in drawn if photo.split == split]
-        kept.update(ids[: max(1, len(ids) * profile.limit // len(drawn))])
-    return [photo for photo in photos if photo.id in kept] if len(photos) > profile.limit else photos
+    parts = [[photo for photo in drawn if photo.split == split] for split in SPLITS]
+    return [(part, max(1, len(part) * profile.limit // len(drawn))) for part in parts]
 
 
-def _slice_of_classes(photos: list[ClassPhoto], profile: Profile) -> list[ClassPhoto]:
+def _slice_of_classes(photos: list[ClassPhoto], profile: Profile) -> list[Order]:
     """As many of each class as make `limit` together, but no fewer than a class needs; see `_slice`."""
-    labels = {photo.label for photo in photos}
+    labels = sorted({photo.label for photo in photos})
     each = max(LEAST, profile.limit // max(1, len(labels)))
-    kept: set[str] = set()
+    orders: list[Order] = []
     for label in labels:
         of_class = [photo for photo in photos if photo.label == label]
         for split in SPLITS:
-            ids = sorted(photo.id for photo in of_class if photo.split == split)
-            random.Random(f"{profile.seed} {label} {split}").shuffle(ids)
-            kept.update(ids[: -(-len(ids) * each // len(of_class))])
-    return [photo for photo in photos if photo.id in kept]
+            part = sorted((photo for photo in of_class if photo.split == split), key=lambda photo: photo.id)
+            random.Random(f"{profile.seed} {label} {split}").shuffle(part)
+            orders.append((part, -(-len(part) * each // len(of_class))))
+    return orders
 
 
 def _sources(profile: Profile) -> tuple[list[Source], Path | None]:

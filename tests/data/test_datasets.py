@@ -85,7 +85,7 @@ def test_a_class_that_loses_its_photos_to_damage_is_named(
     tmp_path: Path, captioned_folder: Path, class_folder: Path
 ) -> None:
     for number in range(12):
-        write_photo(class_folder / "raw-img" / "ragno" / f"{number}.jpg")
+        write_photo(class_folder / "raw-img" / "ragno" / f"{number}.jpg", (9, 9 * number, 9))
     for photo in sorted((class_folder / "raw-img" / "gatto").iterdir())[:4]:
         photo.write_bytes(b"torn")
     manifest, _, findings = prepare(own_profile(tmp_path, captioned_folder, class_folder))
@@ -178,8 +178,8 @@ def test_a_slice_is_the_same_for_the_same_seed_and_a_part_of_a_larger_one(
     tmp_path: Path, captioned_folder: Path, class_folder: Path
 ) -> None:
     for number in range(12, 40):
-        write_photo(captioned_folder / "Images" / f"photo_{number:02d}.jpg")
-        write_photo(class_folder / "raw-img" / "cane" / f"{number}.jpg")
+        write_photo(captioned_folder / "Images" / f"photo_{number:02d}.jpg", (9, 6 * number, 9))
+        write_photo(class_folder / "raw-img" / "cane" / f"{number}.jpg", (6 * number, 9, 9))
     write_captions(captioned_folder, [(f"photo_{number:02d}.jpg", f"A dog {number} .") for number in range(40)])
     profile = own_profile(tmp_path, captioned_folder, class_folder)
     few, again, more = (prepare(replace(profile, limit=limit))[0] for limit in (20, 20, 30))
@@ -190,6 +190,49 @@ def test_a_slice_is_the_same_for_the_same_seed_and_a_part_of_a_larger_one(
     assert Counter(photo.label for photo in few.class_photos).keys() == {"cane", "gatto"}
     assert 10 <= sum(photo.label == "cane" for photo in few.class_photos) <= 12
     assert ids[0] != {photo.id for photo in prepare(replace(profile, limit=20, seed=7))[0].photos}
+
+
+def test_in_the_place_of_a_bad_photo_a_slice_has_the_next_one(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path
+) -> None:
+    for number in range(60):
+        write_photo(captioned_folder / "Images" / f"photo_{number:02d}.jpg", (9, 4 * number, 9))
+        write_photo(class_folder / "raw-img" / "cane" / f"{number}.jpg", (4 * number, 9, 9))
+    write_captions(captioned_folder, [(f"photo_{number:02d}.jpg", f"A dog {number} .") for number in range(60)])
+    profile = replace(own_profile(tmp_path, captioned_folder, class_folder), limit=20)
+    whole, _, _ = prepare(profile)
+    bad = [photo for photo in (*whole.split("val"), *whole.class_split("val")) if "gatto" not in photo.id]
+    for photo in bad:
+        photo.path.write_bytes(b"torn")
+    slice_, _, findings = prepare(profile)
+    kinds = [
+        Counter((type(photo), photo.split) for photo in [*one.photos, *one.class_photos]) for one in (whole, slice_)
+    ]
+    assert bad and kinds[0] == kinds[1] and slice_.classes == ["cane", "gatto"]
+    assert {one.name for one in findings.left_out} == {str(photo.path) for photo in bad}
+    ids = [{photo.id for photo in (*one.photos, *one.class_photos)} for one in (whole, slice_)]
+    assert ids[0] - ids[1] == {photo.id for photo in bad}
+
+
+def test_copies_of_a_photo_are_in_one_split_where_chance_chooses(
+    tmp_path: Path, captioned_folder: Path, class_folder: Path
+) -> None:
+    profile, images = own_profile(tmp_path, captioned_folder, class_folder), captioned_folder / "Images"
+    before = {photo.id: photo.split for photo in prepare(profile)[0].photos}
+    (held_out,) = (id_ for id_, split in before.items() if split == "test")
+    learned = [id_ for id_, split in before.items() if split == "train"][:2]
+    for id_ in learned:
+        shutil.copy(images / held_out, images / id_)
+    after = {photo.id: photo.split for photo in prepare(profile)[0].photos}
+    assert after == before | dict.fromkeys(learned, "test")
+    rows = [(id_, f"A dog {number} .", split) for number, (id_, split) in enumerate(before.items())]
+    for told in (rows, [(*row[:2], row[2].replace("test", "train")) for row in rows]):
+        (captioned_folder / "captions.txt").unlink(missing_ok=True)
+        with (captioned_folder / "captions.csv").open("w", encoding="utf-8") as file:
+            file.writelines(f"{name},{text},{split}\n" for name, text, split in [("image", "caption", "split"), *told])
+        splits = {photo.id: photo.split for photo in prepare(profile)[0].photos}
+        # What a data set says of its splits is left as it is.
+        assert (splits == before) if told is rows else len({splits[id_] for id_ in (held_out, *learned)}) == 1
 
 
 def test_several_sets_are_one_with_the_origin_of_each_photo(

@@ -4,11 +4,12 @@ import random
 from collections import Counter
 from collections.abc import Container, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
-from helpers.data.images import find_photos
+from helpers.data.images import find_photos, why_no_photo
 from helpers.data.left_out import Findings
 from helpers.data.manifest import SPLITS, ClassPhoto, Split, split_called
-from helpers.files import InputError, beginning, is_hidden
+from helpers.files import InputError, beginning, copies, is_hidden
 
 LEAST = 10  # photos a class: fewer leave a split without any
 _MOST_LOST = 0.5  # of the photos of a class; if more cannot be used, that is said by itself
@@ -18,8 +19,8 @@ def read_class_folder(folder: Path, seed: int, findings: Findings) -> list[Class
     """Photos by class from `raw-img/<class>/` (or `<class>/`), about 75 % train, 10 % val, 15 % test of each class.
 
     Folders `train/`, `val/` and `test/` with the classes in them keep their splits; a split that a class lacks is taken
-    from those to train on. Folders within a class belong to it. Files that are no photos, and folders without any, are
-    left out and named.
+    from those to train on. Folders within a class belong to it. Files that are no photos, photos that are in no class,
+    and folders without any, are left out and named.
 
     Raises:
         InputError: there are not at least two classes with `LEAST` photos each.
@@ -34,30 +35,43 @@ def read_class_folder(folder: Path, seed: int, findings: Findings) -> list[Class
 
 
 def _by_class(root: Path, findings: Findings) -> dict[str, list[tuple[Path, Split | None]]]:
-    """The photos of each class, with the split that they are in already."""
-    top = _folders(root)
+    """The photos of each class, by its composed name (NFC), with the split that they are in already."""
+    top = _folders(root, findings)
     splits = {path: split for path in top if (split := split_called(path.name))}
     if "train" in splits.values() and len(set(splits.values())) > 1:
         for path in top:
             if path not in splits:
                 findings.leave_out("class", path.name, "beside the folders of the splits")
-        parts = [(path, split, path.name) for folder, split in splits.items() for path in _folders(folder)]
+        parts = [(path, split, path.name) for folder, split in splits.items() for path in _folders(folder, findings)]
     else:
         parts = [(path, None, path.name) for path in top]
     classes: dict[str, list[tuple[Path, Split | None]]] = {}
+    ids: set[str] = set()
     for path, split, label in parts:
         found, passed_over = find_photos(path)
         for other, why in passed_over.items():
             findings.leave_out("file", other, "not a photo", why)
-        classes.setdefault(label, []).extend((photo, split) for photo in found)
+        of_class = classes.setdefault(normalize("NFC", label), [])
+        for photo in found:
+            if (id_ := _id(photo, root)) in ids:  # é can be one character or two
+                findings.leave_out("photo", photo, "under the same name as another photo")
+            else:
+                ids.add(id_)
+                of_class.append((photo, split))
     for label in [label for label, photos in classes.items() if not photos]:
         findings.leave_out("class", root / label, "without photos")
         del classes[label]
     return classes
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
+def _folders(folder: Path, findings: Findings) -> list[Path]:
+    """The folders in `folder`, in the order of `find_photos`; photos beside them are named."""
+    inside = [path for path in folder.iterdir() if not is_hidden(path.name)]
+    inside.sort(key=lambda path: (normalize("NFC", path.name), path.name))
+    for path in inside:
+        if not path.is_dir() and why_no_photo(path) is None:
+            findings.leave_out("photo", path, "in the folder of no class")
+    return [path for path in inside if path.is_dir()]
 
 
 def _split(root: Path, label: str, photos: Sequence[tuple[Path, Split | None]], seed: int) -> list[ClassPhoto]:
@@ -71,8 +85,14 @@ def _split(root: Path, label: str, photos: Sequence[tuple[Path, Split | None]], 
     for place, path in enumerate(free):
         split: Split = "val" if place < tenth else "test" if place < 2.5 * tenth else "train"
         splits[path] = "train" if split in taken else split
+    for copy, first in copies(free).items():  # the same photo does not train under one name and test under another
+        splits[copy] = splits[first]
     order = free if not taken else [path for path, _ in photos]
-    return [ClassPhoto(path.relative_to(root).as_posix(), path, label, splits[path]) for path in order]
+    return [ClassPhoto(_id(path, root), path, label, splits[path]) for path in order]
+
+
+def _id(path: Path, root: Path) -> str:
+    return normalize("NFC", path.relative_to(root).as_posix())
 
 
 def usable_classes(

@@ -1,5 +1,7 @@
+import shutil
 from collections import Counter
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from small_data import write_photo
@@ -35,16 +37,22 @@ def test_a_small_class_is_left_out_and_named_while_two_remain(class_folder: Path
 def test_photos_in_folders_of_a_class_count_and_what_is_left_out_is_said(class_folder: Path) -> None:
     root = class_folder / "raw-img"
     for number in range(12):
-        write_photo(root / "ragno" / "deeper" / f"{number}.png").rename(root / "ragno" / "deeper" / f"{number}")
+        photo = write_photo(root / "ragno" / "deeper" / f"{number}.png", (9, number, 9))
+        photo.rename(photo.with_suffix(""))
     (root / "ragno" / "notes.txt").write_text("spiders")
     (root / "ragno" / ".DS_Store").write_text("x")
     (root / "pecora").mkdir()
     (root / "@eaDir").mkdir()
+    write_photo(root / "nobody.jpg")
     findings = Findings()
     photos = read_class_folder(class_folder, 3, findings)
     assert {photo.label for photo in photos} == {"cane", "gatto", "ragno"}
     assert "ragno/deeper/7" in {photo.id for photo in photos}
-    assert named(findings) == [("file", "notes.txt", "not a photo"), ("class", "pecora", "without photos")]
+    assert named(findings) == [
+        ("photo", "nobody.jpg", "in the folder of no class"),
+        ("file", "notes.txt", "not a photo"),
+        ("class", "pecora", "without photos"),
+    ]
 
 
 def test_folders_that_are_split_already_keep_their_splits(tmp_path: Path) -> None:
@@ -67,16 +75,51 @@ def test_a_split_that_is_missing_is_taken_from_training(tmp_path: Path) -> None:
     for split, count in (("train", 20), ("test", 4)):
         for label in ("cane", "gatto"):
             for number in range(count):
-                write_photo(tmp_path / split / label / f"{number}.jpg")
+                write_photo(tmp_path / split / label / f"{number}.jpg", (9, 9 * number, 9))
     photos = read_class_folder(tmp_path, 3, Findings())
     assert photos == read_class_folder(tmp_path, 3, Findings())
     assert Counter(photo.split for photo in photos) == {"train": 36, "val": 4, "test": 8}
     assert all(photo.path.parts[-3] == "test" for photo in photos if photo.split == "test")
 
 
+@pytest.mark.parametrize("parts", [("",), ("train", "test")])
+def test_names_are_the_same_composed_or_not(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    read = []
+    for form in ("NFC", "NFD"):
+        for part in parts:
+            for label in ("chat", normalize("NFC" if part == "train" else form, "élan")):
+                for number in range(20):
+                    write_photo(tmp_path / form / part / label / f"{number}.png", (number, len(part), 9))
+        photos = read_class_folder(tmp_path / form, 3, Findings())
+        read.append([(photo.id, photo.label, photo.split) for photo in photos])
+    assert read[0] == read[1] and {photo[1] for photo in read[0]} == {"chat", "élan"}
+
+
+def test_folders_of_one_name_are_one_class_and_a_second_photo_of_a_name_is_named(tmp_path: Path) -> None:
+    for number in range(12):
+        write_photo(tmp_path / "chat" / f"{number}.png", (number, 9, 9))
+        write_photo(tmp_path / normalize("NFC", "élan") / f"{number}.png", (9, number, 9))
+        write_photo(tmp_path / normalize("NFD", "élan") / f"{number + 10}.png", (9, 9, number))
+    findings = Findings()
+    photos = read_class_folder(tmp_path, 3, findings)
+    assert Counter(photo.label for photo in photos) == {"chat": 12, normalize("NFC", "élan"): 22}
+    assert named(findings) == [("photo", f"{n}.png", "under the same name as another photo") for n in (10, 11)]
+
+
+def test_copies_of_a_photo_are_in_one_split_and_others_where_they_were(class_folder: Path) -> None:
+    before = {photo.id: photo.split for photo in read_class_folder(class_folder, 3, Findings())}
+    root = class_folder / "raw-img" / "cane"
+    held_out = next(id_ for id_, split in before.items() if "cane" in id_ and split == "val")
+    learned = [id_ for id_, split in before.items() if "cane" in id_ and split == "train"][:2]
+    for id_ in learned:
+        shutil.copy(root.parent / held_out, root.parent / id_)
+    after = {photo.id: photo.split for photo in read_class_folder(class_folder, 3, Findings())}
+    assert after == before | dict.fromkeys(learned, "val")
+
+
 def test_a_class_that_loses_most_of_its_photos_is_named(class_folder: Path) -> None:
     for number in range(40):
-        write_photo(class_folder / "raw-img" / "ragno" / f"{number}.jpg")
+        write_photo(class_folder / "raw-img" / "ragno" / f"{number}.jpg", (9, 6 * number, 9))
     photos = read_class_folder(class_folder, 3, Findings())
     train = [photo.path for photo in photos if photo.label == "ragno" and photo.split == "train"]
     findings = Findings()
