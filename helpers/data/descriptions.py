@@ -9,6 +9,7 @@ in a file of your own.
 
 from collections.abc import Iterable
 from pathlib import Path
+from unicodedata import normalize
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -94,13 +95,13 @@ def templates(label: str) -> list[str]:
 
 
 def _key(label: str) -> str:
-    return english_name(label.strip().lower())
+    return english_name(normalize("NFC", label.strip().lower()))  # é is one character, whoever named the folder
 
 
 def _read_own(file: Path) -> dict[str, list[str]]:
     how = 'give JSON {"leopard": ["a description", ...]} or text lines "leopard: a description"'
     findings = Findings()
-    text = read_text(file, findings)
+    text = read_text(file, findings, setting=None)
     print(*findings.sentences, sep="\n", end="\n" * bool(findings.sentences))
     own: dict[str, list[str]] = {}
     if file.suffix.lower() == ".json":

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -62,6 +63,19 @@ def test_a_bad_file_is_explained(tmp_path: Path, name: str, content: str, reason
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=reason):
         class_descriptions(["leopard"], tmp_path / name)
+
+
+def test_a_file_of_a_class_whose_name_is_composed_or_not_is_found_and_another_encoding_is_explained(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "own.txt"
+    file.write_text("Élan: it is large", encoding="utf-8")
+    for form in ("NFC", "NFD"):
+        label = normalize(form, "élan")
+        assert class_descriptions([label], file) == {label: ["it is large"]}
+    file.write_bytes("élan: il est très grand\nélan: élancé\n".encode("cp1252"))
+    with pytest.raises(InputError, match=r"cp1252 gives 'élan: il est très grand', .*'; save it as UTF-8\.$"):
+        class_descriptions(["élan"], file)
 
 
 def test_a_missing_or_binary_file_is_explained(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ _HEAD, _LONG_HEAD = 1 << 16, 1 << 22  # bytes that are enough to tell what a fil
 _FEW = 100  # one damaged line in so many is a damaged line; more are another encoding
 
 
-def read_text(path: Path, findings: Findings, encoding: str | None = None) -> str:
+def read_text(
+    path: Path, findings: Findings, encoding: str | None = None, setting: str | None = "captions_encoding"
+) -> str:
     """The text of a file, in the encoding that its first bytes tell, else UTF-8.
 
     Bytes that are not UTF-8 in a single line, or in fewer than one of a hundred, become "�", and the lines are named.
@@ -26,6 +28,7 @@ def read_text(path: Path, findings: Findings, encoding: str | None = None) -> st
 
     Args:
         encoding: what the user says of a file that is neither UTF-8 nor marked.
+        setting: where the user can say so, for messages; None: nowhere.
 
     Raises:
         InputError: the file cannot be opened, is not what its first bytes say, or has an encoding that nobody named.
@@ -45,16 +48,17 @@ def read_text(path: Path, findings: Findings, encoding: str | None = None) -> st
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{path} is not {encoding} either (byte {error.start:,}: {error.reason}); name another encoding with "
-                "captions_encoding, or save it as UTF-8."
+                f"{setting}, or save it as UTF-8."
             ) from None
     lines = content.split(b"\n")
     wrong = [number for number, line in enumerate(lines, start=1) if not _is_utf8(line)]
     first = lines[wrong[0] - 1].strip()
+    say = f"say which with {setting}, or " if setting else ""
     if len(wrong) > max(1, len(lines) // _FEW):
         raise InputError(
             f"{path} is not UTF-8 ({len(wrong):,} of {len(lines):,} lines, first line {wrong[0]}), and which encoding "
-            f"it has cannot be told for sure: {_choices([lines[number - 1] for number in wrong[:500]])}; say which "
-            "with captions_encoding, or save it as UTF-8."
+            f"it has cannot be told for sure: {_choices([lines[number - 1] for number in wrong[:500]])}; {say}save "
+            "it as UTF-8."
         )
     shown = first[:60].decode("utf-8", errors="replace")
     findings.say(

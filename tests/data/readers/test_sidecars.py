@@ -3,6 +3,7 @@
 import json
 import tempfile
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from caption_tables import Table, expected, few, one_line, read_back, reads_or_refuses, tables, touch
@@ -34,6 +35,26 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
         (Path(folder) / "a.txt").write_bytes(content)
         (Path(folder) / "b.txt").write_bytes(b"A dog")
         reads_or_refuses(Path(folder))
+
+
+def test_names_may_be_composed_or_not_and_in_another_case(tmp_path: Path) -> None:
+    touch(tmp_path, {normalize("NFD", "é.jpg"): [], "IMG_1.JPG": [], "a.jpg": [], "B.jpg": []})
+    said = {
+        normalize("NFC", "é.txt"): "one",
+        "img_1.txt": "two",
+        "a.txt": "three",
+        "A.txt": "nobody's",
+        "B.txt": "four",
+    }
+    for name, caption in said.items():
+        (tmp_path / name).write_text(caption)
+    captions = read_captioned(tmp_path, Findings()).captions
+    assert {normalize("NFC", path.name): texts for path, texts in captions.items()} == {
+        normalize("NFC", "é.jpg"): ("one",),
+        "IMG_1.JPG": ("two",),
+        "a.jpg": ("three",),
+        "B.jpg": ("four",),
+    }
 
 
 def test_photos_without_a_text_and_empty_texts_are_named(tmp_path: Path) -> None:
