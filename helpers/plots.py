@@ -56,6 +56,7 @@ def use_style() -> None:
             "font.sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"],
             "font.size": 12,
             "text.color": INK,
+            "text.parse_math": False,  # two prices in a caption are no formula; so numbers on axes must not be one, too
             "axes.prop_cycle": plt.cycler(color=PALETTE),
             "axes.labelcolor": INK,
             "axes.labelsize": 12,

@@ -55,6 +55,17 @@ def test_a_font_for_other_letters_stands_behind_the_usual_one(monkeypatch: pytes
         assert plt.rcParams["font.family"] == ["sans-serif", "DejaVu Serif"]
 
 
+def test_dollars_in_captions_are_dollars(tmp_path: Path) -> None:
+    figure = photo_grid([np.zeros((9, 9, 3), np.uint8)], ["$5 for tea, $6_ for coffee"], "prices of $5 & $10")
+    figure.draw_without_rendering()
+    shown = [figure.axes[0].texts[0], figure.texts[0]]
+    plain = [figure.text(0, 0, text.get_text().replace("$", "5"), font=text.get_font()) for text in shown]  # as wide
+    assert [text.get_window_extent().width for text in shown] == pytest.approx(
+        [text.get_window_extent().width for text in plain], rel=0.01
+    )
+    plots.save_figure(figure, tmp_path / "prices.png")
+
+
 def test_saved_picture_carries_its_title(tmp_path: Path) -> None:
     plots.save_figure(plots.plot_bars({"a": 1, "b": 2}, "B is larger", "size"), tmp_path / "bars.png")
     plots.save_figure(plot_histogram([1, 2, 2, 5], "Twos lead", "value"), tmp_path / "histogram.png")

@@ -156,6 +156,9 @@ def plot_sizing(points: Mapping[Kind, Sequence[Measured]], plans: Mapping[str, P
     right.axhline(1.0737 * given.memory_gib, color="grey", linewidth=1, label="one machine")
     for axes, what in ((left, "a query, ms of one core"), (right, "index, GB")):
         axes.set(xscale="log", yscale="log", xlabel="photos", ylabel=what)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,g}")
+            axis.set_minor_formatter("")
         axes.legend(frameon=False, fontsize=9)
     put_title(figure, "Points are measured; dashed lines are reckoned from them")
     return figure

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from helpers.plots import BLUE, GREEN, INK, ORANGE, PALETTE, RED, panels_in_pairs, put_title
 
@@ -48,6 +49,7 @@ def plot_recall_and_time(indexes: Mapping[str, Mapping[str, Any]], title: str) -
         cell.axhline(0.95, color=INK, linestyle=":", linewidth=1)
         cell.set(xscale="log", xlabel="milliseconds a query, one thread", title=name)
         cell.xaxis.set_major_formatter("{x:g}")
+        cell.xaxis.set_minor_formatter(LogFormatter())  # of itself it writes formulas
     axes[0].set_ylabel("recall@10")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     put_title(figure, title)

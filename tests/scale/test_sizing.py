@@ -56,7 +56,10 @@ def test_an_index_is_measured(kind: str, least: float) -> None:
 def test_measured_points_are_marked_and_reckoned_ones_are_dashed() -> None:
     points = {kind: [Measured(n, 0, 1, 1.0, n / 1000) for n in (1000, 4000)] for kind in ("flat", "ivf_pq")}
     figure = plot_sizing(points, {"a": plan(8000, GIVEN), "b": plan(10**6, GIVEN)}, GIVEN)
+    figure.draw_without_rendering()
     for axes in figure.axes:
+        numbers = [label.get_text() for axis in (axes.xaxis, axes.yaxis) for label in axis.get_ticklabels(which="both")]
+        assert any(numbers) and not any("$" in number for number in numbers)
         lines = [line for line in axes.lines if len(line.get_xdata()) > 1 and line.get_xdata()[0] > 1]
         marked = [line for line in lines if line.get_marker() == "o"]
         assert {line.get_linestyle() for line in marked} == {"None"} and len(marked) == 2
