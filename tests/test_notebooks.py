@@ -37,6 +37,10 @@ COURSE = tomllib.loads((project_root() / "pyproject.toml").read_text(encoding="u
 def test_a_notebook_runs_in_a_fresh_kernel_from_its_own_folder(
     tmp_path: Path, captioned_folder: Path, class_folder: Path
 ) -> None:
+    for number in (9, 10, 11):  # ten that are captioned are enough, and one of them is torn
+        (captioned_folder / "Images" / f"photo_{number:02d}.jpg").write_bytes(b"")
+    rows = (captioned_folder / "captions.txt").read_text(encoding="utf-8").splitlines()
+    (captioned_folder / "captions.txt").write_text("\n".join(rows[:21]), encoding="utf-8")
     folders = {"captions_folder": str(captioned_folder), "classes_folder": str(class_folder)}
     notebook = copy_course(tmp_path / "course", "01_download", threads=1, **folders)
     content = nbformat.read(notebook, as_version=4)
@@ -45,7 +49,17 @@ def test_a_notebook_runs_in_a_fresh_kernel_from_its_own_folder(
     assert errors_and_unrun(notebook) == ([], 0)
     # The copy works with the copy: its outputs lie beside its own helpers, in a run that is called like the photos.
     (run,) = (tmp_path / "course" / "outputs").iterdir()
-    assert run.name == captioned_folder.name and len(load_manifest(run).photos) == 12
+    assert run.name == captioned_folder.name and len(load_manifest(run).photos) == 9
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_draws_no_more_than_a_small_data_set_has(path: Path) -> None:
+    """`random.sample(some, 8)` is an error where there are seven."""
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            for node in ast.walk(ast.parse("".join(cell["source"]))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sample":
+                    assert "min(" in ast.unparse(node.args[1]), ast.unparse(node)
 
 
 @pytest.fixture(scope="module")

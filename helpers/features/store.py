@@ -26,6 +26,7 @@ from numpy.lib.format import open_memmap
 
 from helpers.artefacts import check, intact, seal
 from helpers.data.images import load_photo, resize_photo
+from helpers.data.manifest import MADE_BY as LISTED_BY
 from helpers.devices import CPU, chosen_device, to_device
 from helpers.environment import ahead, keep_freed_memory, progress
 from helpers.features.backbones import Backbone
@@ -38,6 +39,7 @@ from helpers.files import (
     load_pickle,
     read_as,
     read_json,
+    reading,
     reserved_memmap,
     save_pickle,
     write_json,
@@ -377,10 +379,19 @@ def _provenance(folder: Path, name: str) -> dict[str, str] | None:
 
 
 def _contents(photos: Sequence[HasPath]) -> str:
-    """Fingerprint of ids and contents of the photos: changes when any photo does, and not with place or time."""
+    """Fingerprint of ids and contents of the photos: changes when any photo does, and not with place or time.
+
+    Raises:
+        InputError: a photo is gone, or cannot be read.
+    """
+
+    def content_of(photo: HasPath) -> bytes:
+        with reading(photo.path, LISTED_BY):
+            return digest(photo.path)
+
     together = hashlib.sha256()
     with ThreadPoolExecutor() as pool:
-        for photo, content in zip(photos, pool.map(digest, [photo.path for photo in photos]), strict=True):
+        for photo, content in zip(photos, pool.map(content_of, photos), strict=True):
             together.update(f"{photo.id}\n".encode() + content)
     return together.hexdigest()[:12]
 

@@ -227,6 +227,12 @@ def test_a_pickle_of_something_else_than_vectors_is_refused(tmp_path: Path, phot
         load_features(tmp_path, "colour")
 
 
+def test_a_photo_that_is_gone_is_named_with_the_notebook_that_listed_it(tmp_path: Path, photos: list[Item]) -> None:
+    photos[6].path.unlink()
+    with pytest.raises(InputError, match=r"6\.png does not exist; run notebook 01_download first"):
+        extract_features(photos, colour_backbone(), tmp_path / "f")
+
+
 def test_torn_photo_is_named(tmp_path: Path, photos: list[Item]) -> None:
     photos[6].path.write_bytes(b"")
     with pytest.raises(InputError, match=r"6\.png is empty"):
