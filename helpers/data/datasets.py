@@ -75,9 +75,10 @@ def prepare(profile: Profile) -> tuple[Manifest, dict[str, str], Findings]:
         seen = [photo for photo in class_photos if photo in kept or photo.path in bad]
         class_photos = usable_classes(classes_root, seen, bad, findings)
     for split in SPLITS:
-        if not any(photo.split == split for photo in photos):
-            roots = " and ".join(str(source.root) for source in sources)
-            raise InputError(f"No usable photo is left in the {split} split of {roots}; add photos or captions.")
+        count = sum(photo.split == split for photo in photos)
+        if count < (2 if split == "train" else 1):  # from a single photo there is nothing to learn
+            roots, number = " and ".join(str(source.root) for source in sources), "A single" if count else "No"
+            raise InputError(f"{number} usable photo is left in the {split} split of {roots}; add photos or captions.")
 
     read = [*(source.root for source in sources), *(source.split_file for source in sources), classes_root]
     if not is_english(caption for photo in photos for caption in photo.captions):

@@ -75,8 +75,13 @@ def test_letters_that_pictures_cannot_show_are_told(
 
 def test_a_split_without_photos_is_refused(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
     profile = own_profile(tmp_path, captioned_folder, class_folder)
-    for photo in prepare(profile)[0].split("val"):
+    manifest = prepare(profile)[0]
+    torn = [*manifest.split("train")[1:], *manifest.split("val")]
+    for photo in torn:
         photo.path.write_bytes(b"torn")
+    with pytest.raises(InputError, match="A single usable photo is left in the train split"):
+        prepare(profile)
+    write_photo(torn[0].path, (9, 99, 99))
     with pytest.raises(InputError, match="No usable photo is left in the val split"):
         prepare(profile)
 
