@@ -503,8 +503,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
     for place, folders, files in os.walk(folder, onerror=problems.append, followlinks=True):
         try:
             status = Path(place).stat()
-        except FileNotFoundError:  # taken away meanwhile
-            folders.clear()
+        except FileNotFoundError:  # it was taken away meanwhile
             continue
         if (status.st_dev, status.st_ino) in known:  # a link led back here
             folders.clear()
