@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.environment import project_root
+from helpers.files import fingerprint_files
 
 # What Python has on Linux and not on Windows, as its documentation says; some of it not on macOS either.
 MODULES = "fcntl grp posix pty pwd readline resource syslog termios tty".split()
@@ -50,6 +51,18 @@ def unguarded(path: Path) -> list[str]:
         if posix:
             found.append(f"{path.name}:{node.lineno} {ast.unparse(node)}")
     return found
+
+
+def test_a_checkout_with_line_ends_of_windows_holds_the_same_bytes(tmp_path: Path) -> None:
+    if not (project_root() / ".git").exists():
+        pytest.skip("this is no checkout")
+    as_on_windows = ("git", "-c", "core.autocrlf=true", "-c", "core.eol=crlf")
+    subprocess.run([*as_on_windows, "checkout-index", "--all", f"--prefix={tmp_path}/"], cwd=project_root(), check=True)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 300
+    assert [path for path in files if path.suffix != ".webp" and b"\r" in path.read_bytes()] == []
+    pictures = [path.relative_to(tmp_path) for path in files if path.suffix == ".webp"]
+    assert [p for p in pictures if fingerprint_files([tmp_path / p]) != fingerprint_files([project_root() / p])] == []
 
 
 def test_what_only_posix_has_is_asked_for_before_it_is_used() -> None:
