@@ -325,7 +325,7 @@ class Options(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.register("type", None, _not_blank)
-        self.register("type", Path, lambda text: Path(os.path.expanduser(_not_blank(text))))  # noqa: PTH111 - no error for ~nobody
+        self.register("type", Path, lambda text: at_home(_not_blank(text)))
 
 
 def _not_blank(text: str) -> str:
@@ -335,28 +335,44 @@ def _not_blank(text: str) -> str:
 
 
 LOCK = "lock"  # the file of `only_one`
+# What a file system says that knows no locks, as some of Lustre, NFS and FUSE do.
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+
+
+def say_unlocked(folder: Path, error: OSError) -> None:
+    """Say that work goes on without a lock, where none is to be had."""
+    print(f"{folder} cannot be locked ({error.strerror}); see that nothing else is at work there meanwhile.")
 
 
 @contextmanager
 def only_one(folder: Path, what: str) -> Iterator[None]:
     """Keep other processes from changing `folder` meanwhile; one that is killed lets go of it.
 
+    Where the file system knows no locks, that is said, and nobody is kept from anything.
+
     Raises:
         InputError: another process has it, of which `what` says what it does; or nothing can be written there.
     """
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / LOCK, fallback_to_soft=False)  # a file that counts as a lock would outlive a crash
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(f"Another process {what}; try again when it is done.") from None
     except OSError as error:
-        raise InputError(
-            f"Nothing can be written to {folder} ({error.strerror}); get the right to, or name another folder."
-        ) from None
+        if error.errno not in NO_LOCKS:
+            raise InputError(
+                f"Nothing can be written to {folder} ({error.strerror}); get the right to, or name another folder."
+            ) from None
+        say_unlocked(folder, error)
     try:
         yield
     finally:
         lock.release()
+
+
+def at_home(path: str | Path) -> Path:
+    """A path in which `~` is the user's home, as in a shell: what no user is called stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser fails for ~nobody
 
 
 def there(check: Callable[[], bool]) -> bool:

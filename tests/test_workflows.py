@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -41,11 +43,31 @@ def test_the_template_collects_the_figures_of_all_runs_in_one_table(tmp_path: Pa
     assert table.splitlines()[2:] == ["| epochs_4 | 59.6 | 313 |", "| epochs_6 | 60.1 |  |"]
 
 
+def files_named(command: str) -> set[str]:
+    """Files that a command names and that the project should have, as they are or as modules to run."""
+    words = re.findall(r"[^\s\"',;()\[\]]+", command)
+    tops = {module: module.partition(".")[0] for word, module in pairwise(words) if word == "-m"}
+    ours = [module for module, top in tops.items() if (project_root() / top).is_dir() or find_spec(top) is None]
+    paths = {word for word in words if re.fullmatch(r"[\w.-][\w./-]*\.(py|txt|lock|toml|md)", word)}
+    return paths | {f"{module.replace('.', '/')}.py" for module in ours}
+
+
 def test_every_file_that_a_workflow_or_the_container_names_is_there() -> None:
-    for name in ("requirements.txt", "requirements.lock", "run_all.py", "docs/book/build.py"):
-        assert (project_root() / name).is_file()
-    lines = (project_root() / "Containerfile").read_text(encoding="utf-8").splitlines()
-    assert len(lines) < 30 and any("--require-hashes" in line for line in lines)
+    named: dict[str, set[str]] = {}
+    for path in (*WORKFLOWS.glob("*.yml"), TEMPLATE):
+        steps = [step for job in jobs(path).values() for step in job["steps"]]
+        commands = [step["run"] for step in steps if "run" in step and step.get("shell") != "python"]
+        caches = [step["with"]["cache-dependency-path"] for step in steps if "setup-python" in step.get("uses", "")]
+        named[path.name] = files_named("\n".join(commands + caches))
+    text = (project_root() / "Containerfile").read_text(encoding="utf-8")
+    lines = re.sub(r"(?m)^#.*\n|\\\n", "", text).splitlines()
+    copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1] if word[:2] != "--"]
+    named["Containerfile"] = files_named("\n".join(lines)) | set(copied)
+    assert {"requirements.txt", "requirements.lock"} <= set.intersection(*named.values())
+    assert {"run_all.py", "docs/book/build.py", "."} <= set.union(*named.values())
+    assert [name for names in named.values() for name in names if not (project_root() / name).exists()] == []
+    assert files_named("python -m docs.bok.build && python run_al.py -m pytest") == {"docs/bok/build.py", "run_al.py"}
+    assert len(text.splitlines()) < 30 and any("--require-hashes" in line for line in lines)
 
 
 def test_the_container_can_be_run_as_any_user() -> None:

@@ -3,9 +3,10 @@
 Two runs in one folder would do every stage twice and overwrite each other's files. The lock is one on an open file
 (`flock`, on Windows `msvcrt.locking`), and not the file's existence, so no crash leaves it behind. The file says who
 holds it. Kernels inherit it where the system can (`Lock.inherited`): as long as one of a killed run is at work, the
-folder is not free.
+folder is not free. Where the file system knows no locks, that is said, and the run goes on without one.
 """
 
+import errno
 import json
 import os
 import socket
@@ -16,9 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from helpers.files import InputError
+from helpers.files import InputError, say_unlocked
 
 LOCK = "run.lock"
+_TAKEN = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # what a lock says that another process has
 _PATIENCE = 20.0  # seconds that kernels of a killed run are given; they notice within about one
 
 if sys.platform == "win32":
@@ -62,23 +64,32 @@ def run_lock(outputs: Path) -> Iterator[tuple[int, ...]]:
             f"{outputs} cannot be written to ({error.strerror}); choose another folder with --set outputs_dir=…"
         ) from error
     with file:
-        _wait_for(file, outputs)
+        locked = _wait_for(file, outputs)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         _write(file, json.dumps({"process": os.getpid(), "machine": socket.gethostname(), "since": since}))
         try:
             yield () if sys.platform == "win32" else (file.fileno(),)
         finally:
             _write(file, "")
-            _give(file)
+            if locked:
+                _give(file)
 
 
-def _wait_for(file: IO[str], outputs: Path) -> None:
-    """Take the lock; wait only where its holder is dead and a kernel that it left is about to notice."""
+def _wait_for(file: IO[str], outputs: Path) -> bool:
+    """Take the lock; wait only where its holder is dead and a kernel that it left is about to notice.
+
+    Returns:
+        Whether it is held; False where there are no locks.
+    """
     end, said = time.monotonic() + _PATIENCE, False
     while True:
         try:
-            return _take(file)
-        except OSError:
+            _take(file)
+            return True
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                say_unlocked(outputs, error)
+                return False
             holder = _holder(file)
         if time.monotonic() > end or (holder and _alive(holder)):
             who = "process {process} on {machine}, since {since}".format(**holder) if holder else "which just began"
