@@ -24,6 +24,8 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm.auto import tqdm
 
+from helpers.files import at_home
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -45,7 +47,7 @@ def portable(path: Path) -> str:
     Relative to the project, to the cache of downloads (`KAGGLEHUB_CACHE`) or to the user's home, whichever it is below.
     """
     path = path.absolute()
-    for root, name in ((project_root(), ""), (os.environ.get(_DOWNLOADS), f"${_DOWNLOADS}"), (Path.home(), "~")):
+    for root, name in ((project_root(), ""), (os.environ.get(_DOWNLOADS), f"${_DOWNLOADS}"), (at_home("~"), "~")):
         if root and path.is_relative_to(root):
             return "/".join([*([name] if name else []), *path.relative_to(root).parts]) or "."
     return path.as_posix()
@@ -56,7 +58,7 @@ def located(text: str) -> Path:
     root = os.environ.get(_DOWNLOADS)
     if root and text.startswith(f"${_DOWNLOADS}/"):
         return Path(root) / text.partition("/")[2]
-    return project_root() / Path(text).expanduser()
+    return project_root() / at_home(text)
 
 
 def command(**settings: str | int) -> str:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from helpers.environment import pasted, progress, project_root, set_seed, set_threads
+from helpers.environment import located, pasted, portable, progress, project_root, set_seed, set_threads
 
 
 def test_project_root_holds_the_fixed_layout() -> None:
@@ -47,6 +47,12 @@ def test_a_command_begins_with_the_python_that_can_run_it(monkeypatch: pytest.Mo
         assert shlex.split(pasted(words)) == [str(typed), "-m", "helpers.search.album"]
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     assert pasted(words).startswith("python ")
+
+
+def test_a_home_that_there_is_not_is_a_name_like_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert located("~nobody-here/a") == project_root() / "~nobody-here" / "a"
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user without a home, in a container
+    assert portable(tmp_path) == tmp_path.as_posix()
 
 
 def test_seed_repeats_all_three_generators() -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from helpers.backbone_names import BUILT_IN, eyes, is_stem, on_hub, stem_name, whole_name
 from helpers.downloads import hub, unreachable
 from helpers.environment import command
-from helpers.files import InputError, as_file_name
+from helpers.files import InputError, as_file_name, at_home
 from helpers.profiles import Profile
 
 _TORCHVISION = "https://download.pytorch.org/models"
@@ -111,7 +111,7 @@ def features_size(profile: Profile, photos: int) -> int:
 def torch_home() -> Path:
     """Where torchvision keeps what it downloads, as PyTorch has it, which takes seconds to import."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return Path(os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))).expanduser()  # noqa: PTH118 - with the "~"
+    return at_home(os.environ.get("TORCH_HOME", Path(cache, "torch")))
 
 
 def _kaggle_has(handle: str) -> bool:
@@ -128,7 +128,7 @@ def _hub_has(name: str, *files: str) -> bool:
     """Whether the cache of the hub has one of `files` of model `name`."""
     from huggingface_hub import try_to_load_from_cache
 
-    if Path(name).expanduser().is_dir():  # a folder of the user's own
+    if at_home(name).is_dir():  # a folder of the user's own
         return True
     try:
         return any(isinstance(try_to_load_from_cache(name, file), str) for file in files)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers.environment import cores, pasted, progress
-from helpers.files import InputError, only_one, read_as, sweep_temporary, write_json
+from helpers.files import InputError, at_home, only_one, read_as, sweep_temporary, write_json
 from helpers.scale.embedder import REJECTS, VECTORS, Done, Embedder, Recipe, shard_file
 from helpers.scale.sources import SHARD_SIZE, Shard, shards_of
 
@@ -90,7 +90,7 @@ def embed(
         InputError: something is missing or cannot be written, `out` is of another source, or of other models and not to
             be made anew, or another process is at it.
     """
-    source, out = source.expanduser().resolve(), out.expanduser().resolve()
+    source, out = at_home(source).resolve(), at_home(out).resolve()
     if out == source or out.is_relative_to(source):
         raise InputError(f"{out} is in {source}, where its files would be taken for photos; choose another place.")
     shards = shards_of(source, shard_size)
