@@ -59,12 +59,22 @@ from helpers.chain.report import (
     stage_notices,
     write_report,
 )
-from helpers.chain.runs import check_paths, open_run, remember
+from helpers.chain.runs import open_run, remember
 from helpers.chain.stop import stop_signals
 from helpers.data.known_sets import expected_photos
 from helpers.environment import COMMAND, available_cores, can_pin, cores, pin_thread, project_root
-from helpers.files import FINISHED, UNREAD, InputError, check_space, nobody_reads, sweep_temporary, there, write_json
-from helpers.profiles import PATHS, TEXTS, Profile, each_path
+from helpers.files import (
+    FINISHED,
+    UNREAD,
+    InputError,
+    at_home,
+    check_space,
+    nobody_reads,
+    sweep_temporary,
+    there,
+    write_json,
+)
+from helpers.profiles import PATHS, TEXTS, Profile, check_paths, each_path
 
 NOTEBOOKS = project_root() / "notebooks"
 STAGES = tuple(
@@ -171,10 +181,10 @@ def parse_settings(pairs: list[str], stages: Sequence[Stage]) -> dict[str, Any]:
         if not isinstance(given[name], str | int | float | bool | None):
             given[name] = text
         if name in ("data_dir", "outputs_dir") and isinstance(given[name], str):
-            given[name] = str(Path(given[name]).expanduser())
+            given[name] = str(at_home(given[name]))
         if name in PATHS and isinstance(given[name], str):
-            whole = Path(given[name]).expanduser().resolve()
-            several = each_path(given[name], lambda part: str(Path(part).expanduser().resolve()))
+            whole = at_home(given[name]).resolve()
+            several = each_path(given[name], lambda part: str(at_home(part).resolve()))
             given[name] = str(whole) if there(whole.exists) else several
     return given
 
@@ -314,7 +324,7 @@ def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:
         if any(stage.folder == "features" for stage in chosen):
             check_space(profile.outputs, features_size(profile, expected_photos(profile)), "features")
         remember(profile, given)
-        for folder in (profile.outputs, profile.data / "sample", profile.data / "unpacked"):
+        for folder in (profile.outputs, profile.sample, profile.data / "unpacked"):
             sweep_temporary(folder)
 
         def report(results: list[StageResult]) -> Path:

@@ -155,13 +155,24 @@ class Profile:
 
     @property
     def data(self) -> Path:
-        """Folder of the downloads and of the drawn sample."""
+        """Folder of what is drawn, and of what is unpacked."""
         return project_root() / self.data_dir
+
+    @property
+    def sample(self) -> Path:
+        """Folder of the drawn sample."""
+        made = {name: getattr(self, name) for name in ("scenes", "pictures_per_class", "seed")}
+        return of_drawing(self.data / "sample", made, {name: getattr(Profile, name) for name in made})
 
     @property
     def outputs(self) -> Path:
         """Folder of everything the run writes."""
         return project_root() / self.outputs_dir / self.title
+
+    @property
+    def descriptions(self) -> Path | None:
+        """The file of own descriptions of classes."""
+        return located(self.descriptions_file) if self.descriptions_file else None
 
 
 # The real thing: 8,091 photos with five captions each, and Animals-10 for the class part.
@@ -247,7 +258,8 @@ SETTING_NAMES = tuple(field.name for field in fields(Profile) if field.name not 
 OWN_DATA = ("captions_folder", "classes_folder")
 PATHS = {*OWN_DATA, "descriptions_file", "own_photo", "photos"}  # parameters that name what the user has, anywhere
 RUN = "run.json"
-RUN_NAME = re.compile(r"\w[\w. -]{0,62}\w|\w")  # a folder's name on any system
+# A folder's name on any system: Windows has devices of its own, which no file can be called like, whatever its suffix.
+RUN_NAME = re.compile(r"(?!(?i:con|prn|aux|nul|(?:com|lpt)[\d¹²³]) *(?:\.|$))(?:\w[\w. -]{0,62}\w|\w)")
 Value = str | int | float | bool | None
 
 _short = reprlib.Repr()  # of values in messages: their beginning and their end
@@ -278,10 +290,19 @@ def portable_paths(text: Any) -> str:
     return each_path(str(text), lambda part: portable(Path(part)))
 
 
+def like_a_profile(name: str) -> str | None:
+    """The profile whose name differs from `name` in its capitals alone: on Windows and macOS, both are one folder.
+
+    >>> like_a_profile("COCO"), like_a_profile("coco")
+    ('coco', None)
+    """
+    return name.casefold() if name not in PROFILES and name.casefold() in PROFILES else None
+
+
 def find_run(name: Any, outputs_dir: Any = None) -> Run | None:
     """What the run called `name` remembers; None: there is no such run."""
     folder = outputs_dir if isinstance(outputs_dir, str) else Profile.outputs_dir
-    if not (isinstance(name, str) and RUN_NAME.fullmatch(name)):
+    if not (isinstance(name, str) and RUN_NAME.fullmatch(name)) or like_a_profile(name):
         return None
     path = project_root() / folder / name / RUN
     if not there(path.is_file):
@@ -317,6 +338,17 @@ def way_to_the_end(outputs: Path, profile: str | None = None) -> str:
     return f"run `{pasted(['python', 'run_all.py', *words])}` first"
 
 
+def of_drawing(place: Path, made: Mapping[str, int], usual: Mapping[str, int]) -> Path:
+    """The folder of a drawing: `place`, or, where it is made otherwise than usual, one beside it that says how.
+
+    So no run draws over the pictures of another one.
+
+    >>> of_drawing(Path("sample"), {"scenes": 20, "seed": 1}, {"scenes": 1600, "seed": 1}).name
+    'sample_scenes_20'
+    """
+    return place.with_name("_".join([place.name, *(f"{name}_{n}" for name, n in made.items() if n != usual[name])]))
+
+
 def of_profile(given: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `given` that a profile knows; the others are parameters of notebooks alone."""
     return {setting: value for setting, value in given.items() if setting in ("backbone", *SETTING_NAMES)}
@@ -333,9 +365,31 @@ def chosen_profile(names: Mapping[str, Any]) -> Profile:
     """The profile that a notebook's parameters ask for: `chosen_profile(globals())`, right after their cell.
 
     Those that are settings and not None take their places in the profile named by `profile`.
+
+    Raises:
+        InputError: as for `get_profile`; or what the user has, and the notebook reads, is not there.
     """
     given = {name: names[name] for name in ("backbone", *SETTING_NAMES) if name in names}
-    return get_profile(names["profile"], **given)
+    profile = get_profile(names["profile"], **given)
+    check_paths({name: getattr(profile, name, names[name]) for name in PATHS & names.keys()})
+    return profile
+
+
+def check_paths(given: Mapping[str, Any]) -> None:
+    """See that what the user has is there, before a stage misses it after an hour.
+
+    Raises:
+        InputError: it is not.
+    """
+
+    def check(path: str) -> str:
+        if not there(located(path).exists):
+            raise InputError(f"{located(path)} does not exist; correct the setting {name}.")
+        return path
+
+    for name in sorted(PATHS & given.keys()):
+        if isinstance(given[name], str) and given[name]:
+            each_path(given[name], check)
 
 
 def get_profile(name: str, **changes: Any) -> Profile:

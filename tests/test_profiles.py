@@ -18,6 +18,7 @@ from helpers.profiles import (
     chosen_profile,
     get_profile,
 )
+from helpers.sample.album import album_home
 from helpers.search.engine import MODELS
 
 
@@ -102,6 +103,35 @@ def test_the_choices_of_a_setting_are_those_there_are() -> None:
 def test_outputs_are_apart_by_profile(tmp_path: Path) -> None:
     assert get_profile("sample").outputs == project_root() / "outputs" / "sample"
     assert get_profile("coco", outputs_dir=str(tmp_path)).outputs == tmp_path / "coco"
+
+
+def test_a_drawing_that_differs_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    usual = get_profile("sample", data_dir=str(tmp_path))
+    assert usual.sample == tmp_path / "sample" and album_home(usual, 48) == tmp_path / "album"
+    assert replace(usual, beam=2, name="coco", run="one").sample == usual.sample  # what is drawn is the same
+    others = [replace(usual, **{name: 20}) for name in ("seed", "scenes", "pictures_per_class")]
+    others += [replace(usual, seed=1, scenes=20)]
+    assert len({one.sample for one in others} - {usual.sample}) == 4
+    assert {one.sample.parent for one in others} == {tmp_path}
+    assert (
+        len({album_home(usual, 48), album_home(usual, 10), album_home(others[0], 48), album_home(others[0], 10)}) == 4
+    )
+
+
+def test_what_the_user_has_is_missed_before_anything_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for module in ("helpers.profiles", "helpers.environment"):
+        monkeypatch.setattr(f"{module}.project_root", lambda: tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")  # as in JupyterLab
+    cell = {"profile": "sample", "descriptions_file": "mine.txt", "own_photo": ""}
+    with pytest.raises(
+        InputError, match=re.escape(f"{tmp_path / 'mine.txt'} does not exist; correct the setting desc")
+    ):
+        chosen_profile(cell)
+    (tmp_path / "mine.txt").touch()
+    assert chosen_profile(cell).descriptions == tmp_path / "mine.txt" and get_profile("sample").descriptions is None
+    with pytest.raises(InputError, match=r"no\.jpg does not exist; correct the setting own_photo"):
+        chosen_profile(cell | {"own_photo": "no.jpg"})
 
 
 @pytest.mark.parametrize("path", sorted((project_root() / "notebooks").glob("0*.ipynb")), ids=lambda path: path.stem)

@@ -7,12 +7,11 @@ never go there, where the next plain run would replace them; they get a run of t
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from helpers.environment import located, pasted
-from helpers.files import InputError, read_json, there, write_json
+from helpers.files import InputError, read_json, write_json
 from helpers.profiles import (
     OWN_DATA,
     PATHS,
@@ -22,9 +21,11 @@ from helpers.profiles import (
     SETTING_NAMES,
     Profile,
     Run,
+    check_paths,
     each_path,
     find_run,
     get_profile,
+    like_a_profile,
     of_profile,
     portable_paths,
     with_changes,
@@ -63,7 +64,14 @@ def open_run(name: str | None, profile: str | None, given: Mapping[str, Any]) ->
     if name in PROFILES:
         raise InputError(f"{name} is a profile's own run, which is the same for all; give your photos another --name.")
     if not RUN_NAME.fullmatch(name):
-        raise InputError(f"A run cannot be called {name!r}; a name has letters and digits, and . _ - between them.")
+        raise InputError(
+            f"A run cannot be called {name!r}; a name has letters and digits, and . _ - between them, and is none that "
+            "Windows keeps for itself, such as con or nul."
+        )
+    if profile_alike := like_a_profile(name):
+        raise InputError(
+            f"On Windows and macOS, {name} would be the folder of the profile {profile_alike}; take another --name."
+        )
     known = find_run(name, outputs_dir)
     changes = {setting: value for setting, value in given.items() if setting not in _HERE}
     if known is None and profile is None and not changes:
@@ -126,29 +134,12 @@ def run_of_own(settings: Profile) -> Profile:
     return profile
 
 
-def check_paths(given: Mapping[str, Any]) -> None:
-    """See that what the user has is there, before a stage misses it after an hour.
-
-    Raises:
-        InputError: it is not.
-    """
-    for name in sorted(PATHS & given.keys()):
-        if isinstance(given[name], str) and given[name]:
-            each_path(given[name], partial(_there, name))
-
-
-def _there(name: str, path: str) -> str:
-    if not there(Path(path).exists):
-        raise InputError(f"{path} does not exist; correct the setting {name}.")
-    return path
-
-
 def _name_of_own(setting: str, folder: str, profile: str) -> str:
     """What a run over own photos is called: like their folder, with the profile's name where only classes are own."""
     names = each_path(folder, lambda part: Path(part).name)
     name = re.sub(r"[^\w.-]+", "_", names).strip("._-")[:40].strip("._-") or "photos"
     name = f"{profile}_{name}" if setting == "classes_folder" else name
-    return f"own_{name}" if name in PROFILES else name
+    return name if RUN_NAME.fullmatch(name) and name.casefold() not in PROFILES else f"own_{name}"
 
 
 def shown(setting: str, value: Any) -> str:

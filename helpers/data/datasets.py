@@ -27,7 +27,7 @@ from helpers.data.readers.class_folders import LEAST, read_class_folder, usable_
 from helpers.data.readers.karpathy import name_in_split_file, read_karpathy_split
 from helpers.data.text import is_english
 from helpers.downloads import ClimbsOut, Damaged, members_inside, patiently
-from helpers.environment import portable, project_root
+from helpers.environment import located, portable
 from helpers.files import InputError, beginning, copies, sighted, there
 from helpers.profiles import Profile
 from helpers.sample.draw import draw_sample
@@ -243,7 +243,7 @@ def _sources(profile: Profile) -> tuple[list[Source], Path | None]:
     if classes_root is None and profile.classes_handle:
         classes_root = download(profile.classes_handle, "classes_folder")
     if profile.captions_handle is None and not (sources and classes_root):
-        sample = profile.data / "sample"
+        sample = profile.sample
         draw_sample(sample, profile.scenes, profile.pictures_per_class, profile.seed, ENGLISH)
         if not sources:
             sources = [Source("sample", sample / "captions", sample / "captions" / "dataset_sample.json")]
@@ -255,13 +255,13 @@ def _own_folders(setting: str | None, name: str, several: bool = True) -> list[P
     """The folders that a setting names, joined by "+"."""
     if setting is None:
         return []
-    whole = project_root() / Path(setting).expanduser()
+    whole = located(setting)
     if there(whole.is_dir):
         return [whole]
     parts = [part.strip() for part in setting.split("+")] if several else [setting]
     if not all(parts):
         raise InputError(f"{name}={setting!r} names no folder beside a +; take the + out, or name one there.")
-    folders = [project_root() / Path(part).expanduser() for part in parts]
+    folders = [located(part) for part in parts]
     for folder in folders:
         if not there(folder.is_dir):
             raise InputError(f"The folder {folder} does not exist; correct the setting {name}.")

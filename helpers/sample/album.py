@@ -11,6 +11,7 @@ Some pictures lie there twice, smaller, recompressed or with an edge cut off, an
 None of the scenes is in the sample.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,6 +22,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from helpers.files import InputError, atomic_path, fingerprint_files, read_json, write_json
+from helpers.profiles import Profile, of_drawing
 from helpers.sample.captions import Scene, choose_portrait, choose_scene, write_captions
 from helpers.sample.draw import spread
 from helpers.sample.drawing import draw_scene
@@ -41,6 +43,7 @@ NEW_CLASSES = {  # and what is said of them
         "something to drive in, on a road or a field",
     ),
 }
+PICTURES = 48  # of each kind, usually
 _BROKEN = {  # what is in the file
     "photos/screen/cut_off.jpg": lambda photo: photo[: len(photo) // 3],
     "photos/prints/empty.jpg": lambda _: b"",
@@ -67,6 +70,12 @@ class Drawn:
     copy_of: str | None = None
 
 
+def album_home(settings: Profile, pictures: int) -> Path:
+    """Where the album of so many pictures of each kind is drawn."""
+    made, usual = {"pictures": pictures, "seed": settings.seed}, {"pictures": PICTURES, "seed": Profile.seed}
+    return of_drawing(settings.data / "album", made, usual)
+
+
 def draw_album(folder: Path, pictures: int, seed: int) -> list[Drawn]:
     """Draw the album into `folder`, `pictures` of each kind, unless it is already there for exactly these arguments.
 
@@ -89,8 +98,8 @@ def draw_album(folder: Path, pictures: int, seed: int) -> list[Drawn]:
         if all((root / picture.path).exists() for picture in drawn):
             return drawn
     marker.unlink(missing_ok=True)
-    for path in (*folder.glob("photos/*/*"), *folder.glob("classes/*/*")):  # left from another album
-        if path.is_file():
+    for path in (*root.glob("*/*"), *folder.glob("classes/*/*")):  # left from another album, and not put there
+        if re.fullmatch(rf"{re.escape(path.parent.name)}_\d{{3,}}(_[a-z]+)?\.(jpg|png)", path.name):
             path.unlink()
     paths = [root / kind / f"{kind}_{number:03d}.jpg" for kind in STYLES for number in range(pictures)]
     things = [

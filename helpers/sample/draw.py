@@ -62,8 +62,9 @@ def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int, c
         return
 
     marker.unlink(missing_ok=True)
-    for path in (*folder.glob("captions/Images/scene_*.jpg"), *folder.glob("animals/raw-img/*/*_*.jpg")):
-        if path not in expected:  # left from a larger sample
+    for path in (*folder.glob("captions/Images/*.jpg"), *folder.glob("animals/raw-img/*/*.jpg")):
+        # Left from a larger sample, and not put there by somebody.
+        if path not in expected and re.fullmatch(rf"scene_\d{{5,}}|{re.escape(path.parent.name)}_\d{{4,}}", path.stem):
             path.unlink()
     for path in expected:
         path.parent.mkdir(parents=True, exist_ok=True)

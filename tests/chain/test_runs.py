@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from helpers.chain.runs import run_of_own
-from helpers.files import InputError, read_json
-from helpers.profiles import chosen_profile, get_profile
+from helpers.files import InputError, read_json, write_json
+from helpers.profiles import chosen_profile, find_run, get_profile
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +52,14 @@ def test_a_long_folder_name_gives_a_name_that_a_run_can_have(project: Path) -> N
     folder = project / "photos-of-the-summer-in-the-south-of-fr-2024"  # the 40th character is a dash
     folder.mkdir()
     assert run_of_own(get_profile("sample", captions_folder=folder.name)).run == folder.name[:39]
+
+
+@pytest.mark.parametrize(("folder", "run"), [("coco", "own_coco"), ("COCO", "own_COCO"), ("Aux", "own_Aux")])
+def test_own_photos_never_go_where_a_profile_or_windows_has_its_own(project: Path, folder: str, run: str) -> None:
+    (project / folder).mkdir()
+    assert run_of_own(get_profile("sample", captions_folder=folder)).run == run
+    write_json(project / "outputs" / folder / "run.json", {"profile": "sample", "settings": {}})
+    assert find_run(folder) is None or folder == "coco"
 
 
 def test_photos_that_are_not_there_or_of_another_run_are_refused_and_nothing_is_written(project: Path) -> None:

@@ -52,6 +52,15 @@ def test_a_manifest_of_odd_photos_is_refused(
         load_manifest(profile.outputs)
 
 
+def test_two_drawings_do_not_touch_each_other(tmp_path: Path) -> None:
+    few = {"scenes": 12, "pictures_per_class": 10, "data_dir": str(tmp_path / "data")}
+    one = prepare(get_profile("sample", seed=1, **few))[0]
+    before = {photo.path: photo.path.read_bytes() for photo in [*one.photos, *one.class_photos]}
+    two = prepare(get_profile("sample", seed=2, **few | {"scenes": 10}))[0]
+    assert {path: path.read_bytes() for path in before} == before
+    assert not before.keys() & {photo.path for photo in [*two.photos, *two.class_photos]}
+
+
 def test_unreadable_photos_are_left_out_and_named(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:
     profile = own_profile(tmp_path, captioned_folder, class_folder)
     train = next(photo for photo in prepare(profile)[0].photos if photo.split == "train")

@@ -74,9 +74,15 @@ def test_it_is_drawn_once_and_anew_where_something_is_missing(album: tuple[Path,
     before, stamp = one.read_bytes(), one.stat().st_mtime_ns
     assert draw_album(folder, 6, seed=42) == drawn and one.stat().st_mtime_ns == stamp
     one.unlink()
+    somebodys = [folder / "photos" / place for place in (".album/notes.jpg", "screen/mine.jpg", "screen/.a.png")]
+    left = [folder / "photos" / place for place in ("screen/screen_099.jpg", "prints/prints_050_copy.png")]
+    for path in (*somebodys, *left):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(draw, "cores", lambda: 1)
         assert draw_album(folder, 6, seed=42) == drawn
     assert one.read_bytes() == before
+    assert all(path.exists() for path in somebodys) and not any(path.exists() for path in left)
     with pytest.raises(InputError, match="2 pictures a kind are too few"):
         draw_album(folder, 2, seed=42)

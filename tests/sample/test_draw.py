@@ -121,7 +121,13 @@ def test_complete_sample_is_left_alone_and_a_torn_one_is_completed(tmp_path: Pat
     assert read_pictures(tmp_path) == before
 
     photo.unlink()  # although sample.json says it is all there
+    somebodys = [photo.with_name("scene_of_mine.jpg"), tmp_path / "animals" / "raw-img" / "cane" / "my_dog.jpg"]
+    for path in somebodys:
+        path.touch()
     draw_sample(tmp_path, scenes=10, pictures_per_class=1, seed=5, classes=ENGLISH)
+    assert all(path.exists() for path in somebodys)
+    for path in somebodys:
+        path.unlink()
     assert read_pictures(tmp_path) == {
         name: content for name, content in before.items() if not name.endswith(("scene_00010.jpg", "scene_00011.jpg"))
     }
