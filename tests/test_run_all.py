@@ -57,7 +57,10 @@ CELLS = {
         "scenes = None\nseed = 42\ncaption_batch = None\nlstm_epochs = None\nsearch_model = None\nown_photo = None",
         "save('draw/numbers.json', [scenes or 3, seed])",
     ),
-    "02_square": ("power = 2\nthreads = None", "save('square/a.json', [n**power for n in load('draw/numbers.json')])"),
+    "02_square": (
+        "power = 2\nthreads = None\nrun_missing = None",
+        "save('square/a.json', [n**power for n in load('draw/numbers.json')])",
+    ),
     "03_sum": (
         "beam = None",
         "save('sum/total.json', sum(load('square/a.json')))\n"
@@ -151,6 +154,7 @@ def test_a_second_run_skips_everything(chain, capsys):
         ("beam=9", ["03"]),
         ("own_words=sea", ["04"]),
         ("threads=2", []),
+        ("run_missing=True", []),  # nothing is missing in a chain
         ("power=2", ["02", "03", "05"]),  # given now, not given before: the record cannot know that it is the default
     ],
 )
@@ -450,6 +454,10 @@ def test_own_photos_get_a_run_of_their_own_and_a_plain_run_leaves_it_alone(chain
     [
         (["--name", "holidys"], "There is no run 'holidys' yet (--list shows all)"),
         (["--name", "../up", "--set", "beam=3"], "A run cannot be called '../up'"),
+        (["--name", "con", "--set", "beam=3"], "A run cannot be called 'con'"),
+        (["--name", "Com1.2024", "--set", "beam=3"], "A run cannot be called 'Com1.2024'"),
+        (["--name", "Sample", "--set", "beam=3"], "Sample would be the folder of the profile sample; take another"),
+        (["--profile", "COCO"], "There is no profile 'COCO'"),
         (["--name", "holidays", "--profile", "flickr8k"], "The run holidays is of the profile sample"),
         (["--name", "flickr8k", "--profile", "coco"], "flickr8k is the run of the profile flickr8k"),
         (["--name", "new", "--set", "captions_folder=/no/where"], "/no/where does not exist; correct the setting"),
@@ -734,6 +742,7 @@ def test_processes_are_a_setting_and_have_all_cores(monkeypatch: pytest.MonkeyPa
     assert run_all.parse_settings(["processes=2"], run_all.STAGES) == {"processes": 2}
     folders = run_all.parse_settings(["outputs_dir=~/big", "data_dir=big"], run_all.STAGES)
     assert folders == {"outputs_dir": str(Path.home() / "big"), "data_dir": "big"}  # the latter in the project
+    assert run_all.parse_settings(["data_dir=~no-user"], run_all.STAGES) == {"data_dir": "~no-user"}  # as in a shell
 
 
 @pytest.mark.parametrize(
@@ -760,6 +769,11 @@ def test_processes_are_a_setting_and_have_all_cores(monkeypatch: pytest.MonkeyPa
         (["--only", ""], "There is no stage ''"),
         (["--before", "01"], "No stage is left to run: none is named by all of --from, --to, --only and --before."),
         (["--set", "own_photo=no.jpg"], "no.jpg does not exist; correct the setting own_photo."),
+        (["--set", "own_photo=~nobody.jpg"], "~nobody.jpg does not exist; correct the setting own_photo."),
+        (
+            ["--set", "captions_folder=~no-user/a+~/a"],
+            "~no-user/a does not exist; correct the setting captions_folder.",
+        ),
         (["--from", "03", "--to", "01"], "No stage is left to run"),
         (["--jobs", "0"], "at least one stage"),
     ],

@@ -29,7 +29,7 @@ from helpers.profiles import PATHS, SETTING_NAMES, Profile, portable_paths
 STATE = "run_state.json"
 Record = dict[str, Any]  # what run_state.json remembers of a stage's last success
 
-HOW_NOT_WHAT = {"threads", "device", "data_dir", "outputs_dir"}  # parameters whose change reruns nothing
+HOW_NOT_WHAT = {"threads", "device", "data_dir", "outputs_dir", "run_missing"}  # parameters whose change reruns nothing
 # Files that are no stage's input, or say where and when: pictures, times, and the folders that the photos are in.
 FOR_PEOPLE = (".png", "metrics.json", "history.json", "roots.json")
 
