@@ -302,6 +302,8 @@ def test_every_notebook_and_its_solutions_run_in_a_fresh_kernel_from_its_own_fol
     Below them the folded solutions, as a reader would paste them, one cell each.
     """
     settings = SMALL | {"outputs_dir": "by_hand", "self_critical_epochs": 0}  # notebook 03c's other way, too
+    (chain.project / "mine.txt").write_text("cane: a dog that barks\n", encoding="utf-8")
+    settings |= {"descriptions_file": "mine.txt"}  # from the project, wherever the notebook stands
     for stage in STAGES:
         path = chain.project / "notebooks" / stage.notebook.name
         content = nbformat.read(path, as_version=4)
@@ -328,6 +330,16 @@ def test_a_second_run_does_nothing(chain):
     assert again.returncode == 0
     assert sorted(re.findall(r"\] (\S+)  up to date", again.stdout)) == sorted(stage.name for stage in STAGES)
     assert times() == copies
+
+
+def test_a_photo_that_comes_to_the_album_reruns_its_notebook(chain):
+    new = chain.project / "data" / f"album_pictures_{SMALL['pictures']}" / "photos" / "screen" / "new.jpg"
+    shutil.copy(new.with_name("screen_000.jpg"), new)
+    listed = chain.run("--list").stdout
+    new.unlink()
+    assert re.findall(r"^(\w+?)_\w+ +would run  \((.+)\)", listed, re.MULTILINE) == [
+        ("07", f"{new.parents[1]} changed")
+    ]
 
 
 @pytest.mark.parametrize(
