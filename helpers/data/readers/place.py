@@ -80,13 +80,17 @@ class Place:
     def beside(self) -> dict[Path, list[Path]]:
         """Texts beside photos of the same name but for the suffix (`dog.txt`, `dog.jpg`), and those photos."""
         photos = self._photos_by_stem
-        texts = (path for path in self.others if path.suffix.lower() in TEXTS and path.is_file())
-        return {path: photos[stem] for path in texts if (stem := self._stem(path)) in photos}
+        texts = {path: self._stem(path) for path in self.others if path.suffix.lower() in TEXTS and path.is_file()}
+        # In another case only where the photo has no text of its own: some names differ in nothing else.
+        bare = {stem.casefold(): stem for stem in sorted(photos.keys() - set(texts.values()))}
+        stems = {path: stem if stem in photos else bare.get(stem.casefold()) for path, stem in texts.items()}
+        return {path: photos[stem] for path, stem in stems.items() if stem is not None}
 
     @cached_property
     def mostly_beside(self) -> bool:
         """Whether at least half of the photos have a text beside them."""
-        return bool(self.beside) and 2 * len(set(map(self._stem, self.beside))) >= len(self._photos_by_stem)
+        told = {photos[0] for photos in self.beside.values()}
+        return bool(told) and 2 * len(told) >= len(self._photos_by_stem)
 
     @cached_property
     def _photos_by_stem(self) -> dict[str, list[Path]]:
