@@ -66,7 +66,7 @@ bench: $(INSTALLED)
 		--benchmark-columns=median,min,max,rounds $(BENCH)
 
 clean:
-	rm -rf .venv outputs data/sample $(dir $(wildcard data/sample_*/sample.json))
+	rm -rf .venv outputs data/sample data/sample_scenes_[0-9]* data/sample_pictures_per_class_[0-9]* data/sample_seed_[0-9]*
 
 # The worst that machines, networks and people can do; writes docs/reliability.md. Hours of two cores, to be had
 # in parts: make torture TORTURE='--resume --minutes 20'.

@@ -372,6 +372,8 @@ def only_one(folder: Path, what: str) -> Iterator[None]:
 
 def at_home(path: str | Path) -> Path:
     """A path in which `~` is the user's home, as in a shell: what no user is called stays as it is."""
+    if sys.platform == "win32" and re.match(r"~[^/\\]", str(path)):
+        return Path(path)  # where Windows would take anybody for a user
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser fails for ~nobody
 
 
@@ -599,8 +601,15 @@ def fingerprint_folder(folder: Path) -> str:
     """
     files = _named_below(folder)
     together = hashlib.sha256()
+
+    def content_of(path: Path) -> bytes:
+        try:
+            return digest(path)
+        except OSError:  # it went away meanwhile, or a disk does not give it
+            return b""
+
     with ThreadPoolExecutor() as pool:
-        for (name, _), content in zip(files, pool.map(digest, [path for _, path in files]), strict=True):
+        for (name, _), content in zip(files, pool.map(content_of, [path for _, path in files]), strict=True):
             together.update(name + b"\n" + content)
     return together.hexdigest()[:12]
 
@@ -617,15 +626,19 @@ def stamp(path: Path) -> str:
     """
     together = hashlib.sha256()
     for name, file in _named_below(path) if path.is_dir() else [(b".", path)]:
-        status = file.stat()
-        together.update(name + f" {status.st_size} {status.st_mtime_ns}\n".encode())
+        with suppress(OSError):  # it went away meanwhile
+            status = file.stat()
+            together.update(name + f" {status.st_size} {status.st_mtime_ns}\n".encode())
     return together.hexdigest()[:12]
 
 
-def sighted(path: Path) -> str:
-    """`fingerprint` and `stamp` of what a stage reads, for `inputs` in its metrics.json."""
+def sighted(path: Path, whole: bool = True) -> str:
+    """`fingerprint` and `stamp` of what a stage reads, for `inputs` in its metrics.json.
+
+    Not `whole`, the stamp alone: of somebody's photos and films, which take long to read. A copy has changed then.
+    """
     times = stamp(path)  # first: what changes while it is read is noticed
-    return f"{fingerprint(path)} {times}"
+    return f"{fingerprint(path) if whole else ''} {times}"
 
 
 def below(folder: Path) -> list[Path]:

@@ -302,10 +302,12 @@ def like_a_profile(name: str) -> str | None:
 def find_run(name: Any, outputs_dir: Any = None) -> Run | None:
     """What the run called `name` remembers; None: there is no such run."""
     folder = outputs_dir if isinstance(outputs_dir, str) else Profile.outputs_dir
-    if not (isinstance(name, str) and RUN_NAME.fullmatch(name)) or like_a_profile(name):
+    if not (isinstance(name, str) and RUN_NAME.fullmatch(name)):
         return None
     path = project_root() / folder / name / RUN
     if not there(path.is_file):
+        return None
+    if like_a_profile(name) and path.parent not in path.parents[1].iterdir():  # which is how it is spelled there
         return None
     run = read_as(Run, path, "it")
     if run.profile not in PROFILES:

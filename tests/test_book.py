@@ -245,7 +245,7 @@ def test_paths_of_the_machine_that_ran_a_lesson_are_not_shown(tmp_path: Path) ->
     def said(text: str, ran: str) -> str:
         write_notebook(executed, cell("code", "prints", "print(7 // 2)", printing(text)))
         content = json.loads(executed.read_text(encoding="utf-8"))
-        content["metadata"]["papermill"] = {"input_path": ran}
+        content["metadata"]["papermill"] = {"input_path": ran, "output_path": str(big / "x" / "notebooks" / "a.ipynb")}
         executed.write_text(json.dumps(content), encoding="utf-8")
         (shown,) = build.with_results(project / "notebooks" / executed.name, executed)[0]["cells"]
         return shown["outputs"][0]["text"][0]
@@ -256,5 +256,6 @@ def test_paths_of_the_machine_that_ran_a_lesson_are_not_shown(tmp_path: Path) ->
         "in data; https://a.b/c"
     )
     assert said("in C:\\course\\data", "C:\\course\\notebooks\\01_download.ipynb") == "in data"
+    assert said(f"in {big / 'x' / 'dataset'}", "") == f"in {Path('big', 'x', 'dataset')}"
     for place in ("/notebooks/01_download.ipynb", "C:\\notebooks\\a.ipynb", "notebooks/a.ipynb", "a.ipynb", ""):
         assert said("in C:\\data or /data", place) == "in C:\\data or /data"

@@ -44,6 +44,7 @@ from helpers.files import (
     reserved_memmap,
     save_pickle,
     sighted,
+    stamp,
     sweep_temporary,
     write_json,
     write_out,
@@ -111,10 +112,26 @@ def test_a_fingerprint_is_of_names_and_contents_in_the_same_order_on_every_syste
     (tmp_path / "x" / "Thumbs.db").write_text("")
     (tmp_path / "x" / "gone").symlink_to(tmp_path / "nowhere")
     (tmp_path / "x" / "back").symlink_to(tmp_path / "x")
-    os.mkfifo(tmp_path / "x" / "pipe")
     assert fingerprint_folder(tmp_path / "x") == by_hand.hexdigest()[:12]
-    (tmp_path / "x" / os.fsdecode(b"\xff")).write_text("")
-    assert fingerprint_folder(tmp_path / "x") != by_hand.hexdigest()[:12]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such files")
+def test_a_pipe_and_a_name_without_letters_do_not_stop_a_fingerprint(tmp_path: Path) -> None:
+    before = fingerprint_folder(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    assert fingerprint_folder(tmp_path) == before
+    (tmp_path / os.fsdecode(b"\xff")).write_text("")
+    assert fingerprint_folder(tmp_path) != before
+
+
+def test_files_that_come_and_go_while_a_folder_is_looked_at_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stays").write_text("here")
+    alone = fingerprint_folder(tmp_path), stamp(tmp_path)
+    listed = [(b"stays", tmp_path / "stays"), (b"went", tmp_path / "went")]
+    monkeypatch.setattr("helpers.files._named_below", lambda folder: listed)
+    assert stamp(tmp_path) == alone[1] and fingerprint_folder(tmp_path) != alone[0]
 
 
 def test_what_changes_behind_a_link_is_seen(tmp_path: Path) -> None:

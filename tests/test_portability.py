@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import multiprocessing
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,15 @@ def test_the_sample_is_the_same_however_processes_are_started(tmp_path: Path) ->
         drawn[method] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     assert {len(files) for files in drawn.values()} == {12}
     assert len({tuple(files) for files in drawn.values()}) == 1
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not here")
+def test_make_clean_removes_what_the_course_makes_and_nothing_of_people(tmp_path: Path) -> None:
+    shutil.copy(project_root() / "Makefile", tmp_path)
+    made = [".venv", "outputs", "data/sample", "data/sample_scenes_60", "data/sample_scenes_20_seed_1"]
+    theirs = ["data/mine", "data/sample copy", "data/sample_of_wood", "data", "copy"]
+    for name in made + theirs:
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "sample.json").write_text("")
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    assert [name for name in made + theirs if (tmp_path / name / "sample.json").exists()] == theirs

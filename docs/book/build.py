@@ -35,6 +35,8 @@ ON_A_SLIDE = 70  # words
 LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 # The folder of a notebook's project, of whatever system, with what ends it; it is no whole disk.
 PROJECT = re.compile(r"((?:/|\\|\w:).*[^/\\:][/\\])notebooks[/\\][^/\\]+$")
+# What holds the folder of all runs, from the path of an executed lesson: holder/outputs/run/notebooks/lesson.ipynb.
+HOLDER = re.compile(r"((?:/|\\|\w:).*[^/\\:][/\\])(?:[^/\\]+[/\\]){2}notebooks[/\\][^/\\]+$")
 HEADING = re.compile(r"^#{1,3} (.+)$", re.MULTILINE)
 BREAK = "+++"  # between blocks of MyST, which a page does not show
 NEW_SLIDE = "```{revealjs-break}\n```"
@@ -77,8 +79,10 @@ def with_results(notebook: Path, executed: Path) -> tuple[dict[str, Any], int]:
     ran = {}
     if executed.exists():
         finished = read_json(executed)
-        noted = finished["metadata"].get("papermill", {}).get("input_path", "")  # the notebook where it ran
-        roots = {found[1] for found in map(PROJECT.match, (str(notebook), noted)) if found}
+        noted = finished["metadata"].get("papermill", {})  # where it ran
+        found = [PROJECT.match(path) for path in (str(notebook), noted.get("input_path", ""))]
+        found += [HOLDER.match(path) for path in (str(executed), noted.get("output_path", ""))]
+        roots = {match[1] for match in found if match}
         cells = json.dumps(finished["cells"])
         for root in sorted(roots, key=len, reverse=True):  # one may be within the other
             cells = cells.replace(json.dumps(root)[1:-1], "")

@@ -241,7 +241,7 @@ def changed_fact(facts: Record, record: Record) -> str | None:
         if not place.exists():
             return f"{place} is gone"
         if (now := stamp(place)) != times:
-            if fingerprint(place) != content:
+            if not content or fingerprint(place) != content:
                 return f"{place} changed"
             record["inputs"][path] = f"{content} {now}"
     return None

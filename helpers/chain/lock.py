@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from helpers.files import InputError, say_unlocked
+from helpers.files import NO_LOCKS, InputError, say_unlocked
 
 LOCK = "run.lock"
 _TAKEN = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # what a lock says that another process has
@@ -87,10 +87,16 @@ def _wait_for(file: IO[str], outputs: Path) -> bool:
             _take(file)
             return True
         except OSError as error:
-            if error.errno not in _TAKEN:
-                say_unlocked(outputs, error)
-                return False
             holder = _holder(file)
+            if error.errno in NO_LOCKS:  # and the file outlives a crash: only who is seen to be at work counts
+                if not (holder and holder["machine"] == socket.gethostname() and _alive(holder)):
+                    say_unlocked(outputs, error)
+                    return False
+            elif error.errno not in _TAKEN:
+                raise InputError(
+                    f"{outputs} cannot be locked ({error.strerror}); see to that disk, or choose another folder with "
+                    "--set outputs_dir=…"
+                ) from None
         if time.monotonic() > end or (holder and _alive(holder)):
             who = "process {process} on {machine}, since {since}".format(**holder) if holder else "which just began"
             raise InputError(

@@ -55,7 +55,7 @@ def open_run(name: str | None, profile: str | None, given: Mapping[str, Any]) ->
         name, profile = profile, None
     by_photos = name is None and own is not None
     if by_photos:
-        name = _name_of_own(own, str(given[own]), profile or "sample")
+        name = _name_of_own(own, str(given[own]), profile or "sample", outputs_dir)
     if name is None or (name in PROFILES and own is None):
         if name is not None and profile not in (None, name):
             raise InputError(f"{name} is the run of the profile {name}; give one of {profile} another --name.")
@@ -68,11 +68,11 @@ def open_run(name: str | None, profile: str | None, given: Mapping[str, Any]) ->
             f"A run cannot be called {name!r}; a name has letters and digits, and . _ - between them, and is none that "
             "Windows keeps for itself, such as con or nul."
         )
-    if profile_alike := like_a_profile(name):
+    known = find_run(name, outputs_dir)
+    if known is None and (profile_alike := like_a_profile(name)):
         raise InputError(
             f"On Windows and macOS, {name} would be the folder of the profile {profile_alike}; take another --name."
         )
-    known = find_run(name, outputs_dir)
     changes = {setting: value for setting, value in given.items() if setting not in _HERE}
     if known is None and profile is None and not changes:
         raise InputError(f"There is no run {name!r} yet (--list shows all); say with --profile or --set what it is of.")
@@ -134,12 +134,13 @@ def run_of_own(settings: Profile) -> Profile:
     return profile
 
 
-def _name_of_own(setting: str, folder: str, profile: str) -> str:
+def _name_of_own(setting: str, folder: str, profile: str, outputs_dir: Any) -> str:
     """What a run over own photos is called: like their folder, with the profile's name where only classes are own."""
     names = each_path(folder, lambda part: Path(part).name)
     name = re.sub(r"[^\w.-]+", "_", names).strip("._-")[:40].strip("._-") or "photos"
     name = f"{profile}_{name}" if setting == "classes_folder" else name
-    return name if RUN_NAME.fullmatch(name) and name.casefold() not in PROFILES else f"own_{name}"
+    free = name not in PROFILES and (not like_a_profile(name) or find_run(name, outputs_dir))
+    return name if free and RUN_NAME.fullmatch(name) else f"own_{name}"
 
 
 def shown(setting: str, value: Any) -> str:

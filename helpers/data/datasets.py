@@ -116,15 +116,16 @@ def _captioned(source: Source, of_several: bool, profile: Profile, findings: Fin
             if path not in splits:
                 findings.leave_out("photo", ids[path], "in none of the splits")
     told = {ids[path]: split for path, split in splits.items() if path in ids}
-    chosen = complete_splits(told, profile.seed, findings) if splits else random_split(ids.values(), profile.seed)
-    if chosen != told:
-        # A copy goes where chance has put the first: a photo to test with is none to train on under another name.
-        by_chance = sorted(
-            (id_ for id_ in chosen if told.get(id_, "train") == "train"), key=lambda id_: chosen[id_] == "train"
-        )
-        paths = {id_: path for path, id_ in ids.items()}
-        first_of = copies(paths[id_] for id_ in by_chance)
-        chosen |= {ids[copy]: chosen[ids[first]] for copy, first in first_of.items()}
+    by_id = {id_: path for path, id_ in ids.items()}
+    # Copies of a photo go where it goes: one to test with is none to train on under another name.
+    by_chance = [id_ for id_ in (told or by_id) if told.get(id_, "train") == "train"]
+    copy_of = {ids[copy]: ids[first] for copy, first in copies(by_id[id_] for id_ in by_chance).items()}
+    if splits:
+        alone = {id_: split for id_, split in told.items() if id_ not in copy_of}
+        chosen = complete_splits(alone, profile.seed, findings)
+    else:
+        chosen = random_split(by_id.keys() - copy_of.keys(), profile.seed)
+    chosen |= {copy: chosen[first] for copy, first in copy_of.items()}
     return [
         Photo(ids[path], path, texts, chosen[ids[path]], source.name)
         for path, texts in captions.items()
@@ -341,7 +342,9 @@ def random_split(ids: Iterable[str], seed: int) -> dict[str, Split]:
     """
     ids = sorted(ids)
     if len(ids) < 10:
-        raise InputError(f"{len(ids)} captioned photos are too few to train, validate and test; give at least 10.")
+        raise InputError(
+            f"{len(ids)} different captioned photos are too few to train, validate and test; give at least 10."
+        )
     random.Random(seed).shuffle(ids)
     tenth = len(ids) // 10
     return {id_: "val" if i < tenth else "test" if i < 2 * tenth else "train" for i, id_ in enumerate(ids)}

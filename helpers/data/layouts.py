@@ -9,7 +9,7 @@ from pathlib import Path
 
 from helpers.data.left_out import Findings
 from helpers.data.manifest import Split
-from helpers.data.readers.coco import read_coco
+from helpers.data.readers.coco import read_coco, read_like_coco
 from helpers.data.readers.packed import unpacked
 from helpers.data.readers.place import Captioned, Place, split_of
 from helpers.data.readers.records import read_records
@@ -25,6 +25,7 @@ READERS: tuple[Callable[[Place, Findings], Captioned | None], ...] = (  # the fi
     read_tokens,
     read_tables,
     read_records,
+    read_like_coco,
     read_sidecars,
 )
 

@@ -12,6 +12,7 @@ import pytest
 from helpers.artefacts import seal
 from helpers.chain.freshness import (
     Stage,
+    changed_fact,
     changed_output,
     imported_helpers,
     make_record,
@@ -19,6 +20,7 @@ from helpers.chain.freshness import (
     source_hashes,
 )
 from helpers.environment import project_root
+from helpers.files import sighted
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("0*.ipynb"))
 HELPERS = project_root() / "helpers"
@@ -112,6 +114,18 @@ def test_a_wing_says_what_it_is_and_exports_nothing() -> None:
     for path in wings:
         (docstring,) = ast.parse(path.read_text(encoding="utf-8")).body
         assert len(ast.get_docstring(ast.Module([docstring], [])).splitlines()[0]) > 20
+
+
+def test_a_folder_that_would_take_long_to_read_is_known_by_its_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("helpers.files.digest", None)  # nothing is read
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    record = {"facts": {"code": {}, "parameters": {}, "needs": {}}}
+    record["inputs"] = {str(tmp_path): sighted(tmp_path, whole=False)}
+    assert changed_fact(record["facts"], record) is None
+    (tmp_path / "photo.jpg").write_bytes(b"photo")
+    assert changed_fact(record["facts"], record) == f"{tmp_path} changed"
 
 
 def test_a_folder_sealed_again_by_a_later_stage_reruns_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Locks on folders: who is kept out, and what happens where the file system knows no locks."""
 
 import errno
+import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,21 @@ def test_where_there_are_no_locks_that_is_said_and_work_goes_on(
         assert (tmp_path / LOCK).read_text() == ""
         with only_one(tmp_path, "is at work"):
             assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize("flock_says", [errno.ENOLCK], indirect=True)
+def test_who_is_seen_to_be_at_work_keeps_others_out_without_locks_too(flock_says: int, tmp_path: Path) -> None:
+    holder = {"process": os.getppid(), "machine": socket.gethostname(), "since": "yesterday"}
+    (tmp_path / LOCK).write_text(json.dumps(holder))
+    with pytest.raises(InputError, match=f"at work in .*process {os.getppid()} on "), run_lock(tmp_path):
+        pass
+    assert json.loads((tmp_path / LOCK).read_text()) == holder
+
+
+@pytest.mark.parametrize("flock_says", [errno.EIO], indirect=True)
+def test_a_disk_that_fails_is_no_lock_of_others(flock_says: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be locked .*see to that disk"), run_lock(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("flock_says", [errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES], indirect=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.chain.runs import run_of_own
+from helpers.chain.runs import open_run, run_of_own
 from helpers.files import InputError, read_json, write_json
 from helpers.profiles import chosen_profile, find_run, get_profile
 
@@ -58,8 +58,17 @@ def test_a_long_folder_name_gives_a_name_that_a_run_can_have(project: Path) -> N
 def test_own_photos_never_go_where_a_profile_or_windows_has_its_own(project: Path, folder: str, run: str) -> None:
     (project / folder).mkdir()
     assert run_of_own(get_profile("sample", captions_folder=folder)).run == run
-    write_json(project / "outputs" / folder / "run.json", {"profile": "sample", "settings": {}})
-    assert find_run(folder) is None or folder == "coco"
+
+
+def test_a_run_that_is_called_like_a_profile_in_capitals_already_stays_in_reach(project: Path) -> None:
+    (project / "COCO").mkdir()
+    folder, settings = project / "outputs" / "COCO", {"captions_folder": str(project / "COCO")}
+    write_json(folder / "run.json", {"profile": "sample", "settings": settings})
+    assert find_run("COCO") is not None and find_run("CoCo") is None
+    assert open_run("COCO", None, {})[0].outputs == folder
+    assert run_of_own(get_profile("sample", captions_folder="COCO")).run == "COCO"
+    with pytest.raises(InputError, match="would be the folder of the profile coco"):
+        open_run("CoCo", "sample", {})
 
 
 def test_photos_that_are_not_there_or_of_another_run_are_refused_and_nothing_is_written(project: Path) -> None:

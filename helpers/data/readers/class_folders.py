@@ -78,6 +78,8 @@ def _split(root: Path, label: str, photos: Sequence[tuple[Path, Split | None]], 
     """The photos of a class in their splits."""
     splits = {path: split for path, split in photos if split}
     free = [path for path, split in photos if split in (None, "train")]
+    copy_of = copies(free)  # which go where their photo goes: it does not train under one name and test under another
+    free = [path for path in free if path not in copy_of]
     random.Random(f"{seed} {label}").shuffle(free)
     tenth = len(free) / 10
     # A photo each of the places 0 to 1 goes to val, 1 to 2.5 to test, where the folders have not said it.
@@ -85,9 +87,8 @@ def _split(root: Path, label: str, photos: Sequence[tuple[Path, Split | None]], 
     for place, path in enumerate(free):
         split: Split = "val" if place < tenth else "test" if place < 2.5 * tenth else "train"
         splits[path] = "train" if split in taken else split
-    for copy, first in copies(free).items():  # the same photo does not train under one name and test under another
-        splits[copy] = splits[first]
-    order = free if not taken else [path for path, _ in photos]
+    splits |= {copy: splits[first] for copy, first in copy_of.items()}
+    order = [*free, *copy_of] if not taken else [path for path, _ in photos]
     return [ClassPhoto(_id(path, root), path, label, splits[path]) for path in order]
 
 

@@ -45,17 +45,32 @@ def read_coco(place: Place, findings: Findings) -> Captioned | None:
     chosen = sorted(path for path in files if path.name.startswith("captions_"))
     if len(chosen) == 1:
         findings.say(f"{chosen[0]} is the only file of captions; COCO has one for training and one for validation.")
-    chosen = chosen or which_of([path for path in place.files(".json") if _has_captions(path)], place)
     if not chosen:
-        if others := [path.name for path in files if path.name.startswith(_OTHER_KINDS)]:
+        others = [path.name for path in files if path.name.startswith(_OTHER_KINDS)]
+        if others and not any(map(_has_captions, files)):
             raise InputError(
                 f"{files[0].parent} holds {', '.join(others[:3])}, which have no captions; put captions_train2017.json "
                 "and captions_val2017.json of the same download beside them."
             )
         return None
-    rows = (row for file in chosen for row in _rows(file, place, findings, len(chosen) > 1))
-    what = f"COCO, {' and '.join(map(place.name, chosen))}"
-    return join(rows, place, chosen[0], findings, what)
+    return _read(chosen, place, findings)
+
+
+def read_like_coco(place: Place, findings: Findings) -> Captioned | None:
+    """Captions of files of any name that are made like COCO's; None: there are none.
+
+    Raises:
+        InputError: a file is not as expected, or no caption belongs to a photo.
+    """
+    chosen = which_of([path for path in place.files(".json") if _has_captions(path)], place)
+    return _read(chosen, place, findings) if chosen else None
+
+
+def _read(files: list[Path], place: Place, findings: Findings) -> Captioned:
+    rows = (row for file in files for row in _rows(file, place, findings, len(files) > 1))
+    found = join(rows, place, files[0], findings, f"COCO, {' and '.join(map(place.name, files))}")
+    # Of the photos of one part, the file's name does not say which are to train on and which to validate with.
+    return found if len(set(found.splits.values())) > 1 else found._replace(splits={})
 
 
 def _has_captions(file: Path) -> bool:

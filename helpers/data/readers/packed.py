@@ -18,6 +18,7 @@ from helpers.data.readers.place import Place
 from helpers.environment import progress
 from helpers.files import InputError, atomic_path, check_space, fingerprint_folder, first_line, sweep_temporary
 
+_LAID_OUT = "2"  # how photos lie where they are unpacked to: what was laid out otherwise is unpacked anew
 _TARS = (".tar", ".gz", ".tgz")
 _DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError)  # as readers of archives say it
 
@@ -35,7 +36,7 @@ def unpacked(place: Place, findings: Findings) -> Place | None:
     if not (tars or tables):
         return None
     size = sum(path.stat().st_size for path in tars + tables)
-    target = place.scratch / f"{place.folder.name}-{fingerprint_folder(place.folder)}"
+    target = place.scratch / f"{place.folder.name}-{_LAID_OUT}-{fingerprint_folder(place.folder)}"
     sweep_temporary(place.scratch)  # of an unpacking that was killed: as much as all of the photos
     if not target.exists():
         check_space(place.scratch, size, "the unpacked photos", "data_dir")

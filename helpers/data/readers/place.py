@@ -141,26 +141,25 @@ class Place:
         """The photo that each of the names in a file calls, composed or not, in another case, or with no suffix.
 
         Where the file was written while the photos lay in other folders, those are left away; unless the photo that
-        is found so has a name of its own in the file, or its folder has, or the folder that was left away is here,
-        too, or another name leads to the same photo: then the photo that is meant is missing.
+        is found so has a name of its own in the file, or the folder that was left away is here, too, and photos in it
+        are named: then the photo that is meant is missing.
         """
         found: dict[str, Path | None] = {}
-        moved: dict[Path, dict[str, str]] = defaultdict(dict)  # photo -> names: the last folder that was left away
+        moved: dict[str, str] = {}  # name: the last folder that was left away
         for name in dict.fromkeys(names):
             paths, folder = self._candidates(name)
             found[name] = paths[0] if paths and _are_one(paths) else None
             if folder and found[name]:
-                moved[found[name]][name] = folder
-        still = {name: path for name, path in found.items() if path and name not in moved.get(path, ())}
-        photos = set(still.values())
-        folders = {path.parent for name, path in still.items() if "/" in name or "\\" in name}
-        for path, names_of_it in moved.items():
-            first = next(iter(names_of_it))
-            taken = path in photos or path.parent in folders or not all(_may_be_one(first, n) for n in names_of_it)
-            for name, folder in names_of_it.items():
-                here = self._folders.get(folder.casefold())
-                if taken or (here and here.difference(path.parents)):
-                    found[name] = None
+                moved[name] = folder
+        still = {path for name, path in found.items() if path and name not in moved}
+        here: dict[str, set[Path]] = defaultdict(set)  # folders by their names in small letters
+        for folder in {folder for parent in {path.parent for path in still} for folder in (parent, *parent.parents)}:
+            if folder != self.folder and folder.is_relative_to(self.folder):
+                here[normalize("NFC", folder.name).casefold()].add(folder)
+        for name, folder in moved.items():
+            path = found[name]
+            if path in still or here[folder.casefold()].difference(path.parents):
+                found[name] = None
         return found
 
     def _candidates(self, name: str) -> tuple[list[Path], str]:
@@ -179,15 +178,6 @@ class Place:
                     return known[key], folder
             folder, _, plain = plain.partition("/")
         return [], ""
-
-    @cached_property
-    def _folders(self) -> dict[str, set[Path]]:
-        """The folders with photos in them, or in a folder in them, by their names in small letters."""
-        known: dict[str, set[Path]] = defaultdict(set)
-        for folder in {folder for path in {path.parent for path in self.photos} for folder in (path, *path.parents)}:
-            if folder != self.folder and folder.is_relative_to(self.folder):
-                known[normalize("NFC", folder.name).casefold()].add(folder)
-        return known
 
     def names_a_photo(self, cell: str, whole: bool = False) -> bool:
         """Whether `cell` is the name of a photo: one that is here, or one that ends as photos do.

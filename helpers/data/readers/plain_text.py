@@ -85,7 +85,7 @@ def read_head(path: Path, encoding: str | None = None) -> str:
     except UnicodeDecodeError:
         unmarked = encoding or "utf-8"
     text = content.decode(marked or unmarked, errors="replace")
-    return "" if "\0" in text else text if whole else text.rpartition("\n")[0]
+    return "" if "\0" in text else text if whole else text.rpartition("\n")[0] or text
 
 
 def _bytes(path: Path) -> bytes:

@@ -97,7 +97,8 @@ def _read(file: Path, place: Place, findings: Findings) -> tuple[Captions, str]:
         captions = [("", caption) for caption in captions_in(value)] if value else []
     if not captions:
         return [], "in a file that is empty"
-    return (captions, "") if any(_is_in_words(caption) for _, caption in captions) else ([], _NO_WORDS)
+    worded = any(_is_in_words(text) and not place.names_a_photo(text, whole=True) for _, text in captions)
+    return (captions, "") if worded else ([], _NO_WORDS)
 
 
 def _is_in_words(caption: str) -> bool:

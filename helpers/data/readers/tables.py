@@ -22,6 +22,7 @@ _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _LINES = 60  # of a file that are looked at to tell what it is
 _LONGEST = 100  # lines of a row
 _NUMBER = re.compile(r"\d{3,}")  # of a part of a file: 00000-of-00002
+_HASH = re.compile(r"(?<=-of-\d{5})-[0-9a-f]{8,}")  # which may follow it
 
 
 class _Table(NamedTuple):
@@ -85,7 +86,7 @@ def which_of(paths: list[Path], place: Place) -> list[Path]:
 def _are_parts(paths: list[Path]) -> bool:
     """Whether these are one file in parts, numbered from 0 or 1 on: `train-00000-of-00002`, `train-00001-of-00002`."""
     first = _NUMBER.search(min(path.name for path in paths))
-    alike = len({(path.parent, _NUMBER.sub("0", path.name)) for path in paths}) == 1
+    alike = len({(path.parent, _NUMBER.sub("0", _HASH.sub("", path.name))) for path in paths}) == 1
     return len(paths) == 1 or (alike and first is not None and int(first[0]) <= 1)
 
 

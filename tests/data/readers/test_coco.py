@@ -102,6 +102,21 @@ def test_photos_that_are_not_there_or_without_captions_are_named(tmp_path: Path)
     ] * 2
 
 
+def test_photos_of_one_part_alone_are_split_by_chance(tmp_path: Path) -> None:
+    write_annotations(tmp_path)
+    (tmp_path / "coco2017" / "train2017" / "000000000001.jpg").unlink()  # the larger download
+    found = read_captioned(tmp_path, Findings())
+    assert [path.name for path in found.captions] == ["000000000002.jpg"] and not found.splits
+
+
+def test_captions_of_a_table_come_before_a_file_made_as_cocos(tmp_path: Path) -> None:
+    write_photo(tmp_path / "1.jpg")
+    (tmp_path / "captions.txt").write_text("image,caption\n1.jpg,A dog of people .\n")
+    machine = {"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [{"image_id": 1, "caption": "A machine ."}]}
+    write_json(tmp_path / "captions_coco.json", machine)
+    assert read_captioned(tmp_path, Findings()).captions == {tmp_path / "1.jpg": ("A dog of people .",)}
+
+
 @pytest.mark.parametrize("folder", ["annotations", "."])
 def test_files_made_as_cocos_are_read_whatever_they_are_called(tmp_path: Path, folder: str) -> None:
     for number, part in enumerate(("train", "val")):
