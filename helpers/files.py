@@ -337,6 +337,8 @@ def _not_blank(text: str) -> str:
 LOCK = "lock"  # the file of `only_one`
 # What a file system says that knows no locks, as some of Lustre, NFS and FUSE do.
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+if sys.platform == "win32":
+    NO_LOCKS.add(errno.EINVAL)  # as Windows' C library puts it
 
 
 def say_unlocked(folder: Path, error: OSError) -> None:

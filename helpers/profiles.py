@@ -307,7 +307,7 @@ def find_run(name: Any, outputs_dir: Any = None) -> Run | None:
     path = project_root() / folder / name / RUN
     if not there(path.is_file):
         return None
-    if like_a_profile(name) and path.parent not in path.parents[1].iterdir():  # which is how it is spelled there
+    if like_a_profile(name) and name not in {folder.name for folder in path.parents[1].iterdir()}:  # as spelled there
         return None
     run = read_as(Run, path, "it")
     if run.profile not in PROFILES:

@@ -257,5 +257,7 @@ def test_paths_of_the_machine_that_ran_a_lesson_are_not_shown(tmp_path: Path) ->
     )
     assert said("in C:\\course\\data", "C:\\course\\notebooks\\01_download.ipynb") == "in data"
     assert said(f"in {big / 'x' / 'dataset'}", "") == f"in {Path('big', 'x', 'dataset')}"
+    alike = "helpers/data/readers; https://a.org/data/set; https://data/set"
+    assert said(f"in /data/x.png, file:///data/y; {alike}", "/data/notebooks/a.ipynb") == f"in x.png, file://y; {alike}"
     for place in ("/notebooks/01_download.ipynb", "C:\\notebooks\\a.ipynb", "notebooks/a.ipynb", "a.ipynb", ""):
         assert said("in C:\\data or /data", place) == "in C:\\data or /data"

@@ -181,9 +181,10 @@ def test_the_sample_is_the_same_however_processes_are_started(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not here")
-def test_make_clean_removes_what_the_course_makes_and_nothing_of_people(tmp_path: Path) -> None:
+def test_make_clean_removes_runs_and_drawn_samples_and_nothing_of_people(tmp_path: Path) -> None:
     shutil.copy(project_root() / "Makefile", tmp_path)
     made = [".venv", "outputs", "data/sample", "data/sample_scenes_60", "data/sample_scenes_20_seed_1"]
+    made += ["data/sample_pictures_per_class_9", "data/sample_seed_1"]
     theirs = ["data/mine", "data/sample copy", "data/sample_of_wood", "data", "copy"]
     for name in made + theirs:
         (tmp_path / name).mkdir(parents=True, exist_ok=True)

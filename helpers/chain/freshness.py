@@ -7,7 +7,8 @@ to date; the first difference is the reason to run it, told to the user in a few
 
 Prose cells and the parameters in `HOW_NOT_WHAT` do not count: they change how or where, not what. Nor do places and
 times: a run that was copied or unpacked elsewhere is up to date. Sizes and times of files only save reading them, as
-long as they are as they were; where they are not, contents are compared.
+long as they are as they were; where they are not, contents are compared. Somebody's photos of notebook 07, which take
+long to read, are known by sizes and times alone.
 """
 
 import ast

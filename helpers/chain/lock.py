@@ -3,7 +3,8 @@
 Two runs in one folder would do every stage twice and overwrite each other's files. The lock is one on an open file
 (`flock`, on Windows `msvcrt.locking`), and not the file's existence, so no crash leaves it behind. The file says who
 holds it. Kernels inherit it where the system can (`Lock.inherited`): as long as one of a killed run is at work, the
-folder is not free. Where the file system knows no locks, that is said, and the run goes on without one.
+folder is not free. Where the file system knows no locks, that is said, and the run goes on without one,
+unless the one that the file names is seen at work on this machine.
 """
 
 import errno
@@ -21,6 +22,7 @@ from helpers.files import NO_LOCKS, InputError, say_unlocked
 
 LOCK = "run.lock"
 _TAKEN = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # what a lock says that another process has
+_WHEN = "%Y-%m-%d %H:%M:%S"
 _PATIENCE = 20.0  # seconds that kernels of a killed run are given; they notice within about one
 
 if sys.platform == "win32":
@@ -53,7 +55,7 @@ def run_lock(outputs: Path) -> Iterator[tuple[int, ...]]:
 
     Raises:
         InputError: another run holds it, on this machine or, where the folder is shared, on another; or the folder
-            cannot be written to.
+            cannot be written to, or its disk fails.
     """
     path = outputs / LOCK
     try:
@@ -65,7 +67,7 @@ def run_lock(outputs: Path) -> Iterator[tuple[int, ...]]:
         ) from error
     with file:
         locked = _wait_for(file, outputs)
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        since = time.strftime(_WHEN)
         _write(file, json.dumps({"process": os.getpid(), "machine": socket.gethostname(), "since": since}))
         try:
             yield () if sys.platform == "win32" else (file.fileno(),)
@@ -89,7 +91,7 @@ def _wait_for(file: IO[str], outputs: Path) -> bool:
         except OSError as error:
             holder = _holder(file)
             if error.errno in NO_LOCKS:  # and the file outlives a crash: only who is seen to be at work counts
-                if not (holder and holder["machine"] == socket.gethostname() and _alive(holder)):
+                if not (holder and _seen(holder)):
                     say_unlocked(outputs, error)
                     return False
             elif error.errno not in _TAKEN:
@@ -123,6 +125,19 @@ def _alive(holder: dict) -> bool:
     import psutil
 
     return holder["machine"] != socket.gethostname() or psutil.pid_exists(holder["process"])
+
+
+def _seen(holder: dict) -> bool:
+    """Whether the process is at work on this machine, and no later one that was given its number."""
+    import psutil
+
+    if holder["machine"] != socket.gethostname() or holder["process"] == os.getpid():
+        return False
+    try:
+        began = psutil.Process(holder["process"]).create_time()
+        return began <= time.mktime(time.strptime(holder["since"], _WHEN)) + 1
+    except (psutil.NoSuchProcess, ValueError):
+        return False
 
 
 def _write(file: IO[str], text: str) -> None:

@@ -118,7 +118,8 @@ def _captioned(source: Source, of_several: bool, profile: Profile, findings: Fin
     told = {ids[path]: split for path, split in splits.items() if path in ids}
     by_id = {id_: path for path, id_ in ids.items()}
     # Copies of a photo go where it goes: one to test with is none to train on under another name.
-    by_chance = [id_ for id_ in (told or by_id) if told.get(id_, "train") == "train"]
+    lacking = not set(SPLITS) <= set(told.values())
+    by_chance = [id_ for id_ in told or by_id if told.get(id_, "train") == "train"] if lacking else []
     copy_of = {ids[copy]: ids[first] for copy, first in copies(by_id[id_] for id_ in by_chance).items()}
     if splits:
         alone = {id_: split for id_, split in told.items() if id_ not in copy_of}

@@ -24,8 +24,8 @@ READERS: tuple[Callable[[Place, Findings], Captioned | None], ...] = (  # the fi
     read_coco,
     read_tokens,
     read_tables,
-    read_records,
     read_like_coco,
+    read_records,
     read_sidecars,
 )
 

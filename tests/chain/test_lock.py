@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,15 @@ def test_where_there_are_no_locks_that_is_said_and_work_goes_on(
 
 @pytest.mark.parametrize("flock_says", [errno.ENOLCK], indirect=True)
 def test_who_is_seen_to_be_at_work_keeps_others_out_without_locks_too(flock_says: int, tmp_path: Path) -> None:
-    holder = {"process": os.getppid(), "machine": socket.gethostname(), "since": "yesterday"}
+    holder = {"process": os.getppid(), "machine": socket.gethostname(), "since": "2001-01-01 00:00:00"}
+    for left in (
+        holder,
+        holder | {"process": os.getpid(), "since": "2999-01-01 00:00:00"},
+    ):  # their numbers are others'
+        (tmp_path / LOCK).write_text(json.dumps(left))
+        with run_lock(tmp_path):
+            pass
+    holder["since"] = time.strftime("%Y-%m-%d %H:%M:%S")
     (tmp_path / LOCK).write_text(json.dumps(holder))
     with pytest.raises(InputError, match=f"at work in .*process {os.getppid()} on "), run_lock(tmp_path):
         pass

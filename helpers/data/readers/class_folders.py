@@ -120,6 +120,6 @@ def usable_classes(
         few = ", ".join(f"{label} ({after[label]})" for label in before) or "no folder with photos"
         raise InputError(
             f"{root} has too few photos in its classes ({beginning(few)}); give at least two folders, one a class, "
-            "with ten usable photos each."
+            "with ten different usable photos each."
         )
     return photos

@@ -46,12 +46,6 @@ def read_coco(place: Place, findings: Findings) -> Captioned | None:
     if len(chosen) == 1:
         findings.say(f"{chosen[0]} is the only file of captions; COCO has one for training and one for validation.")
     if not chosen:
-        others = [path.name for path in files if path.name.startswith(_OTHER_KINDS)]
-        if others and not any(map(_has_captions, files)):
-            raise InputError(
-                f"{files[0].parent} holds {', '.join(others[:3])}, which have no captions; put captions_train2017.json "
-                "and captions_val2017.json of the same download beside them."
-            )
         return None
     return _read(chosen, place, findings)
 
@@ -62,24 +56,36 @@ def read_like_coco(place: Place, findings: Findings) -> Captioned | None:
     Raises:
         InputError: a file is not as expected, or no caption belongs to a photo.
     """
-    chosen = which_of([path for path in place.files(".json") if _has_captions(path)], place)
-    return _read(chosen, place, findings) if chosen else None
+    files = place.files(".json")
+    chosen = which_of([path for path in files if _has_captions(path)], place)
+    if chosen:
+        return _read(chosen, place, findings)
+    if others := [path for path in files if path.parent.name == "annotations" and path.name.startswith(_OTHER_KINDS)]:
+        raise InputError(
+            f"{others[0].parent} holds {', '.join(path.name for path in others[:3])}, which have no captions; put "
+            "captions_train2017.json and captions_val2017.json of the same download beside them."
+        )
+    return None
 
 
 def _read(files: list[Path], place: Place, findings: Findings) -> Captioned:
     rows = (row for file in files for row in _rows(file, place, findings, len(files) > 1))
     found = join(rows, place, files[0], findings, f"COCO, {' and '.join(map(place.name, files))}")
-    # Of the photos of one part, the file's name does not say which are to train on and which to validate with.
-    return found if len(set(found.splits.values())) > 1 else found._replace(splits={})
+    if len(parts := set(found.splits.values())) != 1:
+        return found
+    findings.say(f"All photos with captions are of the part {parts.pop()}; which are to train on is left to chance.")
+    return found._replace(splits={})
 
 
 def _has_captions(file: Path) -> bool:
     """Whether a file of any name is made as COCO's are, and has captions."""
+    if file.name.startswith(_OTHER_KINDS):
+        return False
     try:
         content = file.read_bytes()
     except OSError:
         return False
-    if file.name.startswith(_OTHER_KINDS) or not all(word in content for word in (b"image_id", b"caption", b"images")):
+    if not all(word in content for word in (b"image_id", b"caption", b"images")):
         return False  # which saves most of those that are none from being taken apart
     try:
         parts = json.loads(content)

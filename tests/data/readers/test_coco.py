@@ -123,7 +123,7 @@ def test_files_made_as_cocos_are_read_whatever_they_are_called(tmp_path: Path, f
         write_photo(tmp_path / "images" / f"{number}.jpg", (number, 0, 0))
         content = {
             "info": {},
-            "images": [{"id": number, "file_name": f"{number}.jpg"}],
+            "images": [{"id": number, "file_name": f"{number}.jpg", "date_captured": "2013-11-14 17:02:52"}],
             "annotations": [{"id": 5, "image_id": number, "caption": f"A dog of {part} ."}],
         }
         write_json(tmp_path / folder / f"{part}.json", content)
