@@ -332,16 +332,6 @@ def test_a_second_run_does_nothing(chain):
     assert times() == copies
 
 
-def test_a_photo_that_comes_to_the_album_reruns_its_notebook(chain):
-    new = chain.project / "data" / f"album_pictures_{SMALL['pictures']}" / "photos" / "screen" / "new.jpg"
-    shutil.copy(new.with_name("screen_000.jpg"), new)
-    listed = chain.run("--list").stdout
-    new.unlink()
-    assert re.findall(r"^(\w+?)_\w+ +would run  \((.+)\)", listed, re.MULTILINE) == [
-        ("07", f"{new.parents[1]} changed")
-    ]
-
-
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [

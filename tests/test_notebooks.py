@@ -11,6 +11,7 @@ from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import nbformat
 import numpy as np
@@ -22,10 +23,10 @@ from nbclient.exceptions import CellExecutionError
 from helpers.captioning.captioner import new_captioner
 from helpers.data.manifest import load_manifest
 from helpers.data.text import build_tokenizer
-from helpers.environment import project_root
+from helpers.environment import located, portable, project_root
 from helpers.features.rows import Rows
 from helpers.features.store import Features
-from helpers.files import write_json
+from helpers.files import sighted, write_json
 from helpers.profiles import get_profile
 from helpers.search.reranking import log_likelihoods, usual_log_likelihoods
 
@@ -203,6 +204,18 @@ def test_length_by_hand_is_that_of_the_search_which_counts_the_end_mark(capsys: 
     run_cell("03a_caption_lstm", holds="log_probs_by_hand = ", settings=SimpleNamespace(length_power=0.7))
     # As tests/captioning/test_decoding.py has it: log p / (words + 1) ** power.
     assert "power 1.0: -1.25, -0.94, so 'a dog runs on the grass' wins" in capsys.readouterr().out
+
+
+def test_the_folder_of_own_photos_is_noted_as_what_the_album_was_made_from(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    names = dict.fromkeys(("album_home", "draw_album", "PhotoSearch", "Album", "settings", "outputs"), MagicMock())
+    names |= {"located": located, "portable": portable, "sighted": sighted, "shutil": shutil, "pictures": 1}
+    noted = {
+        own: run_cell("07_your_album", "inputs = ", photos=own, folder=tmp_path / "here", **names)["inputs"]
+        for own in (None, str(tmp_path))
+    }
+    assert noted == {None: {}, str(tmp_path): {portable(tmp_path): sighted(tmp_path, whole=False)}}
+    run_cell("07_your_album", '"inputs": inputs,', only="none")  # where they are written
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
