@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -69,14 +69,13 @@ def shown(output: dict[str, Any]) -> dict[str, Any] | None:
     return output
 
 
-def without(said: Any, roots: Collection[str]) -> Any:
-    """What a cell has said, with its paths from the `roots` on; what is alike within a path or an address stays."""
+def without(root: re.Pattern[str], said: Any) -> Any:
+    """What a cell has said, with its paths from the `root` on."""
     if isinstance(said, str):
-        longest_first = "|".join(map(re.escape, sorted(roots, key=len, reverse=True)))  # one may be within the other
-        return re.sub(rf"(?<![\w.:-])(?<!:/)(?:{longest_first})", "", said) if longest_first else said
+        return root.sub("", said)
     if isinstance(said, list):
-        return [without(part, roots) for part in said]
-    return {name: without(part, roots) for name, part in said.items()} if isinstance(said, dict) else said
+        return [without(root, part) for part in said]
+    return {name: without(root, part) for name, part in said.items()} if isinstance(said, dict) else said
 
 
 def with_results(notebook: Path, executed: Path) -> tuple[dict[str, Any], int]:
@@ -92,10 +91,12 @@ def with_results(notebook: Path, executed: Path) -> tuple[dict[str, Any], int]:
         noted = finished["metadata"].get("papermill", {})  # where it ran
         found = [PROJECT.match(path) for path in (str(notebook), noted.get("input_path", ""))]
         found += [HOLDER.match(path) for path in (str(executed), noted.get("output_path", ""))]
-        roots = {match[1] for match in found if match}
+        roots = sorted({match[1] for match in found if match}, key=len, reverse=True)  # one may be within the other
+        # What is alike within a path or an address stays.
+        root = re.compile(rf"(?<![\w.:-])(?<!:/)(?:{'|'.join(map(re.escape, roots))})")
         ran = {cell.get("id"): cell for cell in finished["cells"] if cell["cell_type"] == "code"}
         for cell in ran.values():
-            cell["outputs"] = without(cell["outputs"], roots)
+            cell["outputs"] = without(root, cell["outputs"])
     lacking = 0
     for cell in content["cells"]:
         if cell["cell_type"] != "code" or not text_of(cell).strip():

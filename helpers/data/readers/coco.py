@@ -11,7 +11,7 @@ from typing import Any
 
 from helpers.data.left_out import Findings
 from helpers.data.readers.place import Captioned, Place, Row, join, split_of
-from helpers.data.readers.tables import which_of
+from helpers.data.readers.tables import names_of, which_of
 from helpers.files import InputError, read_as
 
 _OTHER_KINDS = ("instances_", "person_keypoints_", "panoptic_", "stuff_", "image_info_")
@@ -70,7 +70,7 @@ def read_like_coco(place: Place, findings: Findings) -> Captioned | None:
 
 def _read(files: list[Path], place: Place, findings: Findings) -> Captioned:
     rows = (row for file in files for row in _rows(file, place, findings, len(files) > 1))
-    found = join(rows, place, files[0], findings, f"COCO, {' and '.join(map(place.name, files))}")
+    found = join(rows, place, files[0], findings, f"COCO, {names_of(files, place)}")
     if len(parts := set(found.splits.values())) != 1:
         return found
     findings.say(f"All photos with captions are of the part {parts.pop()}; which are to train on is left to chance.")

@@ -112,12 +112,16 @@ def test_unquoted_comma_is_refused_with_its_line(captioned_folder: Path) -> None
         read(captioned_folder, HEADER + "photo_00.jpg,A dog .\nphoto_00.jpg,A dog, a cat .\n")
 
 
+def told_by_tables(folder: Path, *names: str) -> dict[str, str]:
+    """The splits that tables of these names tell, of a photo each, in the place of all captions of `folder`."""
+    (folder / "captions.txt").unlink()
+    for number, name in enumerate(names):
+        (folder / f"{name}.csv").write_text(f"{HEADER}photo_0{number}.jpg,A dog {number}\n")
+    return {path.name: split for path, split in read_captioned(folder, Findings()).splits.items()}
+
+
 def test_several_tables_are_one_set_or_a_question(captioned_folder: Path) -> None:
-    (captioned_folder / "captions.txt").unlink()
-    for number, name in enumerate(("train", "val", "test")):
-        (captioned_folder / f"{name}.csv").write_text(f"{HEADER}photo_0{number}.jpg,A dog {number}\n")
-    found = read_captioned(captioned_folder, Findings())
-    assert {path.name: split for path, split in found.splits.items()} == {
+    assert told_by_tables(captioned_folder, "train", "val", "test") == {
         "photo_00.jpg": "train",
         "photo_01.jpg": "val",
         "photo_02.jpg": "test",
@@ -207,12 +211,8 @@ def test_no_photo_gets_the_caption_of_one_that_is_missing(
 
 
 def test_parts_of_a_table_are_one(captioned_folder: Path) -> None:
-    (captioned_folder / "captions.txt").unlink()
     parts = ("train-00000-of-00002-1e1ed5ceb8c1f0d4", "train-00001-of-00002-ab34ff0192837465", "test-00000-of-00001")
-    for number, name in enumerate(parts):
-        (captioned_folder / f"{name}.csv").write_text(f"{HEADER}photo_0{number}.jpg,A dog {number}\n")
-    found = read_captioned(captioned_folder, Findings())
-    assert {path.name: split for path, split in found.splits.items()} == {
+    assert told_by_tables(captioned_folder, *parts) == {
         "photo_00.jpg": "train",
         "photo_01.jpg": "train",
         "photo_02.jpg": "test",
