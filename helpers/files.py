@@ -286,6 +286,9 @@ def exit_status(do: Callable[[], object], again: str = "goes on from here") -> i
 
     `again` is what the same command does after an interruption, for the sentence about it.
     """
+    # A name may hold what the output's encoding cannot: bytes that are no text, or letters of another alphabet.
+    if sys.stdout is not None and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         do()
         print(end="", flush=True)  # here, where a pipe that is closed is noticed; without any output, this is nothing
@@ -319,11 +322,12 @@ class Options(argparse.ArgumentParser):
     """A command's options, none of which may be blank, as the value of a shell's variable that is not set is.
 
     `Path("")` would be the folder that one stands in, and a blank name of a model the usual one. In paths, `~` is the
-    user's home: `make album PHOTOS=~/Pictures` brings it as it stands.
+    user's home: `make album PHOTOS=~/Pictures` brings it as it stands. No option may be cut short: a message that
+    repeats what was typed knows them by their names.
     """
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(allow_abbrev=False, **settings)
         self.register("type", None, _not_blank)
         self.register("type", Path, lambda text: at_home(_not_blank(text)))
 

@@ -438,6 +438,19 @@ def test_another_pipe_that_breaks_is_told() -> None:
         exit_status(work)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252", "ascii:strict"])
+def test_a_name_that_the_output_cannot_hold_stops_no_command(encoding: str) -> None:
+    code = "import sys; from helpers.files import exit_status; "
+    code += "sys.exit(exit_status(lambda: print('\\u65e5\\u672c.jpg \\udcff.jpg')))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project_root(),
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"") and ended.stdout.strip().endswith(rb" \udcff.jpg")
+
+
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_no_option_may_be_blank(blank: str, capsys: pytest.CaptureFixture[str]) -> None:
     parser = Options(prog="a command")
@@ -447,6 +460,8 @@ def test_no_option_may_be_blank(blank: str, capsys: pytest.CaptureFixture[str]) 
         with pytest.raises(SystemExit, match="2"):
             parser.parse_args(words)
         assert "it is blank (a variable that is not set?); give it a value" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args([".", "--mod", "clip"])  # cut short
     given = parser.parse_args(["~/photos"])
     assert given.folder == Path.home() / "photos" and given.model is None
 
