@@ -5,6 +5,7 @@ JPEG 2000 and PPM. Hidden and system files are none. What Pillow could open besi
 Ghostscript on a stranger's file.
 """
 
+import errno
 import io
 import unicodedata
 import warnings
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
@@ -334,8 +336,13 @@ def why_no_photo(path: Path) -> str | None:
     """What speaks against a file's being a photo, looking at its name and its first bytes; None: nothing does."""
     if is_hidden(path.name):
         return "hidden"
-    if not path.is_file():
-        return "a link to nothing" if path.is_symlink() else "not a file"
+    try:
+        if not S_ISREG(path.stat().st_mode):
+            return "not a file"
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return "a link to nothing" if path.is_symlink() else "not a file"
+        return f"cannot be read ({error.strerror})"  # as in a folder that may be listed, and not entered
     try:
         str(path).encode()
     except UnicodeEncodeError:

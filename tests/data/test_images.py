@@ -1,6 +1,8 @@
 import io
 import os
 import struct
+import sys
+import tempfile
 import unicodedata
 import zlib
 from pathlib import Path
@@ -300,3 +302,24 @@ def test_photos_are_found_in_all_folders_in_a_fixed_order(tmp_path: Path) -> Non
         find_photos(tmp_path / "nowhere")
     with pytest.raises(InputError, match="is not a file"):
         load_photo(tmp_path / "x" / "pipe.jpg")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such folders")
+def test_photos_in_a_folder_that_may_be_listed_and_not_entered_are_told() -> None:
+    with tempfile.TemporaryDirectory() as name:  # not in a folder of the tests, which another user may not enter
+        folder, user = Path(name), os.geteuid()
+        folder.chmod(0o755)
+        for path in (folder / "a.jpg", folder / "closed" / "b.jpg", folder / "closed" / "c" / "d.jpg"):
+            path.parent.mkdir(exist_ok=True)
+            smooth(8, 8).save(path)
+        (folder / "closed").chmod(0o444)
+        try:
+            if user == 0:  # whom no folder keeps out
+                os.seteuid(65534)
+            found = find_photos(folder)
+        finally:
+            os.seteuid(user)
+            (folder / "closed").chmod(0o755)
+        assert found.photos == [folder / "a.jpg"]
+        assert found.passed_over[folder / "closed" / "b.jpg"] == "cannot be read (Permission denied)"
+        assert found.passed_over[folder / "closed" / "c"] == "Permission denied"
