@@ -32,7 +32,7 @@ from helpers.environment import cores, located, pasted, portable, set_threads
 from helpers.files import InputError, Options, atomic_path, exit_status, there
 from helpers.profiles import get_profile, way_to_the_end
 from helpers.search.album_models import NO_CAPTIONS, models_of
-from helpers.search.album_store import AlbumStore, Look
+from helpers.search.album_store import CAPTION_FILES, AlbumStore, Look
 from helpers.search.album_update import Tally, Update
 from helpers.search.engine import Hit, PhotoSearch
 from helpers.search.index import SearchIndex, query_vector
@@ -144,8 +144,8 @@ class Album:
         return [self.encoder.name]
 
     def precisions(self, model: str) -> list[str]:
-        """The precisions in which `model` reads queries."""
-        return self.encoder.precisions
+        """The precisions in which `model` reads queries, the album's own first."""
+        return sorted(self.encoder.precisions, key=lambda one: one != self.precision)
 
     def id_of(self, path: Path) -> str | None:
         """Which of its photos is the file at `path`, in whatever way that is written; None: none is."""
@@ -204,26 +204,30 @@ class Album:
         Arguments and errors are those of `PhotoSearch.search`; `model` can only be the album's own. `leave_out` is the
         id of a photo that shall not be among them, since it asks.
         """
-        if model not in (None, self.encoder.name):
-            raise InputError(
-                f"This album is made with the model {self.encoder.name!r}, and {model!r} cannot search it."
-            )
+        self._check_model(model)
         reader = self.encoder.reader(precision or self.precision)
         query = query_vector(reader, text, photo, text_weight)
         unwanted = None if without is None else query_vector(reader, without)
         return self._hits(query, k, fair=photo is None, without=unwanted, leave_out=leave_out)
 
-    def like(self, photo_id: str, k: int = 5) -> list[Hit]:
+    def like(self, photo_id: str, k: int = 5, model: str | None = None) -> list[Hit]:
         """The `k` nearest neighbours of one of its photos, the nearest first; the photo itself is left out.
 
         Raises:
-            InputError: there is no such photo.
+            InputError: there is no such photo, or `model` is another than the album's.
         """
+        self._check_model(model)
         return self._hits(self._filled.vectors([photo_id])[0], k, leave_out=photo_id)
 
     def most_hits(self, like: str | None = None) -> int:
-        """How many hits there are at most, of a query or like one of its photos: copies of a photo are one."""
+        """How many hits there are at most, where one of its photos asks or none does: copies of a photo are one."""
         return len(self._copies) - (like is not None and len(self._copies[self._group[like]]) == 1)
+
+    def _check_model(self, model: str | None) -> None:
+        if model not in (None, self.encoder.name):
+            raise InputError(
+                f"This album is made with the model {self.encoder.name!r}, and {model!r} cannot search it."
+            )
 
     @property
     def _filled(self) -> SearchIndex:
@@ -469,7 +473,7 @@ def _check(options: argparse.Namespace) -> None:
     if options.run is not None and options.profile is not None:
         raise InputError("--run and --profile both say which run to look with; give one of them.")
     if options.caption is not None:
-        if options.caption.suffix.lower() not in (".csv", ".jsonl"):
+        if options.caption.suffix.lower() not in CAPTION_FILES:
             raise InputError(f"Captions are written as .csv or .jsonl, and {options.caption} is neither.")
         if not there(options.caption.resolve().parent.is_dir):
             raise InputError(f"{options.caption.parent} is not a folder; captions are written into one that is there.")
@@ -516,11 +520,21 @@ def check_home(folder: Path, home: Path | None, module: str, names: Sequence[str
 
 
 def run_of(folder: Path, home: Path | None, outputs: Path | None, profile: str | None) -> PhotoSearch:
-    """The run that is named, else the one that the album of `folder` was made with, else that of the sample."""
+    """The run that is named, else the one that the album of `folder` was made with, else that of the sample.
+
+    Raises:
+        InputError: there is none.
+    """
     if outputs is None and profile is None:
         made = AlbumStore.made_with(home or folder / HOME)
         if "run" in made:
-            return PhotoSearch(located(made["run"]))
+            outputs = located(made["run"])
+            if not _begun(outputs):
+                raise InputError(
+                    f"The album of {folder} was made with the run in {outputs}, and none is there any more; say with "
+                    "--run (of the search page: --outputs) where it is now."
+                )
+            return PhotoSearch(outputs)
     outputs = (outputs or get_profile(profile or "sample").outputs).resolve()
     check_begun(outputs, profile)
     return PhotoSearch(outputs)
@@ -532,8 +546,12 @@ def check_begun(outputs: Path, profile: str | None) -> None:
     Raises:
         InputError: there is none.
     """
-    if not there((outputs / "dataset" / "manifest.json").exists):
+    if not _begun(outputs):
         raise InputError(f"There is nothing to search in {outputs} yet: {way_to_the_end(outputs, profile)}.")
+
+
+def _begun(outputs: Path) -> bool:
+    return there((outputs / "dataset" / "manifest.json").exists)
 
 
 if __name__ == "__main__":

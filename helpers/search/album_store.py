@@ -21,6 +21,7 @@ import numpy as np
 from helpers.files import LOCK, InputError, fingerprint_files, only_one, there
 
 DATABASE = "album.db"
+CAPTION_FILES = (".csv", ".jsonl")  # how the names of files of captions end
 _VERSION = 2  # of what is below; files and looks of another one are made again
 _ELSEWHERE = "name another folder with --album (of the search page: --home; of notebook 07: outputs_dir)"
 _SCHEMA = """
@@ -112,7 +113,9 @@ class AlbumStore:
         return only_one(self.home, f"brings the album in {self.home} up to date")
 
     def keeps(self, path: Path) -> bool:
-        """Whether the file at `path` is one of the album's own, which SQLite's journals are, too."""
+        """Whether the file at `path` is the album's own: SQLite's journals are, too, and captions as it wrote them."""
+        if path.suffix.lower() in CAPTION_FILES and there(path.is_file) and self.wrote(path):
+            return True
         return path.parent == self.home and (path.name == LOCK or path.name.startswith(DATABASE))
 
     # --- Settings: what the album was made with ---
@@ -215,10 +218,9 @@ class AlbumStore:
     # --- Files of captions ---
 
     def wrote(self, path: Path) -> bool:
-        """Whether the file at `path` is as this album wrote it, and not another one or changed since."""
-        known = self.written().get(str(path.resolve()))
+        """Whether the file at `path` is as this album wrote it, there or before it was moved, and not changed since."""
         try:
-            return known is not None and known == fingerprint_files([path])
+            return fingerprint_files([path]) in self.written().values()
         except OSError:  # it may not be read: another's
             return False
 

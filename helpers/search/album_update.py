@@ -4,12 +4,14 @@ Photos are opened ahead of the models, on all cores. What the models made of a c
 so that an update may end at any moment, and goes on there the next time.
 """
 
+import errno
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 
@@ -51,7 +53,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A file that was opened: what it is, and its squares unless its content is known, or why it cannot be used."""
+    """A file that was opened: what it is, and its squares unless its content is known, or why it cannot be used.
+
+    Nothing of all this: it is gone.
+    """
 
     path: str
     file: File | None = None
@@ -93,9 +98,10 @@ class Update:
         ids, known = self._ids, self._store.files()
         # In a folder that cannot be opened now, photos are not gone.
         closed = tuple(f"{one}/" for one in self.tally.left_out)
-        gone = {one for one in known.keys() - ids.keys() if not one.startswith(closed)}
+        gone = {one for one in known.keys() - ids.keys() if not (one.startswith(closed) or self._closed(one))}
         taken = self._take_new(ids, known, gone)
-        gone_or_broken = gone | (self.tally.left_out.keys() & known.keys())
+        left_out = self.tally.left_out.keys() & known.keys()
+        gone_or_broken = gone | {one for one in left_out if not self._closed(one)}
         self._store.remove(gone_or_broken)
         self.tally.removed = len(gone) - self.tally.moved
         captioned = self._caption_others()
@@ -111,10 +117,17 @@ class Update:
         return path.relative_to(self.folder).as_posix()
 
     def _take_new(self, ids: Mapping[str, Path], known: Mapping[str, File], gone: set[str]) -> int:
-        """Look at photos that are new or changed, keep what the models make of them, and say how many files it took."""
+        """Look at photos that are new or changed, keep what the models make of them, and say how many files it took.
+
+        Photos that went away since they were found join those that are `gone`.
+        """
         fresh = []
         for id_, path in ids.items():
-            status = path.stat()
+            try:
+                status = path.stat()
+            except OSError:  # opened below, which says what there is to say
+                fresh.append(id_)
+                continue
             if id_ not in known or (known[id_].size, known[id_].time) != (status.st_size, status.st_mtime_ns):
                 fresh.append(id_)
         looked_at = set(self._store.captioned())
@@ -123,8 +136,10 @@ class Update:
         for part in self._opened(fresh, looked_at, "looking at photos"):
             looks = {}
             for seen in part:
-                if seen.file is None:
+                if seen.problem:
                     self.tally.left_out[seen.path] = seen.problem
+                elif seen.file is None:
+                    gone |= {seen.path} & known.keys()
                 elif seen.squares and seen.file.digest not in looked_at:
                     looks[seen.file.digest] = seen.squares
             files = [seen.file for seen in part if seen.file is not None]
@@ -195,10 +210,23 @@ class Update:
                 return _Seen(id_, file, tuple(square(photo) for square in squares))
             except InputError as error:
                 return _Seen(id_, problem=reason(str(error), str(path)))
+            except FileNotFoundError:
+                return _Seen(id_)
             except OSError as error:
                 return _Seen(id_, problem=f"cannot be read ({error.strerror})")
 
         yield from chunks(progress(ahead(open_one, ids, 2 * _CHUNK), task, len(ids), "photo"), _CHUNK)
+
+    def _closed(self, id_: str) -> bool:
+        """Whether a file is there and cannot be read now, so that what is known of it may still be true."""
+        path = self.folder / id_
+        try:
+            if S_ISREG(path.stat().st_mode):  # to open a pipe would wait for whoever writes to it
+                with path.open("rb") as file:
+                    file.read(1)
+        except OSError as error:
+            return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        return False
 
     def _keep_correction(self, before: str, now: str) -> None:
         """A photo that was changed a little, such as made a little brighter, keeps a person's caption."""

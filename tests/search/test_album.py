@@ -10,8 +10,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,6 +248,46 @@ def test_photos_of_a_folder_that_was_emptied_are_not_forgotten(run: PhotoSearch,
     assert Album(photos, run).photos == kept.photos
 
 
+def test_a_photo_that_goes_away_while_the_folder_is_looked_at_is_gone(
+    run: PhotoSearch, photos: Path, kept: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_photo(photos / "new.jpg", 900)
+    find = album_update.find_photos
+
+    def find_and_lose(folder: Path) -> object:
+        found = find(folder)
+        for name in ("00.jpg", "new.jpg"):
+            (folder / name).unlink()
+        return found
+
+    monkeypatch.setattr(album_update, "find_photos", find_and_lose)
+    tally = kept.update()
+    assert str(tally) == "5 photos: 1 removed; 0 left out." and "00.jpg" not in Album(photos, run).photos
+
+
+@pytest.mark.parametrize("closed", [Path.stat, Path.open], ids=["the folder", "the file"])
+def test_photos_that_cannot_be_read_now_are_told_and_not_forgotten(
+    run: PhotoSearch, photos: Path, kept: Album, monkeypatch: pytest.MonkeyPatch, closed: Callable[..., Any]
+) -> None:
+    def denied(path: Path, *how: Any, **more: Any) -> Any:
+        if path.parent.name == "summer 2019" or path.name == "00.jpg":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return closed(path, *how, **more)
+
+    draw_photo(photos / "summer 2019" / "new.jpg", 900)
+    os.utime(photos / "00.jpg", (1, 1))
+    os.utime(photos / "summer 2019" / "02.jpg", (1, 1))
+    before = known_to(kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, closed.__name__, denied)
+        tally = kept.update()
+    assert tally.left_out.keys() >= {"00.jpg", "summer 2019/02.jpg", "summer 2019/new.jpg"}
+    assert set(tally.left_out.values()) == {"cannot be read (Permission denied)"}
+    after = known_to(Album(photos, run))
+    assert after.keys() == before.keys() and all((after[one][0] == before[one][0]).all() for one in before)
+    assert str(kept.update()) == "7 photos: 1 new; 0 left out."
+
+
 def test_a_home_that_cannot_be_written_to_names_the_way_out(run: PhotoSearch, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     way_out = r"name another folder with --album \(of the search page: --home; of notebook 07: outputs_dir\)\."
@@ -351,6 +393,21 @@ def test_another_training_of_the_run_is_noticed(tiny_run: Path, photos: Path, ke
     assert Album(photos, tmp_path / "run").photos == kept.photos
 
 
+def test_an_album_whose_run_was_moved_asks_where_it_is(
+    tiny_run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "before")
+    find = [str(photos), "--find", WORDS, "--paths-only"]
+    assert main([*find, "--run", str(run)]) == 0
+    found = capsys.readouterr().out
+    moved = run.rename(tmp_path / "now")
+    assert main(find) == 2
+    err = capsys.readouterr().err
+    assert f"made with the run in {run}, and none is there any more; say with --run " in err and "--outputs" in err
+    assert main([*find, "--run", str(moved)]) == 0 and capsys.readouterr().out == found
+    assert main(find) == 0 and capsys.readouterr().out == found  # it has been told
+
+
 def pasted(error: pytest.ExceptionInfo[InputError]) -> list[str]:
     """The arguments of the command that a message names."""
     words = shlex.split(str(error.value).split("`")[1])
@@ -443,6 +500,8 @@ def test_copies_of_a_photo_are_one_hit(run: PhotoSearch, tmp_path: Path) -> None
     assert len(hits) == 4
     groups = {frozenset(photo.id for photo in (hit.photo, *hit.twins)) for hit in hits}
     assert frozenset({"01.jpg", "01 small.jpg", "01 copy.jpg"}) in groups
+    with pytest.raises(InputError, match="cannot search it"):
+        album.like("01.jpg", model="scratch")
     neighbours = album.like("01.jpg", k=1)
     assert neighbours[0].score > 0.98 and neighbours[0].photo.id != "01.jpg"
     ids = [photo.id for hit in album.like("01.jpg", k=10) for photo in (hit.photo, *hit.twins)]
@@ -616,6 +675,10 @@ def test_a_file_that_the_album_did_not_write_is_never_overwritten(
     with monkeypatch.context() as patch:
         patch.setattr("helpers.search.album_store.fingerprint_files", denied)
         assert main([*options, "--caption", str(written)]) == 2
+    elsewhere = photos.rename(tmp_path / "elsewhere")  # with the album and the file of captions in it
+    options[0] = str(elsewhere)
+    assert main(options) == 0 and "0 left out" in capsys.readouterr().err.splitlines()[-1]
+    assert main([*options, "--caption", str(elsewhere / "captions.csv")]) == 0
     written.write_text(written.read_text().replace("my cat", "our cat"))  # in a spreadsheet
     assert main([*options, "--caption", str(written)]) == 2 and "our cat" in written.read_text()
 
@@ -714,6 +777,8 @@ def test_blank_words_of_a_shell_do_nothing(
         with pytest.raises(SystemExit, match="2"):
             main([*wrong, "--run", str(run.outputs)])
         assert "it is blank" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):  # an option whose name is cut short, which a message would repeat
+        main([".", "--run", str(run.outputs), "--alb", "home"])
     assert not (photos / ".album").exists()
 
 
