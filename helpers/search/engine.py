@@ -278,6 +278,7 @@ class PhotoSearch:
         precision: str = "fp32",
         k: int = 5,
         text_weight: float | None = None,
+        leave_out: str | None = None,
     ) -> list[Hit]:
         """The `k` photos of all splits that fit a text, a photo or both best, the best first.
 
@@ -292,6 +293,7 @@ class PhotoSearch:
             precision: of the graphs that turn the query into a vector, one of PRECISIONS.
             k: how many.
             text_weight: where both are given, see `query_vector`.
+            leave_out: the id of a photo that shall not be among them, since it asks.
 
         Raises:
             InputError: there is nothing to ask with, or something of the model is missing.
@@ -299,7 +301,9 @@ class PhotoSearch:
         pair = self.pair(model, precision)
         query = query_vector(pair, text, photo, text_weight)
         unwanted = None if without is None else query_vector(pair, without)
-        return self._hits(model, *self.index(model).search(query, k, fair=photo is None, without=unwanted))
+        count = k + (leave_out is not None)
+        answer = self.index(model).search(query, count, fair=photo is None, without=unwanted)
+        return self._hits(model, *answer, leave_out)[:k]
 
     def like(self, photo_id: str, k: int = 5, model: str = "pretrained") -> list[Hit]:
         """The `k` nearest neighbours of one of its photos, the nearest first; the photo itself is left out.
@@ -308,19 +312,19 @@ class PhotoSearch:
             InputError: there is no such photo, or something of the model is missing.
         """
         index = self.index(model)
-        scores, ids = index.search(index.vectors([photo_id]), k + 1)
-        return [hit for hit in self._hits(model, scores, ids) if hit.photo.id != photo_id][:k]
+        return self._hits(model, *index.search(index.vectors([photo_id]), k + 1), photo_id)[:k]
 
     def most_hits(self, like: str | None = None) -> int:
-        """How many hits there are at most, of a query or like one of its photos."""
+        """How many hits there are at most, where one of its photos asks or none does."""
         return len(self.photos) - (like is not None)
 
-    def _hits(self, model: str, scores: np.ndarray, ids: list[list[str]]) -> list[Hit]:
-        """One answer of an index, scores (1, k) and ids, as photos."""
+    def _hits(self, model: str, scores: np.ndarray, ids: list[list[str]], leave_out: str | None) -> list[Hit]:
+        """One answer of an index, scores (1, k) and ids, as photos, without one."""
         gone = [id_ for id_ in ids[0] if id_ not in self.photos]
         if gone:
             raise InputError(f"The index of {model} names {gone[0]}, which is no photo; run notebook 06_search again.")
-        return [Hit(self.photos[id_], float(score)) for id_, score in zip(ids[0], scores[0], strict=True)]
+        answer = zip(ids[0], scores[0], strict=True)
+        return [Hit(self.photos[id_], float(score)) for id_, score in answer if id_ != leave_out]
 
     def captioner(self, kind: str = "attention", precision: str = "fp32") -> Captioner:
         """One of `captioners`, on OpenVINO.

@@ -24,7 +24,7 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.datastructures import FormData, QueryParams, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -64,18 +64,26 @@ class Gallery(Protocol):
     models: list[str]
 
     def precisions(self, model: str) -> list[str]:
-        """Those in which `model` is there."""
+        """Those in which `model` is there, the usual one first."""
 
     def search(
-        self, text: str | None, photo: Image.Image | None, *, without: str | None, model: str, precision: str, k: int
+        self,
+        text: str | None,
+        photo: Image.Image | None,
+        *,
+        without: str | None,
+        model: str,
+        precision: str,
+        k: int,
+        leave_out: str | None,
     ) -> list[Hit]:
-        """The `k` photos that fit best, the best first."""
+        """The `k` photos that fit best, the best first, without the one of its own that asks."""
 
-    def like(self, photo_id: str, k: int) -> list[Hit]:
+    def like(self, photo_id: str, k: int, *, model: str) -> list[Hit]:
         """The `k` photos nearest to one of its own, which is not among them."""
 
     def most_hits(self, like: str | None = None) -> int:
-        """How many hits `search` has at most, or `like` of that photo: copies of a photo are one."""
+        """How many hits there are at most, where that photo of its own asks: copies of a photo are one."""
 
     def caption(self, photo: Image.Image) -> str:
         """What a captioner says of a photo."""
@@ -133,11 +141,6 @@ class Query:
         """Whether there is anything to search with."""
         return bool(self.words or self.dropped or self.like)
 
-    @property
-    def like_alone(self) -> bool:
-        """Whether neighbours of a photo of the gallery are asked for, and nothing else."""
-        return bool(self.like) and not (self.words or self.without or self.dropped)
-
     def __call__(self, path: str = "/", **changes: Any) -> str:
         """The address at `path` of this query with `changes`; what is as usual is left out."""
         given = {
@@ -182,7 +185,12 @@ def build_site(gallery: Gallery) -> Starlette:
             Route("/dropped/{key}.jpg", site.dropped_picture),
             Mount("/static", StaticFiles(directory=HOME / "static")),
         ],
-        exception_handlers={InputError: site.wrong, HTTPException: site.wrong, Exception: site.failed},
+        exception_handlers={
+            InputError: site.wrong,
+            HTTPException: site.wrong,
+            ClientDisconnect: site.left,
+            Exception: site.failed,
+        },
     )
 
 
@@ -216,13 +224,15 @@ class Site:
         try:
             hits = await self._turn(self._hits, query)
         except InputError as error:
+            if query.dropped not in self.dropped:  # and would be missed again with the next words
+                query = replace(query, dropped="")
             return self._page("search.html", query, 400, message=str(error))
-        like = self._photo(query.like) if query.like else None
+        like = self._asking_photo(query)
         return self._page(
             "search.html",
             query,
             cards=self._cards(hits[(query.page - 1) * query.count :]),
-            pages=self._pages(query, self.gallery.most_hits(like.id if like and query.like_alone else None)),
+            pages=self._pages(query, self.gallery.most_hits(like.id if like else None)),
             taken=round(1000 * (time.perf_counter() - started)),
             dropped=self.dropped.get(query.dropped),
             like=self._card(like) if like else None,
@@ -232,7 +242,7 @@ class Site:
         """The page of one photo: large, with all that is known of it, and its nearest neighbours."""
         photo, query = self._photo(request.path_params["key"]), Query.read(request.query_params)
         details = await self._look(photo_details, photo.path)
-        neighbours = await self._turn(self.gallery.like, photo.id, NEIGHBOURS)
+        neighbours = await self._turn(self._neighbours, photo, query, NEIGHBOURS)
         correctable = isinstance(self.gallery, Correctable)
         return self._page(
             "photo.html",
@@ -301,8 +311,13 @@ class Site:
 
     async def wrong(self, request: Request, error: Exception) -> Response:
         """A page for what the visitor can do something about."""
-        status, message = (error.status_code, error.detail) if isinstance(error, HTTPException) else (400, str(error))
-        return self._page("search.html", Query(), status, message=message)
+        if isinstance(error, HTTPException):  # with when to come again, or what may be asked for
+            return self._page("search.html", Query(), error.status_code, error.headers, message=error.detail)
+        return self._page("search.html", Query(), 400, message=str(error))
+
+    async def left(self, request: Request, error: Exception) -> Response:
+        """Nothing, for one who went away in the middle of what he sent; nginx's number for that."""
+        return Response(status_code=499)
 
     async def failed(self, request: Request, error: Exception) -> Response:
         """A page for what he cannot; the traceback goes to the terminal."""
@@ -332,25 +347,41 @@ class Site:
             InputError: the dropped photo is forgotten, or the gallery cannot answer.
         """
         k = min(query.page * query.count, len(self.gallery.photos))
-        photo = None
+        photo, like = None, self._asking_photo(query)
         if query.dropped:
             if query.dropped not in self.dropped:
                 raise InputError("The photo of this address was dropped too long ago; drop it again.")
             self.dropped.move_to_end(query.dropped)
             photo = self.dropped[query.dropped].photo
-        elif query.like:
-            like = self._photo(query.like)
-            if query.like_alone:
-                return self.gallery.like(like.id, k)
+        elif like:
+            if not (query.words or query.without):
+                return self._neighbours(like, query, k)
             photo = load_photo(like.path)
-        model = query.model or self.gallery.models[0]
-        if model not in self.models:
-            raise InputError(f"There is no model {model!r} here; choose one of: {', '.join(self.models)}.")
+        model = self._model(query)
         # The selectors come together: a precision that the other model has is not asked of this one.
         precision = query.precision if query.precision in self.models[model] else self.models[model][0]
         return self.gallery.search(
-            query.words or None, photo, without=query.without or None, model=model, precision=precision, k=k
+            query.words or None,
+            photo,
+            without=query.without or None,
+            model=model,
+            precision=precision,
+            k=k,
+            leave_out=like.id if like else None,
         )
+
+    def _neighbours(self, photo: Photo, query: Query, k: int) -> list[Hit]:
+        return self.gallery.like(photo.id, k, model=self._model(query))
+
+    def _model(self, query: Query) -> str:
+        model = query.model or self.gallery.models[0]
+        if model not in self.models:
+            raise InputError(f"There is no model {model!r} here; choose one of: {', '.join(self.models)}.")
+        return model
+
+    def _asking_photo(self, query: Query) -> Photo | None:
+        """The photo of the gallery that asks, where none was dropped."""
+        return self._photo(query.like) if query.like and not query.dropped else None
 
     def _say(self, photo: Photo) -> str:
         return self.gallery.caption(load_photo(photo.path))
@@ -381,7 +412,9 @@ class Site:
         caption = tidy(photo.captions[0]) if photo.captions else ""
         return Card(key, picture, caption, photo.path.name, corrected=corrected)
 
-    def _page(self, template: str, query: Query, status: int = 200, **shown: Any) -> Response:
+    def _page(
+        self, template: str, query: Query, status: int = 200, headers: Mapping[str, str] | None = None, **shown: Any
+    ) -> Response:
         text = self._templates.get_template(template).render(
             query=query,
             gallery=self.gallery,
@@ -393,7 +426,7 @@ class Site:
             **shown,
         )
         # A file's name may hold bytes that are no text (surrogates in Python), and cannot be sent as they are.
-        return HTMLResponse(text.encode("utf-8", "replace"), status, {"Cache-Control": "no-cache"})
+        return HTMLResponse(text.encode("utf-8", "replace"), status, {"Cache-Control": "no-cache", **(headers or {})})
 
 
 def key_of(photo_id: str) -> str:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import anyio
 import httpx
@@ -225,7 +226,7 @@ def test_pages_of_an_album_end_with_its_last_group_of_copies(album: Album, monke
         f"/?like={key_of('0.jpg')}&count=2": keys(album.like("0.jpg", 9)),  # its copy and five others
         f"/?like={key_of('1.jpg')}&count=2": keys(album.like("1.jpg", 9)),  # five
         f"/?like={key_of('1.jpg')}&words=dog&count=2": keys(
-            album.search("dog", load_photo(album.folder / "1.jpg"), k=9)
+            album.search("dog", load_photo(album.folder / "1.jpg"), k=9, leave_out="1.jpg")
         ),
     }
     with served(album) as address, httpx.Client(base_url=address) as client:
@@ -278,10 +279,18 @@ def test_more_like_this_are_the_neighbours_and_with_words_both_are_asked(
     visitor: httpx.Client, engine: PhotoSearch
 ) -> None:
     some = list(engine.photos.values())[4]
-    assert Shown(visitor.get("/", params={"like": key_of(some.id)}).text).cards == keys(engine.like(some.id, 24))
-    both = Shown(visitor.get("/", params={"like": key_of(some.id), "words": "snow"}).text)
+    key = key_of(some.id)
+    for model in engine.models:
+        expected, asked = keys(engine.like(some.id, 24, model)), {"like": key, "model": model}
+        assert Shown(visitor.get("/", params=asked).text).cards == expected
+        assert Shown(visitor.get(f"/photos/{key}", params={"model": model}).text).cards == expected[:12]
+    assert len({tuple(keys(engine.like(some.id, 24, model))) for model in engine.models}) > 1
     with Image.open(some.path) as image:
-        assert both.cards == keys(engine.search("snow", image.convert("RGB"), k=24))
+        photo = image.convert("RGB")
+    for how, asked in (({"text": "snow"}, {"words": "snow"}), ({"without": "snow"}, {"without": "snow"})):
+        both = Shown(visitor.get("/", params={"like": key, **asked}).text)
+        found = keys(engine.search(photo=photo, **how, k=24))
+        assert key in found and both.cards == [one for one in found if one != key]  # which asks
 
 
 def test_the_page_of_a_photo_shows_all_that_is_known_of_it(visitor: httpx.Client, engine: PhotoSearch) -> None:
@@ -316,6 +325,9 @@ def test_a_dropped_photo_stays_in_the_address(visitor: httpx.Client, engine: Pho
     assert Image.open(io.BytesIO(visitor.get(picture).content)).size == (320, 160)
     lost = visitor.get("/?dropped=0123456789abcdef")
     assert lost.status_code == 400 and "dropped too long ago; drop it again." in lost.text
+    assert not Shown(lost.text).all("input", name="dropped")  # nor asked for again with the next words
+    wordless = Shown(visitor.get(where.replace("in+the+snow", "%3F")).text)
+    assert "has no words" in wordless.message and wordless.all("input", name="dropped")
 
 
 def test_the_photo_that_nobody_has_asked_with_for_longest_is_forgotten(
@@ -348,10 +360,14 @@ def test_the_photo_that_nobody_has_asked_with_for_longest_is_forgotten(
         ("/?words=" + "a" * 1001, "at most 1,000 letters"),
         ("/?like=0123456789abcdef", "no such photo"),
         ("/photos/0123456789abcdef", "no such photo"),
+        ("/?like={some}&model=clip", "no model 'clip' here; choose one of"),
+        ("/photos/{some}?model=clip", "no model 'clip' here; choose one of"),
     ],
 )
-def test_what_cannot_be_answered_is_told_in_a_sentence(visitor: httpx.Client, path: str, message: str) -> None:
-    answer = visitor.get(path)
+def test_what_cannot_be_answered_is_told_in_a_sentence(
+    visitor: httpx.Client, engine: PhotoSearch, path: str, message: str
+) -> None:
+    answer = visitor.get(path.replace("{some}", key_of(next(iter(engine.photos)))))
     assert "Traceback" not in answer.text
     if message:
         assert answer.status_code in (400, 404) and message in Shown(answer.text).message
@@ -391,6 +407,13 @@ def test_a_wrong_file_gets_one_clear_message(
 UPLOAD = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="p.jpg"\r\n\r\n'
 
 
+def upload() -> dict[str, Any]:
+    """The head of a request that brings a photo, as a server hands it on."""
+    headers = {"host": "localhost", "origin": "http://localhost", "content-type": "multipart/form-data; boundary=x"}
+    scope = {"type": "http", "method": "POST", "path": "/dropped", "query_string": f"token={TOKEN}".encode()}
+    return scope | {"headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
+
+
 def test_a_file_that_is_too_large_is_refused(visitor: httpx.Client) -> None:
     body = UPLOAD + bytes(LARGEST_UPLOAD) + b"\r\n--x--\r\n"
     answer = visitor.post("/dropped", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"})
@@ -409,11 +432,26 @@ def test_a_file_without_an_end_is_read_as_far_as_the_limit(engine: PhotoSearch) 
     async def keep(message: dict[str, Any]) -> None:
         answers.append(message)
 
-    headers = {"host": "localhost", "origin": "http://localhost", "content-type": "multipart/form-data; boundary=x"}
-    scope = {"type": "http", "method": "POST", "path": "/dropped", "query_string": f"token={TOKEN}".encode()}
-    scope |= {"headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
-    anyio.run(Guard(build_site(engine), TOKEN, 80), scope, endless, keep)
+    anyio.run(Guard(build_site(engine), TOKEN, 80), upload(), endless, keep)
     assert answers[0]["status"] == 413 and taken <= LARGEST_UPLOAD + 2 * 2**20
+
+
+def test_an_upload_that_is_cancelled_is_no_failure(engine: PhotoSearch) -> None:
+    messages, answers = [{"type": "http.request", "body": UPLOAD, "more_body": True}, {"type": "http.disconnect"}], []
+
+    async def send(message: dict[str, Any]) -> None:
+        answers.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    anyio.run(Guard(build_site(engine), TOKEN, 80), upload(), receive, send)  # raises nothing
+    assert answers[0]["status"] == 499 and answers[1]["body"] == b""
+
+
+def test_a_way_of_asking_that_there_is_not_is_told_which_there_are(visitor: httpx.Client) -> None:
+    answer = visitor.put("/")
+    assert answer.status_code == 405 and set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
 # --- What strangers wrote ---------------------------------------------------------------------------------------
@@ -537,6 +575,7 @@ def test_visitors_ask_the_models_one_at_a_time_and_too_many_are_sent_away(
         for one in visitors:
             one.join()
     assert [one.status_code for one in refused] == [503] * 3 and "Too many are asking" in refused[0].text
+    assert refused[0].headers["retry-after"] == "3"
     assert sorted(one.status_code for one in answers) == [200] * 4 + [503] * 3
     assert most == 1
 
@@ -943,6 +982,20 @@ def test_an_album_without_a_captioner_finds_photos_all_the_same(
         shown = Shown(answer.text)
         assert shown.cards == keys(silent.search(photo=read_upload("", content), k=24))
         assert "This album has no captioner" in shown.text and "captioner says" not in shown.text
+
+
+def test_an_album_is_asked_in_its_own_precision(engine: PhotoSearch, album: Album, tmp_path: Path) -> None:
+    half = Album(album.folder, engine, tmp_path / "half", captioner="none", precision="fp16", model="scratch")
+    half.update()
+    with (
+        served(half) as address,
+        httpx.Client(base_url=address) as client,
+        mock.patch.object(half.encoder, "reader", wraps=half.encoder.reader) as reader,
+    ):
+        shown = Shown(client.get("/", params={"words": "dog", "token": TOKEN}).text)
+        client.get("/", params={"words": "dog", "precision": "fp32"})
+    assert [call.args for call in reader.call_args_list] == [("fp16",), ("fp32",)]
+    assert shown.cards == keys(half.search("dog", k=24)) and "fp16fp32" in shown.text  # the selector's
 
 
 def test_a_keyboard_is_enough(page: Page, engine: PhotoSearch) -> None:

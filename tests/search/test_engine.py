@@ -197,6 +197,10 @@ def test_neighbours_of_a_photo_are_the_nearest_vectors_without_itself(
     assert len(hits) == 5 and ids[3] not in [hit.photo.id for hit in hits]
     np.testing.assert_allclose([hit.score for hit in hits], np.sort(cosines)[::-1][:5], atol=2e-3)
     assert len(engine.like(ids[3], k=100)) == COUNT - 1
+    whole = engine.search("a dog", k=COUNT)
+    asks = whole[1].photo.id
+    assert engine.search("a dog", k=4, leave_out=asks) == [whole[0], *whole[2:5]]
+    assert len(engine.search("a dog", k=COUNT, leave_out=asks)) == COUNT - 1
     with pytest.raises(InputError, match="is not in the index of 12 entries"):
         engine.like("nothing.jpg")
 
