@@ -23,12 +23,14 @@ from nbclient.exceptions import CellExecutionError
 from helpers.captioning.captioner import new_captioner
 from helpers.data.manifest import load_manifest
 from helpers.data.text import build_tokenizer
+from helpers.encoders.metrics import recall_hits, score_metrics
 from helpers.environment import located, portable, project_root
 from helpers.features.rows import Rows
 from helpers.features.store import Features
 from helpers.files import sighted, write_json
 from helpers.profiles import get_profile
-from helpers.search.reranking import log_likelihoods, usual_log_likelihoods
+from helpers.search.reranking import HITS, first_hits, log_likelihoods, second_scores, usual_log_likelihoods
+from helpers.uncertainty import mean_interval, verdict
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
 ADDRESS = run_path(str(project_root() / ".ci" / "address.py"))
@@ -169,6 +171,32 @@ def test_the_second_look_shows_a_captioner_the_features_of_its_own_backbone(tmp_
         judge = new_captioner(kind, tokenizer, seen.grid.shape[2], backbone, 10)
         found, _ = second_look(judge, photos[3:], texts, vectors[:2], pairs)
         np.testing.assert_allclose(found, log_likelihoods(judge, seen.grid[[3, 4]], texts, pairs), rtol=1e-6)
+
+
+def test_the_second_look_of_a_judge_who_knows_finds_what_the_query_itself_has_among_its_first_hits() -> None:
+    rng = np.random.default_rng(0)
+    owners = np.repeat(np.arange(60), 5)
+    own = np.arange(60)[:, None] == owners
+    fair = rng.normal(size=own.shape).astype(np.float32) + own
+    known = {"owners": owners, "scores": fair, "fair": fair, "names": ["i2t_r1", "t2i_r1"]}
+    known |= dict.fromkeys(("captioner", "gallery_photos", "gallery_captions", "caption_vectors"), owners)
+    helpers = (first_hits, second_scores, score_metrics, recall_hits, mean_interval, verdict)
+    known |= {"np": np} | {helper.__name__: helper for helper in helpers}
+    looked_at = run_cell(
+        "04c_pretrained_towers",
+        holds="first_hits(fair[queries])",
+        settings=SimpleNamespace(seed=0, reranked_photos=30),
+        count=40,  # twenty validation photos are only found
+        second_look=lambda *asked: (np.where(asked[-1], np.where(own, 1e3, -1e3), np.nan), np.zeros(len(owners))),
+        **known,
+    )
+    queries = looked_at["queries"]
+    first = [sorted(range(300), key=lambda text: -fair[query, text])[:HITS] for query in queries]
+    asking = [text for text in range(300) if owners[text] in queries]
+    found = [owners[text] in sorted(range(60), key=lambda photo: -fair[photo, text])[:HITS] for text in asking]
+    reached = [any(owners[text] == query for text in hits) for query, hits in zip(queries, first, strict=True)]
+    assert looked_at["after"]["i2t_r1"] == pytest.approx(100 * np.mean(reached)) and 0 < np.mean(reached) < 1
+    assert looked_at["after"]["t2i_r1"] == pytest.approx(100 * np.mean(found)) and 0 < np.mean(found) < 1
 
 
 def test_another_untrained_transformer_differs_in_what_is_asked_for_alone() -> None:

@@ -24,6 +24,7 @@ PRECISION_AT = (1, 5, 10)
 NDCG_AT = 10
 TIE = 1e-6  # float32 sums differ by this much with the order of summation, so equal pairs may not score equal
 Crowds = tuple[np.ndarray, np.ndarray]
+Scores = np.ndarray | tuple[np.ndarray, np.ndarray]  # one table for both ways; or two: photos search, captions search
 BLOCK_BYTES = 128 * 2**20  # of scores held at once: 30,000 photos x 150,000 captions do not fit whole
 
 
@@ -86,17 +87,16 @@ def retrieval_intervals(
     return {name: mean_interval(hits, of) for name, (hits, of) in retrieval_hits(images, texts, owners, crowds).items()}
 
 
-def score_metrics(scores: np.ndarray, owners: np.ndarray, queries: np.ndarray | None = None) -> dict[str, float]:
+def score_metrics(scores: Scores, owners: np.ndarray, queries: np.ndarray | None = None) -> dict[str, float]:
     """`retrieval_metrics` for any score: `scores` (N, M) of every photo with every caption, higher is closer.
 
+    Two such tables where it matters who asks: the hits of a photo get a second look, those of its captions get another.
     `queries`, rows of photos, leaves the searching to these and to their captions; all others are only found.
     """
-    _check_finite(scores)
-    owners = np.asarray(owners)
-    queries = np.arange(len(scores)) if queries is None else queries
-    asking = np.isin(owners, queries)  # (M,)
-    i2t = image_ranks(scores[queries], queries, owners)
-    return _summary(i2t, text_ranks(scores[:, asking], owners[asking]), len(scores))
+    tables = _two_tables(scores)
+    _check_finite(*tables)
+    (i2t, _), (t2i, _) = _table_ranks(tables, owners, queries).values()
+    return _summary(i2t, t2i, len(tables[0]))
 
 
 def metrics_by_origin(scores: np.ndarray, owners: np.ndarray, origins: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -109,26 +109,38 @@ def metrics_by_origin(scores: np.ndarray, owners: np.ndarray, origins: Sequence[
     return {name: score_metrics(scores, owners, of_set) for name, of_set in rows.items()}
 
 
-def recall_intervals(scores: np.ndarray, owners: np.ndarray, queries: np.ndarray | None = None) -> dict[str, Interval]:
+def recall_intervals(scores: Scores, owners: np.ndarray, queries: np.ndarray | None = None) -> dict[str, Interval]:
     """How sure the recalls of `score_metrics` are: the bootstrap interval of each, in percent, over the photos."""
     return {name: mean_interval(hits, of) for name, (hits, of) in recall_hits(scores, owners, queries).items()}
 
 
 def recall_hits(
-    scores: np.ndarray, owners: np.ndarray, queries: np.ndarray | None = None
+    scores: Scores, owners: np.ndarray, queries: np.ndarray | None = None
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Of each recall in `score_metrics`: 100 for each query that finds its own, else 0, and the photo it belongs to.
 
     The differences between two models' hits, query by query, say whether one is better: see `mean_interval`.
     """
-    owners = np.asarray(owners)
-    queries = np.intersect1d(owners, np.arange(len(scores)) if queries is None else queries)
-    asking = np.isin(owners, queries)  # (M,)
-    ranks = {
-        "i2t": (image_ranks(scores[queries], queries, owners), queries),
-        "t2i": (text_ranks(scores[:, asking], owners[asking]), owners[asking]),
-    }
+    ranks = _table_ranks(_two_tables(scores), owners, queries)
     return {f"{way}_r{k}": (100.0 * (found <= k), of) for way, (found, of) in ranks.items() for k in RECALL_AT}
+
+
+def _two_tables(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+    return scores if isinstance(scores, tuple) else (scores, scores)
+
+
+def _table_ranks(
+    tables: tuple[np.ndarray, np.ndarray], owners: np.ndarray, queries: np.ndarray | None
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Either way: the rank of the first of each query's own, and the photo that the query belongs to."""
+    by_photo, by_text = tables
+    owners = np.asarray(owners)
+    queries = np.intersect1d(owners, np.arange(len(by_photo)) if queries is None else queries)
+    asking = np.isin(owners, queries)  # (M,)
+    return {
+        "i2t": (image_ranks(by_photo[queries], queries, owners), queries),
+        "t2i": (text_ranks(by_text[:, asking], owners[asking]), owners[asking]),
+    }
 
 
 def image_ranks(scores: np.ndarray, rows: np.ndarray, owners: np.ndarray) -> np.ndarray:

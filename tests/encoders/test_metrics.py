@@ -202,6 +202,17 @@ def test_hits_of_each_query_add_up_to_the_recalls_and_lie_in_their_intervals() -
             assert 0 <= low <= metrics[name] <= high <= 100
 
 
+def test_of_two_tables_photos_search_the_one_and_captions_the_other() -> None:
+    rng = np.random.default_rng(6)
+    owners, queries = np.repeat(np.arange(20), 3), np.array([2, 3, 11, 19])
+    tables = rng.normal(size=(2, 20, 60)) + 2 * (np.arange(20)[:, None] == owners)
+    by_photo, by_text = (score_metrics(table, owners, queries) for table in tables)
+    found, bounds = score_metrics(tuple(tables), owners, queries), recall_intervals(tuple(tables), owners, queries)
+    assert found == {name: (by_text if "t2i" in name else by_photo)[name] for name in found} != by_photo
+    each = [recall_intervals(table, owners, queries) for table in tables]
+    assert bounds == {name: each["t2i" in name][name] for name in bounds}
+
+
 def test_photos_of_several_sets_ask_set_by_set_among_all() -> None:
     rng = np.random.default_rng(0)
     scores, owners = rng.normal(size=(12, 24)), np.repeat(np.arange(12), 2)
