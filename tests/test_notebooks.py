@@ -23,6 +23,7 @@ from nbclient.exceptions import CellExecutionError
 from helpers.captioning.captioner import new_captioner
 from helpers.data.manifest import load_manifest
 from helpers.data.text import build_tokenizer
+from helpers.encoders import metrics
 from helpers.encoders.metrics import recall_hits, score_metrics
 from helpers.environment import located, portable, project_root
 from helpers.features.rows import Rows
@@ -30,7 +31,7 @@ from helpers.features.store import Features
 from helpers.files import sighted, write_json
 from helpers.profiles import get_profile
 from helpers.search.reranking import HITS, first_hits, log_likelihoods, second_scores, usual_log_likelihoods
-from helpers.uncertainty import mean_interval, verdict
+from helpers.uncertainty import brackets, mean_interval, verdict, with_interval
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
 ADDRESS = run_path(str(project_root() / ".ci" / "address.py"))
@@ -197,6 +198,29 @@ def test_the_second_look_of_a_judge_who_knows_finds_what_the_query_itself_has_am
     reached = [any(owners[text] == query for text in hits) for query, hits in zip(queries, first, strict=True)]
     assert looked_at["after"]["i2t_r1"] == pytest.approx(100 * np.mean(reached)) and 0 < np.mean(reached) < 1
     assert looked_at["after"]["t2i_r1"] == pytest.approx(100 * np.mean(found)) and 0 < np.mean(found) < 1
+
+
+def test_intervals_of_the_towers_stand_beside_the_figures_that_they_are_of() -> None:
+    """Each test photo has a twin among the validation photos, so that the larger gallery halves what is found."""
+    owners = np.repeat(np.arange(30), 2)
+    photos = {split: [SimpleNamespace(captions=["", ""], origin="one")] * 30 for split in ("test", "val")}
+    vectors = np.random.default_rng(0).normal(size=(30, 16))
+    texts = vectors[owners] + np.random.default_rng(1).normal(size=(60, 16))
+    sides = SimpleNamespace(photos=vectors, texts=texts, text_groups=owners)
+    names = vars(metrics) | {"pair": MagicMock(), "in_batches": lambda model, side, rows: rows, "brackets": brackets}
+    names |= {"np": np, "seen": {"test": sides, "val": sides}, "data": {"test": sides, "val": sides}, "splits": photos}
+    found = run_cell("04c_pretrained_towers", holds="gallery_vectors = ", **names)
+    ignored = ("settings", "history", "located", "own_photo", "fingerprint_files", "folder", "fairly", "tried")
+    found |= {name: MagicMock() for name in ignored} | {"queries": [], "ablation": {}, "after": {}}
+    found |= {"HITS": 20, "RIVALS": 20, "WEIGHT": 0, "with_interval": with_interval, "write_json": lambda *_: None}
+    written = run_cell("04c_pretrained_towers", holds='"with_val"', **found)["metrics"]
+    assert written["t2i_r1"] > written["with_val"]["t2i_r1"]
+    for figures in (written, written["with_val"]):
+        assert len(figures["intervals"]) == 6
+        for name, (low, high) in figures["intervals"].items():
+            assert low <= figures[name] <= high, name
+    for score, low, high in (written["headline"][name] for name in ("t2i R@1", "i2t R@1")):
+        assert low <= score <= high
 
 
 def test_another_untrained_transformer_differs_in_what_is_asked_for_alone() -> None:
