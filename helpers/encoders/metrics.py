@@ -3,7 +3,9 @@
 With captions, each photo has a few texts of its own, and the question is at which rank the first of them comes
 (recall@k and median rank; Hodosh, Young and Hockenmaier, "Framing image description as a ranking task", 2013).
 With classes, every photo of the class is a right answer, and the question is how many of the first k are
-(precision@k, average precision; Manning, Raghavan and Schütze, "Introduction to Information Retrieval", ch. 8).
+(precision@k, average precision; Manning, Raghavan and Schütze, "Introduction to Information Retrieval", ch. 8). Of a
+class with fewer than k photos all can be found and k cannot, so the first k are measured by as many as there are (as
+BEIR caps recall@k; Thakur et al., "BEIR", 2021).
 Where answers are more or less right, the question is whether the best of them come first (nDCG; Järvelin and
 Kekäläinen, "Cumulated gain-based evaluation of IR techniques", 2002).
 
@@ -184,42 +186,60 @@ def class_metrics(
         texts: description vectors (M, D) with `text_labels` (M,).
 
     Returns:
-        t2i_p1, t2i_p5, t2i_p10: mean over descriptions. i2i_p1, i2i_p5, i2i_p10: mean over photos, each a query
-        among all others. map: average precision of each description, averaged within its class, then over the
-        classes. All 0 to 1. With fewer than k right answers in the gallery, precision@k cannot reach 1.
+        t2i_p1, t2i_p5, t2i_p10: mean `precision` over descriptions. i2i_p1, i2i_p5, i2i_p10: mean over photos, each a
+        query among all others. map: average precision of each description, averaged within its class, then over the
+        classes. All 0 to 1, and 1 where all right answers come first.
 
     Raises:
         InputError: the vectors are not finite.
     """
     _check_finite(images, texts)
     found = relevance(texts @ images.T, text_labels[:, None] == labels[None, :])  # (M, N)
-    similar = []
+    similar: dict[int, list[np.ndarray]] = {k: [] for k in PRECISION_AT}
     for rows in blocks(len(images), 8 * len(images)):  # what sorting takes, too
         # Without the diagonal, a row per photo with all photos but itself.
         others = np.arange(len(images))[rows, None] != np.arange(len(images))  # (n, N)
         count = len(others)
         scores = (images[rows] @ images.T)[others].reshape(count, -1)  # (n, N-1)
         same = (labels[rows, None] == labels[None, :])[others].reshape(count, -1)
-        similar.append(relevance(scores, same)[:, : max(PRECISION_AT)])
-    neighbours = np.concatenate(similar)
+        neighbours = relevance(scores, same)
+        for k, parts in similar.items():
+            parts.append(precision(neighbours, k))
     by_class = class_table(found, text_labels)
     return (
-        {f"t2i_p{k}": float(found[:, :k].mean()) for k in PRECISION_AT}
-        | {f"i2i_p{k}": float(neighbours[:, :k].mean()) for k in PRECISION_AT}
+        {f"t2i_p{k}": float(precision(found, k).mean()) for k in PRECISION_AT}
+        | {f"i2i_p{k}": float(np.concatenate(parts).mean()) for k, parts in similar.items()}
         | {"map": float(np.mean([row["map"] for row in by_class.values()])), "gallery": len(images)}
     )
 
 
 def class_chance(labels: np.ndarray, text_labels: np.ndarray) -> dict[str, float]:
-    """Precision of a random ranking: the share of each query's class in the gallery."""
-    t2i = float(np.mean([np.mean(labels == label) for label in text_labels]))
-    i2i = float(np.mean([(np.sum(labels == label) - 1) / max(len(labels) - 1, 1) for label in labels]))
-    return {f"t2i_p{k}": t2i for k in PRECISION_AT} | {f"i2i_p{k}": i2i for k in PRECISION_AT}
+    """`precision` of a random ranking: the share of each query's class in the gallery, while the class lasts."""
+    t2i = np.array([np.sum(labels == label) for label in text_labels])  # right answers of each query
+    i2i = np.array([np.sum(labels == label) for label in labels]) - 1
+    ways = {"t2i": (t2i, len(labels)), "i2i": (i2i, max(len(labels) - 1, 1))}
+    return {
+        # Of `right` among `gallery`, min(k, gallery) * right / gallery are expected, and min(k, right) would be all.
+        f"{way}_p{k}": float(np.mean(min(k, gallery) * right / gallery / np.clip(right, 1, k)))
+        for way, (right, gallery) in ways.items()
+        for k in PRECISION_AT
+    }
 
 
 def relevance(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Sort each row of `right` (Q, N) by falling `scores` (Q, N): whether the first, second, ... answer is right."""
     return _ranked(right, scores)
+
+
+def precision(found: np.ndarray, k: int) -> np.ndarray:
+    """Of right or wrong by rank (Q, N): how many of the first k are right, as a share of k or of all that are (Q,).
+
+    0 where nothing is right.
+
+    >>> precision(np.array([[True, False, True, False]]), 3)  # both that there are
+    array([1.])
+    """
+    return found[:, :k].sum(axis=1) / np.clip(found.sum(axis=1), 1, k)
 
 
 def average_precision(found: np.ndarray) -> np.ndarray:
@@ -232,7 +252,7 @@ def class_table(found: np.ndarray, text_labels: np.ndarray) -> dict[str, dict[st
     """Per class, from `relevance` of the descriptions: t2i_p1, t2i_p5, t2i_p10 and map."""
     average = average_precision(found)
     return {
-        str(label): {f"t2i_p{k}": float(found[text_labels == label, :k].mean()) for k in PRECISION_AT}
+        str(label): {f"t2i_p{k}": float(precision(found[text_labels == label], k).mean()) for k in PRECISION_AT}
         | {"map": float(average[text_labels == label].mean())}
         for label in sorted(set(text_labels))
     }

@@ -10,6 +10,7 @@ from helpers.encoders.metrics import (
     chance_ndcg,
     class_chance,
     class_metrics,
+    class_table,
     classify,
     confusion,
     metrics_by_origin,
@@ -90,7 +91,7 @@ def test_chance_agrees_with_random_rankings() -> None:
 
 def slow_precision(scores: list[float], right: list[bool], k: int) -> float:
     ranked = sorted(zip(scores, right, strict=True), key=lambda pair: (-pair[0], pair[1]))
-    return sum(right for _, right in ranked[:k]) / min(k, len(ranked))
+    return sum(right for _, right in ranked[:k]) / max(1, min(k, sum(right for _, right in ranked)))
 
 
 def slow_average_precision(scores: list[float], right: list[bool]) -> float:
@@ -125,13 +126,25 @@ def test_class_metrics_agree_with_sorted_lists(levels: int) -> None:
     assert result["map"] == pytest.approx(np.mean(by_class))
 
 
-def test_class_chance_agrees_with_random_vectors() -> None:
+@pytest.mark.parametrize("labels", ["ant " * 30 + "bee " * 10, "ant " * 5 + "bee " * 3 + "cow"], ids=["40", "9"])
+def test_class_chance_agrees_with_random_vectors(labels: str) -> None:
     rng = np.random.default_rng(3)
-    labels = np.array(["ant"] * 30 + ["bee"] * 10)
+    labels = np.array(labels.split())
     text_labels = np.array(["ant", "bee", "bee"])
-    drawn = [class_metrics(rng.normal(size=(40, 8)), labels, rng.normal(size=(3, 8)), text_labels) for _ in range(150)]
+    drawn = [
+        class_metrics(rng.normal(size=(len(labels), 8)), labels, rng.normal(size=(3, 8)), text_labels)
+        for _ in range(400)
+    ]
     for name, value in class_chance(labels, text_labels).items():
         assert np.mean([result[name] for result in drawn]) == pytest.approx(value, abs=0.05), name
+
+
+def test_of_a_small_class_all_can_be_found_and_vectors_that_do_are_perfect() -> None:
+    labels = np.repeat(np.arange(10), 2)
+    found = class_metrics(np.eye(10)[labels], labels, np.eye(10), np.arange(10))
+    assert {found[f"{way}_p{k}"] for way in ("t2i", "i2i") for k in (1, 5, 10)} == {1.0}
+    table = class_table(relevance(np.eye(10)[:, labels], np.arange(10)[:, None] == labels), np.arange(10))
+    assert all(row == {"t2i_p1": 1, "t2i_p5": 1, "t2i_p10": 1, "map": 1} for row in table.values())
 
 
 def test_classify_and_confusion() -> None:
