@@ -21,10 +21,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from helpers.captioning.captioner import new_captioner
-from helpers.data.manifest import load_manifest
+from helpers.data.manifest import ClassPhoto, load_manifest
 from helpers.data.text import build_tokenizer
 from helpers.encoders import metrics
+from helpers.encoders.dual_encoder import DualEncoderConfig, new_pair
 from helpers.encoders.metrics import recall_hits, score_metrics
+from helpers.encoders.training import EncoderSettings, class_pairs
 from helpers.environment import located, portable, project_root
 from helpers.features.rows import Rows
 from helpers.features.store import Features
@@ -221,6 +223,38 @@ def test_intervals_of_the_towers_stand_beside_the_figures_that_they_are_of() -> 
             assert low <= figures[name] <= high, name
     for score, low, high in (written["headline"][name] for name in ("t2i R@1", "i2t R@1")):
         assert low <= score <= high
+
+
+def test_one_more_class_learns_from_photos_that_are_decoded_already(class_folder: Path) -> None:
+    descriptions = {"cane": ["a dog that barks", "a dog"], "gatto": ["a cat"], "mucca": ["a cow", "a brown cow"]}
+    texts = [text for about in descriptions.values() for text in about]
+    files = sorted(class_folder.rglob("*.jpg"))
+    photos = [
+        ClassPhoto(path.name, path, "gatto cane mucca".split()[row % 3], "train") for row, path in enumerate(files)
+    ]
+    tokenizers = {"all": build_tokenizer("word", [*texts, "and more"]), "few": build_tokenizer("word", texts[:3])}
+    small = DualEncoderConfig(tokenizers["all"].vocab_size, photo_size=32, channels=(4, 4, 8, 8))
+    by_class = dict.fromkeys(("train", "val"), class_pairs(photos, descriptions, new_pair(small, tokenizers["all"], 0)))
+    known = {"labels": list(descriptions), "descriptions": descriptions, "texts": texts, "small": small, "np": np}
+    known |= {"by_class": by_class, "quick": EncoderSettings(1), "new_pair": new_pair, "replace": replace}
+    ignored = ("settings", "Path", "train_dual_encoder", "load_dual_encoder", "TemporaryDirectory", "relevance")
+    known |= {name: MagicMock() for name in ignored}
+    known["train_dual_encoder"].return_value = MagicMock(), None
+    found = run_cell(
+        "04a_dual_encoder",
+        holds="map_by_class",
+        build_tokenizer=lambda *_: tokenizers["few"],
+        class_table=lambda *_: {label: {"map": 0.5} for label in descriptions},
+        english_name=str,
+        **known,
+    )
+    without = {label: descriptions[label] for label in ("cane", "gatto")}
+    old = class_pairs([photo for photo in photos if photo.label in without], without, found["beginner"])
+    everything = class_pairs(photos, descriptions, found["beginner"])
+    for split in by_class:
+        for learned, expected in ((found["old"][split], old), (found["everything"][split], everything)):
+            for name, values in vars(expected).items():
+                np.testing.assert_array_equal(getattr(learned, name), values, err_msg=name)
 
 
 def test_another_untrained_transformer_differs_in_what_is_asked_for_alone() -> None:
