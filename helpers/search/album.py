@@ -28,6 +28,7 @@ from PIL import Image
 
 from helpers.data.images import load_photo
 from helpers.data.manifest import Photo
+from helpers.data.readers.place import TEXTS
 from helpers.environment import cores, located, pasted, portable, set_threads
 from helpers.files import InputError, Options, atomic_path, exit_status, there
 from helpers.profiles import get_profile, way_to_the_end
@@ -274,7 +275,7 @@ class Album:
         return f"This album has no captioner; `{self._command(self.run.captioners[0])}` gives it one."
 
     def correct(self, photo_id: str, caption: str) -> None:
-        """Put a person's caption in the place of the photo's; it is kept with the album, for all copies of the photo.
+        """Put a person's caption in the place of the photo's; it is kept with the album, for all files of its content.
 
         Raises:
             InputError: there is no such photo, or the caption is blank.
@@ -326,7 +327,7 @@ class Album:
         return len(rows)
 
     def write_sidecars(self) -> "Sidecars":
-        """A .txt with the caption beside each photo; one that is there already stays as it is.
+        """A .txt with the caption beside each photo that has no text yet, be it .txt or another of `TEXTS`.
 
         Raises:
             InputError: the album has no captioner, and no caption.
@@ -338,7 +339,7 @@ class Album:
             sidecar = photo.path.with_suffix(".txt")
             if sidecar in seen:
                 found.shared += 1
-            elif lexists(sidecar):
+            elif any(lexists(sidecar.with_suffix(one)) for text in TEXTS for one in (text, text.upper())):
                 found.there += 1
             elif photo.captions:
                 try:
@@ -404,10 +405,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--find", metavar="WORDS", help="print the photos that fit words best")
     parser.add_argument("--like", type=Path, metavar="PHOTO", help="print the photos most like one; with --find, both")
     parser.add_argument("--without", metavar="WORDS", help="what should not be on the photos that are found")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="photos to print (default: 10)")
+    parser.add_argument(
+        "--top", type=int, default=10, metavar="N", help="photos to print, and copies of each (default: 10)"
+    )
     parser.add_argument("--paths-only", action="store_true", help="print no scores")
     parser.add_argument("--caption", type=Path, metavar="FILE", help="write one caption a photo, .csv or .jsonl")
-    parser.add_argument("--sidecar", action="store_true", help="write a .txt beside each photo that has none")
+    parser.add_argument("--sidecar", action="store_true", help="write a .txt beside each photo that has no text")
     parser.add_argument("--left-out", action="store_true", help="list the files that could not be taken, and why")
     parser.add_argument(
         "--album", "--home", type=Path, metavar="HOME", help=f"where to keep the album (default: FOLDER/{HOME})"
@@ -459,7 +462,8 @@ def _run(options: argparse.Namespace) -> None:
         if not hits:
             print("There is no other photo in the album.", file=sys.stderr)
         for hit in hits:
-            print(hit.photo.path if options.paths_only else f"{hit.score:.3f} {hit.photo.path}")
+            for before, photo in ((f"{hit.score:.3f}", hit.photo), *(("alike", twin) for twin in hit.twins)):
+                print(photo.path if options.paths_only else f"{before} {photo.path}")
     if sidecars.failed:
         raise InputError("Not all captions could be written beside their photos.")
 

@@ -14,15 +14,19 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
 from helpers.files import LOCK, InputError, fingerprint_files, only_one, there
+from helpers.search.copies import Originals
 
 DATABASE = "album.db"
 CAPTION_FILES = (".csv", ".jsonl")  # how the names of files of captions end
-_VERSION = 2  # of what is below; files and looks of another one are made again
+_VERSION = 3  # of what is below; files and looks of another one are made again, unless it is _ALIKE_ALONE
+_ALIKE_ALONE = 2  # in which copies did not need to be alike in their details
 _ELSEWHERE = "name another folder with --album (of the search page: --home; of notebook 07: outputs_dir)"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -77,7 +81,11 @@ class AlbumStore:
         try:
             home.mkdir(parents=True, exist_ok=True)
             with self._open() as database:
-                if database.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+                (version,) = database.execute("PRAGMA user_version").fetchone()
+                if version == _ALIKE_ALONE:
+                    _part_groups(database)
+                    database.execute(f"PRAGMA user_version = {_VERSION}")
+                elif version != _VERSION:
                     database.executescript(
                         f"DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS looks; PRAGMA user_version = {_VERSION};"
                     )
@@ -235,3 +243,15 @@ class AlbumStore:
             database.execute(
                 "INSERT OR REPLACE INTO written VALUES (?, ?)", (str(path.resolve()), fingerprint_files([path]))
             )
+
+
+def _part_groups(database: sqlite3.Connection) -> None:
+    """Make groups of their own of what is no copy of the first in its group."""
+    rows = database.execute(
+        "SELECT copy_of, digest, thumbnail FROM looks WHERE copy_of IN "
+        "(SELECT copy_of FROM looks GROUP BY copy_of HAVING count(*) > 1) ORDER BY copy_of, digest != copy_of, rowid"
+    ).fetchall()
+    for _, group in groupby(rows, itemgetter(0)):
+        originals = Originals({})
+        parted = [(originals.group(digest, np.frombuffer(small, np.uint8)), digest) for _, digest, small in group]
+        database.executemany("UPDATE looks SET copy_of = ? WHERE digest = ?", parted)

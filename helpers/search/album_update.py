@@ -16,11 +16,12 @@ from stat import S_ISREG
 import numpy as np
 
 from helpers.data.images import find_photos, load_photo
+from helpers.data.readers.place import TEXTS
 from helpers.environment import ahead, chunks, keep_freed_memory, progress
 from helpers.files import InputError
 from helpers.search.album_models import Describer, Encoder
 from helpers.search.album_store import AlbumStore, File, Look
-from helpers.search.copies import ALIKE, Originals, normalised, thumbnail
+from helpers.search.copies import Originals, thumbnail
 from helpers.search.reranking import crowding
 
 _CHUNK = 64  # photos that are looked at together, and kept together
@@ -80,11 +81,13 @@ class Update:
         """
         found = find_photos(self.folder)
         self._ids = {self._id(path): path for path in found.photos}
-        of_captions = {path.with_suffix(".txt") for path in found.photos} | set(map(Path, self._store.written()))
+        stems, written = {path.with_suffix("") for path in found.photos}, set(map(Path, self._store.written()))
         self.tally.left_out = {
             self._id(path): why
             for path, why in found.passed_over.items()
-            if not self._store.keeps(path) and path not in of_captions
+            if not self._store.keeps(path)
+            and path not in written
+            and not (path.suffix.lower() in TEXTS and path.with_suffix("") in stems)
         }
         if not self._ids:
             raise InputError(self.nothing())
@@ -232,8 +235,8 @@ class Update:
         """A photo that was changed a little, such as made a little brighter, keeps a person's caption."""
         caption = self._store.correction(before)
         if caption is not None and self._store.correction(now) is None:
-            first, second = normalised(np.stack([self._store.thumbnail(one) for one in (before, now)]))
-            if first @ second >= ALIKE:
+            original = Originals({before: self._store.thumbnail(before)})
+            if original.group(now, self._store.thumbnail(now)) == before:
                 self._store.correct(now, caption)
 
 

@@ -22,6 +22,7 @@ from tiny_run import draw_photo
 
 from helpers.captioning.captioner import load_captioner
 from helpers.data.images import load_photo, load_pixels
+from helpers.data.readers.place import Place
 from helpers.encoders.pretrained import load_pretrained_pair
 from helpers.environment import project_root
 from helpers.files import InputError
@@ -517,6 +518,26 @@ def test_copies_of_a_photo_are_one_hit(run: PhotoSearch, tmp_path: Path) -> None
     assert frozenset({"01 small.jpg", "01 copy.jpg", "01 again.jpg", "01 turned.png"}) in groups
 
 
+def test_groups_from_before_details_counted_are_parted_when_the_album_is_opened(
+    run: PhotoSearch, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(photos / "01.jpg", photos / "copy.png")
+    load_photo(photos / "01.jpg").save(photos / "again.jpg", quality=80)
+    album = Album(photos, run)
+    album.update()
+    with sqlite3.connect(album.home / "album.db") as database:  # as if all had one letterhead
+        first = "SELECT digest FROM files WHERE path = '00.jpg'"
+        database.executescript(f"UPDATE looks SET copy_of = ({first}); PRAGMA user_version = 2;")
+    album = Album(photos, run)
+    looks = count_looks(album, monkeypatch)
+    album.update()
+    hits = album.search(WORDS, k=10)
+    groups = {frozenset(photo.id for photo in (hit.photo, *hit.twins)) for hit in hits}
+    others = ("00.jpg", "03.jpg", "04.jpg", "summer 2019/02.jpg", "summer 2019/05.jpg")
+    assert groups == {frozenset({"01.jpg", "copy.png", "again.jpg"}), *(frozenset({one}) for one in others)}
+    assert not looks  # what is known of them stays
+
+
 def test_an_album_of_an_earlier_version_is_looked_at_again(run: PhotoSearch, photos: Path, kept: Album) -> None:
     kept.correct("00.jpg", "my cat")
     with sqlite3.connect(kept.home / "album.db") as database:
@@ -626,7 +647,25 @@ def test_a_photo_of_the_album_asks_by_its_name_there_and_is_not_its_own_answer(
     assert sorted(capsys.readouterr().out.splitlines()) == sorted(found)
     other = draw_photo(photos.parent / "other.jpg", 201)  # what is on 01.jpg, and not of the album
     assert main([*options, str(other), "--top", "1"]) == 0
-    assert capsys.readouterr().out.strip() in (str(photos / "01.jpg"), str(photos / "copy.jpg"))
+    assert sorted(capsys.readouterr().out.splitlines()) == [str(photos / "01.jpg"), str(photos / "copy.jpg")]
+
+
+def test_copies_are_printed_behind_the_photo_that_they_are_copies_of(
+    run: PhotoSearch, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(photos / "01.jpg", photos / "copy.jpg")
+    load_photo(photos / "01.jpg").save(photos / "small.png")
+    options = [str(photos), "--run", str(run.outputs), "--find", WORDS]
+    assert main(options) == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    album = Album(photos, run)
+    assert sorted(path for _, path in lines) == sorted(str(photo.path) for photo in album.photos.values())
+    hits = {str(hit.photo.path): hit for hit in album.search(WORDS, k=10)}
+    first = next(at for at, (_, path) in enumerate(lines) if path in hits and hits[path].twins)
+    assert [word for word, _ in lines[first + 1 : first + 3]] == ["alike", "alike"]
+    assert {Path(path).name for _, path in lines[first : first + 3]} == {"01.jpg", "copy.jpg", "small.png"}
+    assert main([*options, "--paths-only"]) == 0
+    assert capsys.readouterr().out.splitlines() == [path for _, path in lines]
 
 
 def test_captions_are_written_as_asked(
@@ -701,6 +740,21 @@ def test_a_photo_whose_sidecar_cannot_be_written_keeps_no_other_from_its_own(
     assert first.startswith("1 captions could not be written. The first: ") and "01.txt" in first
     assert end == "Not all captions could be written beside their photos."
     assert (photos / "03.txt").is_symlink() and not (tmp_path / "elsewhere.txt").exists()
+
+
+def test_a_text_of_any_kind_beside_a_photo_is_a_persons_and_stays_the_only_one(
+    run: PhotoSearch, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [photos / name for name in ("00.caption", "01.cap", "03.json", "04.TXT")]
+    for text in texts:
+        text.write_text('"Otto in our garden"')
+    (photos / "diary.cap").write_text("beside no photo")
+    assert main([str(photos), "--run", str(run.outputs), "--sidecar", "--left-out"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "diary.cap: not an image\n"
+    assert "2 captions written beside their photos; 4 files were there already." in err
+    assert sorted(photos.rglob("*.txt")) == [photos / "summer 2019" / "02.txt", photos / "summer 2019" / "05.txt"]
+    assert {place for place in Place(photos).beside if place.suffix != ".txt"} == set(texts)  # as they will be read
 
 
 def test_without_captions_no_file_is_written(
