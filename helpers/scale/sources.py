@@ -2,7 +2,8 @@
 
 Each is cut into shards, the unit of work: what is embedded by one task, written as one file, and skipped when that file
 is there. A tar or a Parquet file is a shard; a folder is cut into runs of its sorted photos. A shard is a few names and
-can be sent to another machine, which opens the files there: they must lie under the same path on all machines.
+can be sent to another machine, which opens the files there: they must lie under the same path on all machines. Hidden
+and system files are passed over in all of them, as everywhere.
 
 A source may also say of a photo what was known before any model saw it:
 
@@ -17,7 +18,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -25,7 +26,7 @@ import pyarrow.parquet as pq
 
 from helpers.data.images import SUFFIXES, find_photos
 from helpers.data.manifest import split_called
-from helpers.files import InputError, first_line, is_hidden, of_the_machine, there
+from helpers.files import InputError, first_line, is_hidden, of_the_machine, there, walk
 
 SHARD_SIZE = 1000  # photos of a folder in a shard
 IMAGE_COLUMNS = ("image", "photo", "bytes", "jpg")  # which is it, where a Parquet file has several of bytes
@@ -107,7 +108,8 @@ def shards_of(source: Path, size: int = SHARD_SIZE) -> list[Shard]:
     source = source.resolve()
     if not there(source.exists):
         raise InputError(f"{source} does not exist; give a folder of photos, of .tar or of .parquet files.")
-    archives = _archives(source)
+    paths = [source] if source.is_file() else sorted(path for path, problem in walk(source) if problem is None)
+    archives = [path for path in paths if path.suffix.lower() in (".tar", ".parquet")]
     kinds = sorted({path.suffix.lower() for path in archives})
     if len(kinds) > 1:
         raise InputError(f"{source} holds both .parquet and .tar files; give a folder with one kind of them.")
@@ -115,7 +117,10 @@ def shards_of(source: Path, size: int = SHARD_SIZE) -> list[Shard]:
         root = source if source.is_dir() else source.parent
         kind = "tar" if kinds == [".tar"] else "parquet"
         names = [path.relative_to(root).as_posix() for path in archives]
-        _check_alone(source, kind)
+        if beside := next((path for path in paths if path.suffix.lower() in SUFFIXES), None):
+            raise InputError(  # they would be left out without a word
+                f"{source} holds photos, such as {beside}, beside .{kind} files; give a folder with one kind."
+            )
         return [Shard(name.rpartition(".")[0], kind, root, ((name, ""),), _stamp(root, [name])) for name in names]
     if source.is_file():
         raise InputError(f"{source} is neither .tar nor .parquet; give such a file, or a folder of photos.")
@@ -130,18 +135,6 @@ def shards_of(source: Path, size: int = SHARD_SIZE) -> list[Shard]:
         Shard(f"part-{number:05d}", "folder", source, part, _stamp(source, [name for name, _ in part]))
         for number, part in enumerate(parts)
     ]
-
-
-def _archives(source: Path) -> list[Path]:
-    paths = [source] if source.is_file() else sorted(source.rglob("*"))
-    return [path for path in paths if path.suffix.lower() in (".tar", ".parquet") and not is_hidden(path.name)]
-
-
-def _check_alone(source: Path, kind: str) -> None:
-    """Photos beside archives would be left out without a word."""
-    beside = next((path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES), None)
-    if beside:
-        raise InputError(f"{source} holds photos, such as {beside}, beside .{kind} files; give a folder with one kind.")
 
 
 def _stamp(root: Path, names: Sequence[str]) -> str:
@@ -176,6 +169,8 @@ def _of_tar(path: Path, name: str) -> Iterator[Item]:
 
     def members(stream: Any) -> Iterator[dict[str, Any]]:
         for member in tar_file_iterator(stream):
+            if any(part != ".." and is_hidden(part) for part in PurePosixPath(member["fname"]).parts):
+                continue
             if base_plus_ext(member["fname"])[0] is None:
                 nameless.append(member["fname"])
             yield member | {"__url__": name}

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,34 @@ def test_a_parquet_file_that_holds_no_photos_or_is_none_is_told(tmp_path: Path) 
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     (only,) = items(tmp_path)
     assert only.problem.startswith("the rest of the file cannot be read after 0 photos")
+
+
+def test_hidden_and_system_files_are_none_of_a_source(folder: Path, tmp_path: Path) -> None:
+    photo = (folder / "train" / "dog" / "00.jpg").read_bytes()
+    write_parquet(photos_of(folder), folder / ".cache")
+    assert {shard.kind for shard in shards_of(folder)} == {"folder"}
+
+    tars = write_tars(photos_of(folder), tmp_path / "tars")
+    shutil.copytree(tars, tars / ".Trash-1000" / "files")
+    for name in ("._cover.jpg", "@eaDir/00.jpg"):
+        (tars / name).parent.mkdir(exist_ok=True)
+        (tars / name).write_bytes(photo)
+    assert [shard.name for shard in shards_of(tars)] == ["train-000", "train-001", "train-002"]
+
+    with tarfile.open(tmp_path / "mac.tar", "w") as archive:
+        for name in ("./._00.jpg", "./00.jpg", "./00.txt", "./@eaDir/00.jpg", "__MACOSX/.x", ".DS_Store", "./plain"):
+            add_member(archive, name, photo)
+    assert [item.id for item in items(tmp_path / "mac.tar")] == ["mac.tar/./00", "mac.tar/./plain"]
+
+
+def test_a_folder_that_is_called_like_an_archive_is_not_one(folder: Path, tmp_path: Path) -> None:
+    """As Spark writes a table: a folder of that name, and its parts in it."""
+    write_parquet(photos_of(folder), tmp_path / "table" / "photos.parquet")
+    (tmp_path / "table" / "photos.parquet" / "_SUCCESS").touch()
+    shards = shards_of(tmp_path / "table")
+    assert [shard.name for shard in shards] == [f"photos.parquet/validation-{number:05d}" for number in range(2)]
+    assert sum(not item.problem for shard in shards for item in shard.items()) == COUNT
+    assert [shard.stamp for shard in shards_of(tmp_path / "table" / "photos.parquet")] != []
 
 
 def test_what_cannot_be_a_source_is_one_sentence(folder: Path, tmp_path: Path) -> None:
