@@ -33,12 +33,20 @@ _TRIM_EVERY = 20.0  # seconds
 # In the environment of the kernels of `run_all.py`: the command that began the run, quoted as POSIX does.
 COMMAND = "COURSE_COMMAND"
 _DOWNLOADS = "KAGGLEHUB_CACHE"
+_ROOT = "COURSE_ROOT"  # in the environment of processes that import a copy of `helpers` from elsewhere
 
 
 def project_root() -> Path:
     """The folder that holds `helpers/` and the notebooks; of an installed package, the folder that one works in."""
+    if _ROOT in os.environ:
+        return Path(os.environ[_ROOT])
     root = Path(__file__).resolve().parent.parent
     return root if __package__ == "helpers" else Path.cwd()
+
+
+def places() -> dict[str, str]:
+    """What a process elsewhere needs in its environment, for `located` to find there what it finds here."""
+    return {_ROOT: str(project_root())} | {name: os.environ[name] for name in (_DOWNLOADS,) if name in os.environ}
 
 
 def portable(path: Path) -> str:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from helpers.environment import located, pasted, portable, progress, project_root, set_seed, set_threads
+from helpers.environment import located, pasted, places, portable, progress, project_root, set_seed, set_threads
 
 
 def test_project_root_holds_the_fixed_layout() -> None:
@@ -53,6 +53,26 @@ def test_a_home_that_there_is_not_is_a_name_like_others(monkeypatch: pytest.Monk
     assert located("~nobody-here/a") == project_root() / "~nobody-here" / "a"
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user without a home, in a container
     assert portable(tmp_path) == tmp_path.as_posix()
+
+
+def test_a_copy_of_the_helpers_elsewhere_finds_what_was_noted_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
+    known = [portable(place) for place in (project_root() / "data", tmp_path / "cache" / "flickr8k", tmp_path / "a")]
+    shutil.copytree(project_root() / "helpers", tmp_path / "sent" / "helpers")
+    code = f"from helpers.environment import located; print(*map(located, {known}), sep='|')"
+    environment = {name: value for name, value in os.environ.items() if name != "KAGGLEHUB_CACHE"}
+    there = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "sent",
+        env=environment | places(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = [project_root() / "data", tmp_path / "cache" / "flickr8k", tmp_path / "a"]
+    assert there.stdout.strip().split("|") == [str(place) for place in expected]
 
 
 def test_seed_repeats_all_three_generators() -> None:

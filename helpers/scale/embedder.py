@@ -61,15 +61,6 @@ class Recipe:
         return pasted(word for name, value in vars(self).items() for word in (f"--{name}", str(value)))
 
 
-class Done(NamedTuple):
-    """What became of a shard."""
-
-    shard: str
-    photos: int
-    rejected: int
-    seconds: float
-
-
 class Embedder:
     """The models of a recipe, ready on `threads` threads.
 
@@ -96,8 +87,8 @@ class Embedder:
         together = "\n".join([*models, self._recipe.numbers, shard.stamp])
         return hashlib.sha256(together.encode()).hexdigest()[:12]
 
-    def __call__(self, shard: Shard, out: Path) -> Done:
-        """Make `shard`, and write it to the folder `out`.
+    def __call__(self, shard: Shard, out: Path) -> float:
+        """Make `shard`, and write it to the folder `out`; the seconds that it took.
 
         Raises:
             InputError: it cannot be written.
@@ -110,7 +101,7 @@ class Embedder:
             rejects += [(one.item.id, one.item.key, one.item.problem) for one in chunk if not one.squares]
             rows += self._look([one for one in chunk if one.squares])
         self._write(shard, out, rows, rejects)
-        return Done(shard.name, len(rows), len(rejects), perf_counter() - start)
+        return perf_counter() - start
 
     @cached_property
     def _squares(self) -> list[Callable]:

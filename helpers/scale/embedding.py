@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from helpers.environment import cores, pasted, progress
 from helpers.files import InputError, at_home, only_one, read_as, sweep_temporary, write_json
-from helpers.scale.embedder import REJECTS, VECTORS, Done, Embedder, Recipe, shard_file
+from helpers.scale.embedder import REJECTS, VECTORS, Embedder, Recipe, shard_file
 from helpers.scale.sources import SHARD_SIZE, Shard, shards_of
 
 JOB = "embedding.json"
@@ -103,13 +103,13 @@ def embed(
             print(f"{again:,} shards are there, of another model or of other photos or numbers, and are made again.")
         tally = Tally(made=len(todo), there=len(shards) - len(todo))
         if ray is None:
-            done: Iterator[Done] = (embedder(shard, out) for shard in todo)
+            done: Iterator[float] = (embedder(shard, out) for shard in todo)
         else:
             from helpers.scale.on_ray import on_ray  # here, since Ray takes 2 s to import
 
             done = on_ray(todo, out, recipe, None if ray == "local" else ray, threads)
-        for one in progress(done, "embedding", total=len(todo), unit="shard"):
-            tally.seconds += one.seconds
+        for seconds in progress(done, "embedding", total=len(todo), unit="shard"):
+            tally.seconds += seconds
         sweep_temporary(out, hours=0)  # of workers that were killed
     _count(out, shards, tally)
     return tally

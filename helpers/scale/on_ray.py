@@ -15,15 +15,16 @@ import pickle
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from helpers.environment import cores, project_root
+from helpers.environment import cores, places, project_root
 from helpers.files import InputError, first_line
-from helpers.scale.embedder import Done, Embedder, Recipe
+from helpers.scale.embedder import Embedder, Recipe
 from helpers.scale.sources import Shard
 
 ACTOR_CORES = 4  # of an embedder, at most: each holds its own copy of the models, 0.5 GB or so
@@ -39,7 +40,7 @@ _SETTINGS = {
 
 
 class Worker:
-    """An actor: an embedder that answers with what became of a shard, or with a sentence why nothing did."""
+    """An actor: an embedder that answers with the seconds that a shard took, or with a sentence why it is not made."""
 
     def __init__(self, recipe: Recipe, out: Path, threads: int) -> None:
         self._recipe, self._out, self._threads = recipe, out, threads
@@ -49,26 +50,29 @@ class Worker:
         """Made with the first shard: a machine that lacks the run says so in an answer, and not in a dead actor."""
         return Embedder(self._recipe, self._threads)
 
-    def __call__(self, row: dict) -> dict:
+    def __call__(self, row: dict[str, bytes]) -> dict[str, float | str]:
         try:
-            return self._embedder(pickle.loads(row["shard"]), self._out)._asdict() | {"problem": ""}
+            return {"seconds": self._embedder(pickle.loads(row["shard"]), self._out), "problem": ""}
         except InputError as error:  # told as it is, and not in what Ray wraps around exceptions
-            return Done("", 0, 0, 0.0)._asdict() | {"problem": str(error)}
+            return {"seconds": 0.0, "problem": str(error)}
 
 
 def on_ray(
     shards: Sequence[Shard], out: Path, recipe: Recipe, address: str | None, threads: int | None
-) -> Iterator[Done]:
+) -> Iterator[float]:
     """Make `shards` into `out` on the cluster at `address`; None: on this machine, started and stopped here.
 
+    Returns:
+        The seconds that each shard took.
+
     Raises:
-        InputError: there is no cluster at the address, a machine of it lacks the run, or an embedder cannot write.
+        InputError: there is no cluster at the address, no machine of it has the cores, one lacks the run, or an
+            embedder cannot write.
     """
     if not shards:
         return
-    with _cluster(address) as ray:
-        total = int(ray.cluster_resources().get("CPU", 1))
-        threads = min(threads or ACTOR_CORES, total)
+    with _cluster(address, threads) as ray:
+        threads, actors = pool_of(ray.nodes(), threads)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # there is one already
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it tells of each step, and what is raised anyway
@@ -77,17 +81,40 @@ def on_ray(
         done = rows.map(
             Worker,
             fn_constructor_args=(recipe, out, threads),
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, total // threads)),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
             num_cpus=threads,
         )
         for row in done.iter_rows():
-            if problem := row.pop("problem"):
-                raise InputError(problem)
-            yield Done(**row)
+            if row["problem"]:
+                raise InputError(row["problem"])
+            yield row["seconds"]
+
+
+def pool_of(nodes: Iterable[Mapping[str, Any]], threads: int | None) -> tuple[int, int]:
+    """The threads of an embedder, which has all of its cores on one machine, and how many embedders there is room for.
+
+    Args:
+        nodes: the machines that run now, as `ray.nodes` tells of them.
+        threads: that were asked for; None: ACTOR_CORES, or fewer where no machine has so many.
+
+    Raises:
+        InputError: no machine has the cores; Ray would wait for one that has them, for ever and without a word.
+    """
+    known = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
+    largest = max(known, default=0)
+    if not largest:
+        raise InputError("No machine of the Ray cluster has a core to give; start one that has, and run this again.")
+    if threads and threads > largest:
+        raise InputError(
+            f"--threads is {threads}, and no machine of the Ray cluster has more cores than {largest}; "
+            f"give at most {largest}."
+        )
+    threads = threads or min(ACTOR_CORES, largest)
+    return threads, sum(count // threads for count in known)
 
 
 @contextmanager
-def _cluster(address: str | None) -> Iterator[ModuleType]:
+def _cluster(address: str | None, threads: int | None) -> Iterator[ModuleType]:
     """Ray, connected."""
     os.environ.update(_SETTINGS)
     if address is None:
@@ -98,7 +125,7 @@ def _cluster(address: str | None) -> Iterator[ModuleType]:
     import ray.data
     import ray.exceptions
 
-    with _own_ray() if address is None else _given_ray(address):
+    with _own_ray(threads) if address is None else _given_ray(address):
         yield ray
 
 
@@ -107,10 +134,11 @@ def _given_ray(address: str) -> Iterator[None]:
     import ray
 
     try:
-        # What the workers need of this course is sent to them; the packages have to be there.
+        # What the workers need of this course is sent to them, and where it looks for files that a run has noted; the
+        # packages have to be there.
         ray.init(
             address,
-            runtime_env={"py_modules": [str(project_root() / "helpers")]},
+            runtime_env={"py_modules": [str(project_root() / "helpers")], "env_vars": places()},
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
@@ -124,7 +152,7 @@ def _given_ray(address: str) -> Iterator[None]:
 
 
 @contextmanager
-def _own_ray() -> Iterator[None]:
+def _own_ray(threads: int | None) -> Iterator[None]:
     import ray
 
     # Its workers import this course, wherever whoever calls was started: a notebook is in a folder of its own.
@@ -134,7 +162,7 @@ def _own_ray() -> Iterator[None]:
         for last in (False, False, True):
             try:
                 ray.init(
-                    num_cpus=cores(),
+                    num_cpus=max(cores(), threads or 0),  # who wants more threads than cores has them without Ray, too
                     include_dashboard=False,
                     object_store_memory=_STORE,
                     log_to_driver=False,

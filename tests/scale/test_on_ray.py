@@ -20,10 +20,10 @@ from scale.test_embedding import HALF, expected_vectors, rows_of
 from tiny_run import draw_photo
 
 from helpers.environment import project_root
-from helpers.files import written_files
+from helpers.files import InputError, written_files
 from helpers.scale.embedder import Recipe
 from helpers.scale.embedding import embed
-from helpers.scale.on_ray import Worker
+from helpers.scale.on_ray import Worker, pool_of
 from helpers.scale.sources import shards_of
 
 COUNT = 500
@@ -93,7 +93,38 @@ def check(out: Path, expected: np.ndarray) -> None:
 def test_a_machine_that_lacks_the_run_says_so_in_its_answer(photos: Path, tmp_path: Path) -> None:
     worker = Worker(Recipe(tmp_path / "nowhere"), tmp_path / "out", 1)
     answer = worker({"shard": pickle.dumps(shards_of(photos)[0])})
-    assert answer["photos"] == 0 and "nowhere" in answer["problem"] and "run notebook" in answer["problem"]
+    assert answer["seconds"] == 0 and "nowhere" in answer["problem"] and "run notebook" in answer["problem"]
+
+
+def machines(*cores: float | None) -> list[dict]:
+    """As Ray tells of them; the last one died."""
+    resources = [{"memory": 1e9} | ({} if count is None else {"CPU": count}) for count in (*cores, 64.0)]
+    return [{"Alive": row < len(cores), "Resources": one} for row, one in enumerate(resources)]
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "expected"),
+    [
+        ((1.0, 1.0), None, (1, 2)),
+        ((2.0, 2.0, 2.0), None, (2, 3)),
+        ((3.0, None, 3.0), None, (3, 2)),
+        ((3.0, 3.0), 2, (2, 2)),  # a core of each is left, and makes no third
+        ((16.0, 6.0, 2.0), None, (4, 5)),
+        ((16.0, 6.0, 2.0), 8, (8, 2)),
+    ],
+)
+def test_an_embedder_has_its_cores_on_one_machine(
+    cores: tuple[float | None, ...], threads: int | None, expected: tuple[int, int]
+) -> None:
+    assert pool_of(machines(*cores), threads) == expected
+
+
+def test_cores_that_no_machine_has_are_not_waited_for() -> None:
+    with pytest.raises(InputError, match=r"--threads is 4, and no machine .* has more cores than 3; give at most 3\."):
+        pool_of(machines(3.0, 2.0), 4)
+    for none in (machines(), machines(None, 0.0)):
+        with pytest.raises(InputError, match=r"No machine of the Ray cluster has a core to give; start one"):
+            pool_of(none, None)
 
 
 def test_on_all_cores_it_gives_the_same_files_and_leaves_nothing_running_or_lying_about(
@@ -139,10 +170,14 @@ def test_a_killed_driver_takes_ray_with_it_and_the_rest_is_made_by_whoever_comes
 def test_of_two_nodes_one_is_killed_and_every_photo_is_there_once(
     tiny_run: Path, photos: Path, tmp_path: Path, home: Path
 ) -> None:
-    out = tmp_path / "out"
-    program = [sys.executable, project_root() / "tests" / "scale" / "two_nodes.py", photos, out, tiny_run]
+    out, course, run = tmp_path / "out", tmp_path / "course", tmp_path / "elsewhere" / "runs" / "tiny"
+    shutil.copytree(project_root() / "helpers", course / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(tiny_run, run)  # a run outside of the course, over photos that lie in it
+    (run / "photos").rename(course / "photos")
+    (run / "dataset" / "roots.json").write_text(json.dumps({"photos": "photos"}))
+    program = [sys.executable, project_root() / "tests" / "scale" / "two_nodes.py", photos, out, run]
     environment = os.environ | {
-        "PYTHONPATH": str(project_root()),
+        "PYTHONPATH": str(course),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": "5" * 64,
@@ -151,11 +186,14 @@ def test_of_two_nodes_one_is_killed_and_every_photo_is_there_once(
     }
     own = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([*own, *program], env=environment, text=True, **pipes)
+    process = subprocess.Popen([*own, *program], env=environment, cwd=tmp_path, text=True, **pipes)
     printed, errors, started, _ = watched(process)
     assert process.returncode == 0, errors
     told = json.loads(printed.splitlines()[-1])
     assert told["address"].startswith("127.0.0.1:") and told["actors"] == 2 and told["nodes"] == 1
+    assert told["too many threads"].startswith(
+        "--threads is 2, and no machine of the Ray cluster has more cores than 1;"
+    )
     assert told["killed"] < told["done"] and 3 <= len(told["there"]) < 21  # of 21 shards, when it was killed
     assert (told["photos"], told["made"], told["made again"]) == (COUNT, 21, 0)
     assert told["problem"].startswith(f"{tmp_path / 'ruined' / 'vectors'}") and "cannot be written" in told["problem"]

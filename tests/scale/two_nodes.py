@@ -5,6 +5,7 @@ Ray turns 127.0.0.1 into the machine's own address where it has one, and then mi
 
 import fcntl
 import json
+import os
 import socket
 import struct
 import sys
@@ -36,6 +37,7 @@ def actors() -> int:
 
 def main(source: Path, out: Path, run: Path) -> None:
     bring_loopback_up()
+    del os.environ["PYTHONPATH"]  # the nodes have no course but the one that is sent to them
     cluster = Cluster(initialize_head=True, head_node_args=NODE)
     second = cluster.add_node(**NODE)
     told = {"address": cluster.address}
@@ -53,15 +55,19 @@ def main(source: Path, out: Path, run: Path) -> None:
     recipe = Recipe(
         run, "scratch", captioner="attention"
     )  # captions take long enough for something to happen meanwhile
-    tally = embed(source, out, recipe, ray=cluster.address, threads=1, shard_size=25)
+    try:
+        embed(source, out, recipe, ray=cluster.address, threads=2, shard_size=25)
+    except InputError as error:
+        told["too many threads"] = str(error)
+    tally = embed(source, out, recipe, ray=cluster.address, shard_size=25)  # with as many threads as a node has cores
     told |= {"photos": tally.photos, "made": tally.made, "done": time.perf_counter()}
-    again = embed(source, out, recipe, ray=cluster.address, threads=1, shard_size=25)
+    again = embed(source, out, recipe, ray=cluster.address, shard_size=25)
     told |= {"made again": again.made, "nodes": len(cluster.list_all_nodes())}
     ruined = out.with_name("ruined")
     ruined.mkdir()
     (ruined / "vectors").write_text("a file where a folder should be")
     try:
-        embed(source, ruined, recipe, ray=cluster.address, threads=1, shard_size=1000)
+        embed(source, ruined, recipe, ray=cluster.address, shard_size=1000)
     except InputError as error:
         told["problem"] = str(error)
     assert not ray.is_initialized()
