@@ -109,7 +109,8 @@ class FaissIndex:
     @property
     def rows(self) -> pa.Table:
         """What is known of the photos, in the order in which they were added."""
-        self._parts = [pa.concat_tables([_SCHEMA.empty_table(), *self._parts])]
+        if len(self._parts) != 1:  # else every search would add an empty part, and be slower than the one before
+            self._parts = [pa.concat_tables([_SCHEMA.empty_table(), *self._parts])]
         return self._parts[0]
 
     def train(self, vectors: np.ndarray) -> None:
@@ -151,10 +152,20 @@ class FaissIndex:
         Raises:
             InputError: the index is empty, `k` is below 1, or the queries are not finite vectors of this width.
         """
-        scores, found = self._find(asked_vectors(queries, k, self), k, where)
-        ids = self.rows["id"].take(pa.array(found.ravel())).to_pylist()
-        wide = found.shape[1]
-        return scores, [ids[row * wide : (row + 1) * wide] for row in range(len(found))]
+        scores, found = self.nearest(asked_vectors(queries, k, self), k, where)
+        ids = self.rows["id"]  # asked one by one: `take` would put all its parts together first, for each query
+        return scores, [[ids[row].as_py() for row in line] for line in found.tolist()]
+
+    def nearest(self, unit: np.ndarray, k: int, where: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and rows (Q, k) of the nearest to `unit` vectors (Q, width): `search`, before rows become ids."""
+        if where is None:
+            return self._look(unit, min(k, len(self)), None)
+        mask = where.mask(self.rows)  # (N,)
+        k = min(k, int(mask.sum()))
+        if k == 0:
+            return np.empty((len(unit), 0), np.float32), np.empty((len(unit), 0), np.int64)
+        bits = np.packbits(mask, bitorder="little")  # FAISS reads them where they are: they stay until it is done
+        return self._look(unit, k, faiss.IDSelectorBitmap(bits), float(mask.mean()))
 
     def captions(self, ids: Sequence[str]) -> list[str | None]:
         """The captions of photos that were found."""
@@ -177,28 +188,17 @@ class FaissIndex:
         found: dict[int, float] = {}
         for effort in EFFORTS[self.kind]:
             self.effort = effort
-            _, some = self._find(unit_vectors(queries, self.width), k)
+            _, some = self.nearest(unit_vectors(queries, self.width), k)
             found[effort] = recall(_others(some, rows), _others(nearest, rows))
             if found[effort] >= RECALL:
                 break
         least = min(RECALL, max(found.values()) - _HARDLY)  # what vectors of a few bytes lose, no effort brings back
         self.effort, self.recall = next((effort, share) for effort, share in found.items() if share >= least)
 
-    def _find(self, unit: np.ndarray, k: int, where: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and rows of the nearest, (Q, k) each."""
-        if where is None:
-            return self._look(unit, min(k, len(self)), None)
-        mask = where.mask(self.rows)  # (N,)
-        k = min(k, int(mask.sum()))
-        if k == 0:
-            return np.empty((len(unit), 0), np.float32), np.empty((len(unit), 0), np.int64)
-        bits = np.packbits(mask, bitorder="little")  # FAISS reads them where they are: they stay until it is done
-        return self._look(unit, k, faiss.IDSelectorBitmap(bits), float(mask.mean()))
-
     def _look(
         self, unit: np.ndarray, k: int, selector: faiss.IDSelector | None, share: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `_find`; where a selector lets a small `share` through, at all of them, which misses nothing."""
+        """As `nearest`; where a selector lets a small `share` through, at all of them, which misses nothing."""
         narrow = share < _NARROW
         index, given = self._index, {"sel": selector} if selector else {}
         if self.kind == "ivf_pq":

@@ -1,7 +1,6 @@
 """How long, how large and how dear: what any number of photos takes, reckoned from figures that were measured.
 
-`measured` builds an index at one of several sizes, and `powers` says how the time of a query grows with them. The rest
-is arithmetic over `Assumptions`: change one, and everything follows.
+`measured` builds an index and searches it. The rest is arithmetic over `Assumptions`: change one, and all else follows.
 """
 
 import math
@@ -15,13 +14,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from helpers.files import InputError
 from helpers.plots import PALETTE, put_title
 from helpers.scale.faiss_index import FaissIndex, Kind, lists_for, vector_bytes
-from helpers.speed.benchmarks import slope
 from helpers.speed.search import clustered_vectors
 
 SIZES = {"Flickr8k": 8_000, "a million": 10**6, "a hundred million": 10**8, "five billion": 5 * 10**9}
 HOUR, GIB = 3600.0, 2.0**30
+LEAST = 256  # vectors that can be measured: IVF-PQ learns from so many
 
 
 class Measured(NamedTuple):
@@ -31,7 +31,18 @@ class Measured(NamedTuple):
     build_seconds: float
     megabytes: float  # of the index
     recall: float  # of the ten nearest
-    query_ms: float  # one at a time, on one core
+    query_ms: float  # one at a time, on one core; without what each takes besides, however many vectors there are
+
+
+def in_order(sizes: Sequence[int]) -> list[int]:
+    """Numbers of vectors that can be measured, the largest last.
+
+    Raises:
+        InputError: there is none, or one is too small.
+    """
+    if not sizes or min(sizes) < LEAST:
+        raise InputError(f"index_sizes is {list(sizes)}, and has to be one size or more, each of {LEAST} or more.")
+    return sorted(sizes)
 
 
 def measured(kind: Kind, count: int, width: int = 256, queries: int = 200) -> Measured:
@@ -52,7 +63,7 @@ def measured(kind: Kind, count: int, width: int = 256, queries: int = 200) -> Me
     try:
         for query in asked:
             start = perf_counter()
-            index.search(query, 10)
+            index.nearest(query[None], 10)
             times.append(perf_counter() - start)
     finally:
         faiss.omp_set_num_threads(threads)
@@ -122,11 +133,6 @@ def plan(photos: int, given: Assumptions) -> Plan:
         spent,
         {kind: 1e6 * one / 1000 * core_second for kind, one in spent.items()},
     )
-
-
-def powers(points: Mapping[Kind, Sequence[Measured]]) -> dict[Kind, float]:
-    """With which power the time of a query grows, by kind, from points at two sizes or more."""
-    return {kind: slope([one.count for one in row], [one.query_ms for one in row]) for kind, row in points.items()}
 
 
 def print_plans(plans: Mapping[str, Plan]) -> None:

@@ -109,6 +109,23 @@ def test_a_filter_lets_through_what_it_says_and_nothing_is_missed_behind_it(
     assert share(ids, truth) >= (0.6 if kind == "ivf_pq" else 1.0 if kind == "flat" or narrow else 0.9)
 
 
+def test_what_was_found_is_named_without_a_look_at_all_names() -> None:
+    index = FaissIndex(WIDTH)
+    for first in range(0, COUNT, 200):
+        index.add([f"{row:01000d}" for row in range(first, first + 200)], VECTORS[first : first + 200])
+    parts = index.rows["id"].num_chunks
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        found = [index.search(query, 10)[1][0] for query in QUERIES]
+    finally:
+        pa.set_memory_pool(before)
+    assert [[int(id_) for id_ in line] for line in found] == [
+        [int(id_) for id_ in line] for line in nearest(QUERIES, 10)
+    ]
+    assert (pool.max_memory() or 0) < 100_000 and index.rows["id"].num_chunks == parts  # all names are 6 MB
+
+
 def test_recall_is_measured_with_the_queries_that_are_given(tmp_path: Path) -> None:
     elsewhere = clustered_vectors(0, 60, width=WIDTH, clusters=50, seed=9)[1]
     index = build_faiss(Photos(), tmp_path, "hnsw", elsewhere)

@@ -8,17 +8,19 @@ import nbformat
 import papermill
 from course_copy import copy_course, errors_and_unrun, solutions
 
-from helpers.environment import project_root
+from helpers.environment import cores, project_root
 from helpers.scale.sizing import SIZES
 
 
 def test_the_notebook_runs_and_so_do_the_solutions_of_its_exercises(tiny_run: Path, tmp_path: Path) -> None:
-    settings = {"threads": 1, "many": 12, "index_sizes": [400, 1600], "photos": None}
+    threads = cores() + 1  # as nothing has by itself
+    settings = {"threads": threads, "many": 12, "index_sizes": [1600, 400], "photos": None}
     notebook = copy_course(tmp_path / "course", "08_scale_out", **settings)
     outputs = tmp_path / "course" / "outputs" / "sample"
     shutil.copytree(tiny_run, outputs)
     content = nbformat.read(notebook, as_version=4)
-    content.cells += [nbformat.v4.new_code_cell(code) for code in solutions(notebook)]
+    used = "import torch\nprint(torch.get_num_threads(), round(rate / assumed.photos_per_second), assumed.measured_at)"
+    content.cells += [nbformat.v4.new_code_cell(code) for code in (used, *solutions(notebook))]
     nbformat.write(content, notebook)
     papermill.execute_notebook(notebook, notebook, cwd=notebook.parent, progress_bar=False, log_output=False)
     assert errors_and_unrun(notebook) == ([], 0)
@@ -33,6 +35,7 @@ def test_the_notebook_runs_and_so_do_the_solutions_of_its_exercises(tiny_run: Pa
         for output in cell.outputs
         if output.output_type == "stream" and output.name == "stdout"
     )
+    assert f"\n{threads} {threads} 1600\n" in printed and f"photos a second on {threads} threads" in printed
     assert "2 made now, 4 were there" in printed and all(name in printed for name in SIZES)
 
 

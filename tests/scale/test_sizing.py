@@ -1,11 +1,14 @@
 """The arithmetic of sizes, against the same by hand, and its measurements against what they measure."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from helpers.scale.sizing import Assumptions, Measured, measured, plan, plot_sizing, powers
+from helpers.files import InputError
+from helpers.scale.faiss_index import FaissIndex
+from helpers.scale.sizing import Assumptions, Measured, in_order, measured, plan, plot_sizing
 
 GIVEN = Assumptions(
     photos_per_second=50.0,
@@ -40,10 +43,22 @@ def test_machines_share_the_index_and_each_searches_its_part() -> None:
     assert smaller.machines == {"flat": 96, "ivf_pq": 7} and plan(1, GIVEN).machines == {"flat": 1, "ivf_pq": 1}
 
 
-def test_powers_are_the_slopes_of_the_points() -> None:
-    points = {"flat": [Measured(n, 0, 1, 1.0, n / 1000) for n in (1000, 4000, 16_000)]}
-    points["ivf_pq"] = [Measured(n, 0, 1, 0.9, n**0.5) for n in (1000, 4000, 16_000)]
-    assert powers(points) == pytest.approx({"flat": 1.0, "ivf_pq": 0.5})
+def test_sizes_are_measured_from_small_to_large_and_none_that_cannot_be() -> None:
+    assert in_order([16_000, 256, 1000]) == [256, 1000, 16_000] and in_order((400,)) == [400]
+    for sizes in ([], [100], [1000, 255]):
+        with pytest.raises(
+            InputError, match=r"index_sizes is \[.*\], and has to be one size or more, each of 256 or more"
+        ):
+            in_order(sizes)
+    assert {measured(kind, 256, width=64, queries=20).count for kind in ("flat", "hnsw", "ivf_pq")} == {256}
+
+
+def test_the_time_of_a_query_is_that_of_the_index_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(self: FaissIndex) -> None:
+        time.sleep(0.02)  # what is known of the photos is slow to read
+
+    monkeypatch.setattr(FaissIndex, "rows", property(rows))
+    assert measured("hnsw", 300, width=64, queries=20).query_ms < 20
 
 
 @pytest.mark.parametrize(("kind", "least"), [("flat", 1.0), ("hnsw", 0.95), ("ivf_pq", 0.5)])
