@@ -25,7 +25,7 @@ from helpers.data.manifest import ClassPhoto, load_manifest
 from helpers.data.text import build_tokenizer
 from helpers.encoders import metrics
 from helpers.encoders.dual_encoder import DualEncoderConfig, new_pair
-from helpers.encoders.metrics import recall_hits, score_metrics
+from helpers.encoders.metrics import recall_hits, recall_table, score_metrics
 from helpers.encoders.training import EncoderSettings, class_pairs
 from helpers.environment import located, portable, project_root
 from helpers.features.rows import Rows
@@ -181,9 +181,9 @@ def test_the_second_look_of_a_judge_who_knows_finds_what_the_query_itself_has_am
     owners = np.repeat(np.arange(60), 5)
     own = np.arange(60)[:, None] == owners
     fair = rng.normal(size=own.shape).astype(np.float32) + own
-    known = {"owners": owners, "scores": fair, "fair": fair, "names": ["i2t_r1", "t2i_r1"]}
+    known = {"owners": owners, "scores": fair, "fair": fair}
     known |= dict.fromkeys(("captioner", "gallery_photos", "gallery_captions", "caption_vectors"), owners)
-    helpers = (first_hits, second_scores, score_metrics, recall_hits, mean_interval, verdict)
+    helpers = (first_hits, second_scores, score_metrics, recall_hits, recall_table, mean_interval, verdict)
     known |= {"np": np} | {helper.__name__: helper for helper in helpers}
     looked_at = run_cell(
         "04c_pretrained_towers",

@@ -14,12 +14,12 @@ model that gives every pair the same score comes out last, not first. Recalls ar
 precisions and nDCG fractions from 0 to 1, as papers print them. Figures depend on the gallery's size: always state it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from helpers.files import InputError
-from helpers.uncertainty import Interval, mean_interval
+from helpers.uncertainty import Interval, brackets, mean_interval
 
 RECALL_AT = (1, 5, 10)
 PRECISION_AT = (1, 5, 10)
@@ -27,6 +27,8 @@ NDCG_AT = 10
 TIE = 1e-6  # float32 sums differ by this much with the order of summation, so equal pairs may not score equal
 Crowds = tuple[np.ndarray, np.ndarray]
 Scores = np.ndarray | tuple[np.ndarray, np.ndarray]  # one table for both ways; or two: photos search, captions search
+Hits = dict[str, tuple[np.ndarray, np.ndarray]]  # i2t_r1, ...: 100 or 0 for each query, and the photo it belongs to
+Ranks = dict[str, tuple[np.ndarray, np.ndarray]]  # i2t and t2i: of the first of each query's own, and the query's photo
 BLOCK_BYTES = 128 * 2**20  # of scores held at once: 30,000 photos x 150,000 captions do not fit whole
 
 
@@ -53,13 +55,10 @@ def retrieval_metrics(
     100.0
     """
     _check_finite(images, texts)
-    i2t, t2i = retrieval_ranks(images, texts, owners, crowds)
-    return _summary(i2t, t2i, len(images))
+    return _summary(retrieval_ranks(images, texts, owners, crowds), len(images))
 
 
-def retrieval_ranks(
-    images: np.ndarray, texts: np.ndarray, owners: np.ndarray, crowds: Crowds | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def retrieval_ranks(images: np.ndarray, texts: np.ndarray, owners: np.ndarray, crowds: Crowds | None = None) -> Ranks:
     """The ranks behind `retrieval_metrics`: for each photo, of its first caption; for each caption, of its photo."""
     owners, numbers = np.asarray(owners), np.arange(len(images))
 
@@ -70,23 +69,19 @@ def retrieval_ranks(
     every = slice(None)
     i2t = [image_ranks(scores(rows, every), numbers[rows], owners) for rows in blocks(len(images), len(texts))]
     t2i = [text_ranks(scores(every, columns), owners[columns]) for columns in blocks(len(texts), len(images))]
-    return np.concatenate(i2t), np.concatenate(t2i)
+    return {"i2t": (np.concatenate(i2t), np.unique(owners)), "t2i": (np.concatenate(t2i), owners)}
 
 
-def retrieval_hits(
-    images: np.ndarray, texts: np.ndarray, owners: np.ndarray, crowds: Crowds | None = None
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def retrieval_hits(images: np.ndarray, texts: np.ndarray, owners: np.ndarray, crowds: Crowds | None = None) -> Hits:
     """`recall_hits` of vectors, whose table of scores need not fit into memory."""
-    i2t, t2i = retrieval_ranks(images, texts, owners, crowds)
-    ranks = {"i2t": (i2t, np.unique(owners)), "t2i": (t2i, np.asarray(owners))}
-    return {f"{way}_r{k}": (100.0 * (found <= k), of) for way, (found, of) in ranks.items() for k in RECALL_AT}
+    return _hits(retrieval_ranks(images, texts, owners, crowds))
 
 
 def retrieval_intervals(
     images: np.ndarray, texts: np.ndarray, owners: np.ndarray, crowds: Crowds | None = None
 ) -> dict[str, Interval]:
     """How sure the recalls of `retrieval_metrics` are: the bootstrap interval of each, in percent, over the photos."""
-    return {name: mean_interval(hits, of) for name, (hits, of) in retrieval_hits(images, texts, owners, crowds).items()}
+    return _intervals(retrieval_hits(images, texts, owners, crowds))
 
 
 def score_metrics(scores: Scores, owners: np.ndarray, queries: np.ndarray | None = None) -> dict[str, float]:
@@ -97,8 +92,7 @@ def score_metrics(scores: Scores, owners: np.ndarray, queries: np.ndarray | None
     """
     tables = _two_tables(scores)
     _check_finite(*tables)
-    (i2t, _), (t2i, _) = _table_ranks(tables, owners, queries).values()
-    return _summary(i2t, t2i, len(tables[0]))
+    return _summary(_table_ranks(tables, owners, queries), len(tables[0]))
 
 
 def metrics_by_origin(scores: np.ndarray, owners: np.ndarray, origins: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -113,28 +107,43 @@ def metrics_by_origin(scores: np.ndarray, owners: np.ndarray, origins: Sequence[
 
 def recall_intervals(scores: Scores, owners: np.ndarray, queries: np.ndarray | None = None) -> dict[str, Interval]:
     """How sure the recalls of `score_metrics` are: the bootstrap interval of each, in percent, over the photos."""
-    return {name: mean_interval(hits, of) for name, (hits, of) in recall_hits(scores, owners, queries).items()}
+    return _intervals(recall_hits(scores, owners, queries))
 
 
-def recall_hits(
-    scores: Scores, owners: np.ndarray, queries: np.ndarray | None = None
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def recall_hits(scores: Scores, owners: np.ndarray, queries: np.ndarray | None = None) -> Hits:
     """Of each recall in `score_metrics`: 100 for each query that finds its own, else 0, and the photo it belongs to.
 
     The differences between two models' hits, query by query, say whether one is better: see `mean_interval`.
     """
-    ranks = _table_ranks(_two_tables(scores), owners, queries)
-    return {f"{way}_r{k}": (100.0 * (found <= k), of) for way, (found, of) in ranks.items() for k in RECALL_AT}
+    return _hits(_table_ranks(_two_tables(scores), owners, queries))
+
+
+def recall_table(columns: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Interval] | None = None) -> str:
+    """Recalls and median ranks of several searches side by side, and behind them the `intervals` of the last.
+
+    Args:
+        columns: title -> figures, as from `retrieval_metrics`.
+        intervals: as from `retrieval_intervals`.
+    """
+    known, widths = intervals or {}, [max(10, len(title) + 2) for title in columns]
+    names = [name for way in ("t2i", "i2t") for name in (*(f"{way}_r{k}" for k in RECALL_AT), f"median_rank_{way}")]
+
+    def line(name: str, cells: Iterable[str]) -> str:
+        behind = f"  {brackets(known[name])}" if name in known else ""
+        return f"{name:>16}" + "".join(f"{cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True)) + behind
+
+    searches = columns.values()
+    figures = [[f"{row[name]:.1f}" for row in searches] for name in names]
+    return "\n".join(
+        [line("", columns), line("gallery", (f"{row['gallery']:,}" for row in searches)), *map(line, names, figures)]
+    )
 
 
 def _two_tables(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
     return scores if isinstance(scores, tuple) else (scores, scores)
 
 
-def _table_ranks(
-    tables: tuple[np.ndarray, np.ndarray], owners: np.ndarray, queries: np.ndarray | None
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Either way: the rank of the first of each query's own, and the photo that the query belongs to."""
+def _table_ranks(tables: tuple[np.ndarray, np.ndarray], owners: np.ndarray, queries: np.ndarray | None) -> Ranks:
     by_photo, by_text = tables
     owners = np.asarray(owners)
     queries = np.intersect1d(owners, np.arange(len(by_photo)) if queries is None else queries)
@@ -328,11 +337,18 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> 
     return counts
 
 
-def _summary(i2t: np.ndarray, t2i: np.ndarray, gallery: int) -> dict[str, float]:
-    recalls = {f"i2t_r{k}": 100 * float(np.mean(i2t <= k)) for k in RECALL_AT}
-    recalls |= {f"t2i_r{k}": 100 * float(np.mean(t2i <= k)) for k in RECALL_AT}
-    medians = {"median_rank_i2t": float(np.median(i2t)), "median_rank_t2i": float(np.median(t2i))}
+def _summary(ranks: Ranks, gallery: int) -> dict[str, float]:
+    recalls = {f"{way}_r{k}": 100 * float(np.mean(at <= k)) for way, (at, _) in ranks.items() for k in RECALL_AT}
+    medians = {f"median_rank_{way}": float(np.median(at)) for way, (at, _) in ranks.items()}
     return recalls | medians | {"gallery": gallery}
+
+
+def _hits(ranks: Ranks) -> Hits:
+    return {f"{way}_r{k}": (100.0 * (at <= k), of) for way, (at, of) in ranks.items() for k in RECALL_AT}
+
+
+def _intervals(hits: Hits) -> dict[str, Interval]:
+    return {name: mean_interval(found, of) for name, (found, of) in hits.items()}
 
 
 def blocks(count: int, width: int) -> list[slice]:

@@ -17,6 +17,7 @@ from helpers.encoders.metrics import (
     ndcg,
     recall_hits,
     recall_intervals,
+    recall_table,
     relevance,
     retrieval_hits,
     retrieval_intervals,
@@ -224,6 +225,20 @@ def test_of_two_tables_photos_search_the_one_and_captions_the_other() -> None:
     assert found == {name: (by_text if "t2i" in name else by_photo)[name] for name in found} != by_photo
     each = [recall_intervals(table, owners, queries) for table in tables]
     assert bounds == {name: each["t2i" in name][name] for name in bounds}
+
+
+def test_the_table_shows_each_search_and_the_intervals_of_the_last() -> None:
+    chance, owners = chance_metrics(np.arange(2000), 2000), np.array([0, 0, 1])
+    found = score_metrics(np.eye(2)[:, owners], owners)
+    table = recall_table({"chance": chance, "as it is used": found}, recall_intervals(np.eye(2)[:, owners], owners))
+    rows = [line.split() for line in table.splitlines()]
+    assert rows[:3] == [
+        ["chance", "as", "it", "is", "used"],
+        ["gallery", "2,000", "2"],
+        ["t2i_r1", "0.1", "100.0", "[100.0,", "100.0]"],
+    ]
+    assert rows[-1] == ["median_rank_i2t", "1000.0", "1.0"] and len(rows) == 10
+    assert "[" not in recall_table({"chance": chance})
 
 
 def test_photos_of_several_sets_ask_set_by_set_among_all() -> None:
