@@ -30,7 +30,7 @@ Drawn = Annotated[int, Field(ge=10, le=1_000_000)]  # some for each split
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Batch = Annotated[int, Field(ge=2, le=100_000)]  # batch normalisation and contrast need two
 Width = Annotated[int, Field(ge=8, le=8192)]
-Side = Annotated[int, Field(ge=16, le=1024)]  # pixels; the CNN halves them four times
+Side = Annotated[int, Field(ge=32, le=1024)]  # pixels; the CNN halves them five times
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 

@@ -56,6 +56,8 @@ def test_unknown_profile_and_setting_are_named() -> None:
         ("lstm_epochs", "ten", "a valid integer"),
         ("lstm_learning_rate", float("nan"), "less than or equal to 1"),
         ("transformer_width", 100, "a multiple of 8"),
+        ("encoder_photo_size", 31, "greater than or equal to 32"),
+        ("class_photo_size", 16, "greater than or equal to 32"),
         ("captions_folder", 2024, "a valid string"),
         ("search_model", "nosuch", "'scratch', 'pretrained' or 'fusion'"),
         ("mirrored", "yes", "a valid boolean"),
