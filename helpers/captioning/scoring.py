@@ -13,7 +13,6 @@ teacher-forced.
 - METEOR 1.5 (Denkowski and Lavie 2014): matches synonyms and stems; a Java program that pycocoevalcap ships.
 """
 
-import math
 import re
 import shutil
 import subprocess
@@ -254,15 +253,13 @@ def blind_caption(captions: Sequence[Sequence[str]]) -> str:
         for length in {len(words) for photo in tokenized for words in photo}
     }
 
-    def bleu_4(words: tuple[str, ...]) -> float:
+    def counts(words: tuple[str, ...]) -> list[int]:
+        """What all photos together add to its BLEU-4, see `bleu_4_of`."""
         matches = [0] * 4
         for ngram, count in Counter(_ngrams(words)).items():
             matches[len(ngram) - 1] += sum(holders[ngram, m] for m in range(1, count + 1))
-        if not all(matches):
-            return 0.0
-        guesses = [(len(words) - n) * len(tokenized) for n in range(4)]
-        precision = math.exp(sum(math.log(m / g) for m, g in zip(matches, guesses, strict=True)) / 4)
-        return precision * math.exp(min(0.0, 1 - closest[len(words)] / (len(words) * len(tokenized))))
+        guesses = [max(0, len(words) - n) * len(tokenized) for n in range(4)]
+        return [*matches, *guesses, len(words) * len(tokenized), closest[len(words)]]
 
     candidates = {
         words: caption
@@ -272,7 +269,8 @@ def blind_caption(captions: Sequence[Sequence[str]]) -> str:
     }
     if not candidates:
         raise InputError("There is no training caption to choose a blind caption from; give at least one.")
-    return candidates[max(candidates, key=lambda words: (bleu_4(words), words))]
+    worth = bleu_4_of(np.array([counts(words) for words in candidates]))  # (captions,)
+    return candidates[max(zip(worth, candidates, strict=True))[1]]
 
 
 def _ngrams(words: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -207,6 +207,17 @@ def test_blind_caption_is_the_best_constant_answer() -> None:
     assert bleu_4(blind_caption(captions)) == pytest.approx(bleu_4(best))
 
 
+@pytest.mark.parametrize("longer", [[], ["a dog runs"]])
+def test_blind_caption_of_captions_too_short_for_bleu_4_is_still_the_best(longer: list[str]) -> None:
+    captions = [[text] for text in ["dog"] * 6 + ["cat"] * 3 + ["zebra", *longer]]
+    truths = dict(enumerate(captions))
+
+    def bleu_4(caption: str) -> float:
+        return Bleu(4).compute_score(truths, {i: [caption] for i in truths}, verbose=0)[0][3]
+
+    assert blind_caption(captions) == max({text for (text,) in captions}, key=bleu_4)
+
+
 def test_of_two_references_as_near_in_length_the_shorter_one_counts() -> None:
     """Else six words were too short for three photos of four, and eight the best answer."""
     captions = [*[["a b c d", "a b c d e f g h"]] * 3, ["a b c d e f"]]
