@@ -158,8 +158,12 @@ def captioner_metrics(
 
 
 def best_and_worst(texts: Mapping[str, str], data: CaptionData, count: int = 4) -> tuple[list[str], list[str]]:
-    """Photos whose captions share most with their references (ROUGE-L, photo by photo), and those that share least."""
+    """Photos whose captions share most with their references (ROUGE-L, photo by photo), and those that share least.
+
+    At most `count` of either, and none that is both, unless it is the only one.
+    """
     references = dict(zip(data.ids, data.captions, strict=True))
     shared = dict(zip(data.ids, rouge_by_photo({i: texts[i] for i in data.ids}, references), strict=True))
     order = sorted(data.ids, key=shared.__getitem__, reverse=True)
+    count = max(1, min(count, len(order) // 2))
     return order[:count], order[-count:]

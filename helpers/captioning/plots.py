@@ -36,7 +36,7 @@ def plot_good_and_bad(
     return photo_grid(
         [paths[i] for i in (*good, *bad)],
         [f"{texts[i]}\n– {said[i][0]}" for i in (*good, *bad)],
-        "Four good and four bad captions; after the dash, what a person wrote",
+        f"Good and bad captions, {len(good)} of either; after the dash, what a person wrote",
         right=[True] * len(good) + [False] * len(bad),
     )
 

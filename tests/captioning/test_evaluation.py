@@ -94,7 +94,7 @@ def test_photos_of_several_sets_are_scored_set_by_set(trained: tuple[Captioner, 
     table = judge(mixed, ways(captioner, mixed))
     assert list(table) == ["blind", "greedy", "beam 5", "of coco", "of flickr8k"]
     assert table["of coco"] == score_captions({id_: texts[id_] for id_ in data.ids[::3]}, references(data))
-    history = [{"epoch": 1, "stage": "cross-entropy", "cider_d": 4.0, "seconds": 1.0}]
+    history = [{"epoch": 1, "stage": "cross-entropy", "cider_d": 4.0, "val_loss": 1.0, "seconds": 1.0}]
     metrics = captioner_metrics(captioner, mixed, judged_as(table), history, {})
     assert metrics["by_origin"] == {"coco": table["of coco"], "flickr8k": table["of flickr8k"]}
     assert "of coco" not in judge(replace(data, origins=["coco"] * len(data.ids)), {"any": texts})
@@ -184,5 +184,6 @@ def test_best_and_worst_are_by_what_captions_share_with_their_references() -> No
     }
     data = CaptionData(list(texts), [], np.arange(5), np.zeros((5, 1, 1), np.int64), 5 * [("a dog runs fast",)])
     assert best_and_worst(texts, data, count=2) == (["all", "three"], ["one", "none"])
-    best, worst = best_and_worst(texts, data, count=9)  # more than there are
-    assert best == worst == ["all", "three", "two", "one", "none"]
+    assert best_and_worst(texts, data) == (["all", "three"], ["one", "none"])  # of five, none is on both sides
+    alone = CaptionData(["two"], [], np.arange(1), np.zeros((1, 1, 1), np.int64), [("a dog runs fast",)])
+    assert best_and_worst(texts, alone) == (["two"], ["two"])

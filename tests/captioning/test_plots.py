@@ -1,4 +1,8 @@
+import numpy as np
+from PIL import Image
+
 from helpers.captioning import plots
+from helpers.captioning.training import CaptionData
 
 
 def test_scores_have_a_panel_each_and_the_line_to_beat() -> None:
@@ -7,6 +11,13 @@ def test_scores_have_a_panel_each_and_the_line_to_beat() -> None:
     assert [cell.get_title(loc="left") for cell in figure.axes] == ["BLEU-4", "CIDEr-D"]
     assert [[bar.get_width() for bar in cell.patches] for cell in figure.axes] == [[20, 25], [50, 40]]
     assert [cell.lines[0].get_xdata()[0] for cell in figure.axes] == [9.0, 4.0]
+
+
+def test_good_and_bad_captions_are_counted_in_the_title() -> None:
+    data = CaptionData(["a", "b"], [], np.arange(2), np.zeros((2, 1, 1), np.int64), [("a dog",), ("a cat",)])
+    photos = {id_: Image.new("RGB", (9, 9)) for id_ in data.ids}
+    figure = plots.plot_good_and_bad({"a": "a dog", "b": "x"}, data, photos, ["a"], ["b"])
+    assert figure.get_suptitle().startswith("Good and bad captions, 1 of either;")
 
 
 def test_the_title_of_a_training_names_what_is_kept_and_how_it_was_judged() -> None:
