@@ -195,7 +195,11 @@ def trim(log_probs: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: flo
 def _walk(
     model: StepModel, features: Tensor, rules: Rules, choose: Callable[[Tensor], Tensor], count: int = 1
 ) -> list[Caption]:
-    """Extend `count` captions of every photo by what `choose` picks from (B, V), until all have ended."""
+    """Extend `count` captions of every photo by what `choose` picks from (B, V), until all have ended.
+
+    Raises:
+        InputError: the model's weights are no longer numbers.
+    """
     memory = model.encode(to_device(features, model))
     state = model.initial_state(memory)
     device = memory.device
@@ -208,6 +212,8 @@ def _walk(
     while running.any():
         log_probs, state, attention = model.step(tokens[:, -1], state, memory)
         log_probs = rules.apply(log_probs.float(), tokens)  # (B, V)
+        if log_probs[:, rules.eos_id].isnan().any():  # then all are, and the end never comes
+            raise InputError("The captioner's probabilities are no longer numbers; train it again, at a lower rate.")
         chosen = torch.where(running, choose(log_probs), rules.eos_id)  # (B,)
         scores += torch.where(running, log_probs.gather(1, chosen[:, None])[:, 0], 0.0)
         tokens = torch.cat([tokens, chosen[:, None]], 1)  # (B, t + 1)

@@ -346,12 +346,14 @@ def _train(
 def best_epoch(history: History) -> int:
     """The epoch, counted from 1, whose weights are kept; 0 before the first.
 
-    It is the one with the highest validation CIDEr-D, or the weights halfway, if these write better as they are used.
+    It is the one with the highest validation CIDEr-D (of equals, the one with the lowest loss there: of a single photo,
+    CIDEr-D is always 0), or the weights halfway, if these write better as they are used.
     """
     if history and "cider_d_as_used" in history[-1]:
         *epochs, last = history
         return len(history) if last["cider_d_as_used"] > last["cider_d_as_used_before"] else best_epoch(epochs)
-    return max(range(len(history)), key=lambda place: history[place]["cider_d"]) + 1 if history else 0
+    worth = [(figures["cider_d"], -figures["val_loss"]) for figures in history]
+    return worth.index(max(worth)) + 1 if worth else 0
 
 
 def halfway(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -392,11 +394,7 @@ def _cross_entropy_epoch(
         descend(model, optimizer, weighed(loss, count), settings.clip, scaler)
         total, words = total + loss.item() * count, words + count
     total, words = sum_of_all(total, words)
-    if not math.isfinite(total):
-        raise InputError(
-            f"The training loss is no longer a number in epoch {epoch + 1}; lower the learning rate "
-            f"(it is {settings.learning_rate:g}) and train again."
-        )
+    _check_loss(total, f"epoch {epoch + 1}", settings.learning_rate)
     return {"train_loss": total / words, "tokens_per_second": words / (time.perf_counter() - start)}
 
 
@@ -421,10 +419,19 @@ def _self_critical_epoch(
         features = torch.from_numpy(data.features(places, rng))
         own, seed = share(places), int(rng.integers(2**31)) + process_index()
         loss, mean_reward = self_critical_loss(captioner, features, own, reward, settings.self_critical_captions, seed)
+        _check_loss(loss.item(), f"self-critical epoch {epoch + 1}", settings.self_critical_rate)
         descend(captioner.model, optimizer, loss, settings.clip, scaler)
         total += mean_reward * len(own)
     (total,) = sum_of_all(total)
     return {"train_reward": total / len(data.ids)}
+
+
+def _check_loss(loss: float, epoch: str, rate: float) -> None:
+    if not math.isfinite(loss):
+        raise InputError(
+            f"The training loss is no longer a number in {epoch}; lower the learning rate (it is {rate:g}) and train "
+            "again."
+        )
 
 
 def _try_halfway(

@@ -110,6 +110,14 @@ def test_a_beam_of_one_is_greedy(length_power: float) -> None:
     assert same(beam_search(model, photos, RULES, beam=1, length_power=length_power), greedy(model, photos, RULES))
 
 
+def test_a_model_whose_weights_are_no_numbers_comes_to_an_end() -> None:
+    model = TableModel(photos=2, seed=1)
+    model.table[:] = math.nan
+    for decode in (greedy, sample):
+        with pytest.raises(InputError, match="no longer numbers"):
+            decode(model, torch.arange(2), RULES)
+
+
 def test_greedy_equals_a_loop_over_argmax() -> None:
     model = TableModel(photos=20, seed=4)
     for photo, caption in enumerate(greedy(model, torch.arange(20), RULES)):

@@ -200,6 +200,32 @@ def test_training_ends_when_captions_stop_getting_better(tmp_path: Path, monkeyp
     assert len(history) == 5 and best_epoch(history) == 2
 
 
+def test_of_epochs_whose_captions_are_worth_the_same_the_one_with_the_lowest_loss_is_kept(tmp_path: Path) -> None:
+    """A single photo's CIDEr-D is always 0: each of its words is in all photos there are."""
+    captioner, train, val = prepared(40)
+    one = CaptionData(val.ids[:1], val.views, val.rows[:1], val.tokens[:1], val.captions[:1])
+    settings = CaptionTraining(epochs=8, batch=8, learning_rate=2e-2, patience=3)
+    history = train_captioner(captioner, train, one, settings, tmp_path)
+    losses = [epoch["val_loss"] for epoch in history]
+    assert {epoch["cider_d"] for epoch in history} == {0.0}
+    assert best_epoch(history) == 1 + int(np.argmin(losses)) > 1
+    assert len(history) == min(8, best_epoch(history) + 3)
+
+
+def test_a_loss_that_is_no_number_in_the_second_stage_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, steps = training.self_critical_loss, iter([1.0, math.nan])
+
+    def torn(*arguments: Any) -> tuple[torch.Tensor, float]:
+        loss, reward = whole(*arguments)
+        return loss * next(steps), reward
+
+    monkeypatch.setattr(training, "self_critical_loss", torn)
+    with pytest.raises(InputError, match="no longer a number in self-critical epoch 1"):
+        train_captioner(*prepared(16), CaptionTraining(epochs=1, batch=4, self_critical_epochs=1), tmp_path)
+
+
 def test_a_loss_that_is_no_number_is_said_so(tmp_path: Path) -> None:
     captioner, train, val = prepared(8)
     train.views[0][0] = math.nan
