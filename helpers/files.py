@@ -4,6 +4,7 @@ import argparse
 import errno
 import hashlib
 import json
+import math
 import mmap
 import os
 import pickle
@@ -181,9 +182,21 @@ def sweep_temporary(folder: Path, hours: float = 1.0) -> int:
 
 
 def write_json(path: Path, content: Any, durable: bool = False) -> None:
-    """Write `content` as indented UTF-8 JSON, atomically; `durable` as for `atomic_path`."""
+    """Write `content` as indented UTF-8 JSON, atomically; `durable` as for `atomic_path`.
+
+    JSON knows neither NaN, such as the ends of a single photo's interval, nor infinity: they are null.
+    """
     with atomic_path(path, durable) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _finite(part) for name, part in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(part) for part in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def save_pickle(path: Path, content: Any) -> None:

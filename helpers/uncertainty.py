@@ -8,6 +8,7 @@ other by drawing 160 photos anew, some twice and some not at all, hundreds of ti
     verdict(("teacher-forced", forced), ("on its own", honest), above="...", below="...", level="...")
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -61,10 +62,12 @@ def with_interval(value: float, bounds: Interval, digits: int = 1) -> list[float
 def brackets(bounds: Interval, digits: int = 1) -> str:
     """An interval as it stands behind a score.
 
-    >>> brackets((56.234, 63.0))
-    '[56.2, 63.0]'
+    >>> brackets((56.234, 63.0)), brackets(mean_interval(np.array([60.0])))
+    ('[56.2, 63.0]', '[unknown]')
     """
     low, high = bounds
+    if math.isnan(low):
+        return "[unknown]"
     return f"[{low:z.{digits}f}, {high:z.{digits}f}]"  # z: no negative zero
 
 

@@ -1,5 +1,7 @@
 import errno
 import hashlib
+import json
+import math
 import os
 import pickle
 import re
@@ -65,6 +67,18 @@ def test_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
 def test_json_keeps_other_alphabets(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"caption": "ein Schäfchen, 犬"})
     assert read_json(tmp_path / "a.json")["caption"] == "ein Schäfchen, 犬"
+
+
+def test_json_is_what_every_reader_of_json_reads(tmp_path: Path) -> None:
+    """Python's own writes NaN, at which browsers and jq stop."""
+    write_json(
+        tmp_path / "a.json", {"score": [1.5, math.nan, (np.float64("nan"), 2)], "rows": {"a": math.inf, "b": True}}
+    )
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "score": [1.5, None, [None, 2]],
+        "rows": {"a": None, "b": True},
+    }
 
 
 def test_missing_and_torn_json_say_what_to_run(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_single_photo_has_no_spread():
         (2.0, 1.0, (-0.1, 1.9), "▸ 2.0 (a) is level with 1.0 (b), difference +1.0 [-0.1, 1.9]: same"),
         (2.0, 1.0, (0.04, 1.9), "▸ 2.0 (a) is level with 1.0 (b), difference +1.0 [0.0, 1.9]: same"),  # as printed, too
         (1.0, 2.0, (-1.9, -0.2), "▸ 1.0 (a) is below 2.0 (b), difference -1.0 [-1.9, -0.2]: less"),
-        (1.0, 2.0, (float("nan"),) * 2, "▸ 1.0 (a) is level with 2.0 (b), difference -1.0 [nan, nan]: same"),
+        (1.0, 2.0, (float("nan"),) * 2, "▸ 1.0 (a) is level with 2.0 (b), difference -1.0 [unknown]: same"),
     ],
 )
 def test_a_verdict_says_what_its_figures_say(capsys, first, second, difference, expected):

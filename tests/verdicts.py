@@ -6,6 +6,7 @@ must be the one that the cell has for that relation.
 """
 
 import ast
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 NUMBER = r"-?(?:\d[\d,]*(?:\.\d+)?|nan)"
 VERDICT = re.compile(
     rf"▸ (?P<first>{NUMBER}) \(.+?\) is (?P<relation>above|below|level with) (?P<second>{NUMBER}) \(.+?\)"
-    rf"(?:, difference (?P<sign>[+-]){NUMBER} \[(?P<low>{NUMBER}), (?P<high>{NUMBER})\])?: (?P<sentence>.+)"
+    rf"(?:, difference (?P<sign>[+-]){NUMBER} \[(?:(?P<low>{NUMBER}), (?P<high>{NUMBER})|(?P<unknown>unknown))\])?"
+    r": (?P<sentence>.+)"
 )
 
 
@@ -61,6 +63,8 @@ def contradictions(notebook: dict[str, Any]) -> tuple[list[str], int]:
                 for name in ("first", "second", "low", "high")
                 if (text := found[name])
             }
+            if found["unknown"]:
+                numbers["low"] = numbers["high"] = math.nan
             expected = relation_of(numbers["first"], numbers["second"], numbers.get("low"), numbers.get("high"))
             meant = [said[found["relation"].split()[0]] for said in sentences("".join(cell["source"]))]
             if found["relation"] != expected:

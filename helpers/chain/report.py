@@ -90,14 +90,18 @@ def gigabytes(size: int) -> str:
 def number(value: Any) -> str:
     """A metric as people read it: four significant digits, thousands apart.
 
-    A list is a score with its interval: value, low, high.
+    A list is a score with its interval: value, low, high. None is what cannot be known, such as one photo's interval.
 
     >>> number(0.123456), number(8091), number(True), number("int8"), number(40455.5), number([59.6, 56.2, 63.0])
     ('0.1235', '8,091', 'yes', 'int8', '40,460', '59.6 [56.2, 63]')
+    >>> number([59.6, None, None]), number(None)
+    ('59.6 [unknown]', 'unknown')
     """
+    if value is None:
+        return "unknown"
     if isinstance(value, list):
         score, low, high = map(number, value)
-        return f"{score} [{low}, {high}]"
+        return f"{score} [unknown]" if None in value[1:] else f"{score} [{low}, {high}]"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
