@@ -213,14 +213,14 @@ def _with_article(phrase: str) -> str:
 
 
 class _Writer:
-    """Writes sentences about one scene. Without a generator it always takes the usual word."""
+    """Writes sentences about one scene."""
 
-    def __init__(self, scene: Scene, rng: Random | None = None):
+    def __init__(self, scene: Scene, rng: Random):
         self.scene, self.rng = scene, rng
 
     def word(self, options: tuple) -> str:
         """The usual word three times in four."""
-        if self.rng is None or len(options) == 1 or self.rng.random() < 0.75:
+        if len(options) == 1 or self.rng.random() < 0.75:
             return options[0]
         return self.rng.choice(options[1:])
 
@@ -264,11 +264,6 @@ class _Writer:
         }[shape]
         text = " ".join(part for part in parts if part)
         return text[0].upper() + text[1:]
-
-
-def usual_caption(scene: Scene) -> str:
-    """The plainest full description: what most of the five sentences are variations of."""
-    return _Writer(scene).sentence("active", True, True, True, True, True) + " ."
 
 
 def write_captions(scene: Scene, rng: Random) -> list[str]:

@@ -25,6 +25,7 @@ from helpers.files import InputError, atomic_path, fingerprint_files, read_json,
 from helpers.sample.captions import Scene, choose_portrait, choose_scene, write_captions
 from helpers.sample.drawing import draw_scene
 
+HELD_OUT = 3  # photos at least to validate with, and to test with: of fewer there is no triplet
 _MARKER = "sample.json"
 
 
@@ -55,7 +56,7 @@ def draw_sample(folder: Path, scenes: int, pictures_per_class: int, seed: int, c
         "scenes": scenes,
         "pictures_per_class": pictures_per_class,
         "seed": seed,
-        "drawn_by": fingerprint_files(sorted(Path(__file__).parent.glob("*.py"))),
+        "drawn_by": _drawn_by(),
     }
     expected = {*photos, *portraits, captions_file, split_file}
     if marker.exists() and read_json(marker) == record and all(path.exists() for path in expected):
@@ -79,12 +80,25 @@ def drawn_scenes(paths: Mapping[str, Path]) -> dict[str, Scene]:
     """What each of the captioned pictures at `paths` shows; empty where they were not drawn by `draw_sample`.
 
     Nothing but the name of a picture and the seed decides what it shows, so it need not be written anywhere.
+
+    Raises:
+        InputError: they were drawn by another version of this wing, which may have decided otherwise.
     """
     markers = {path.parents[2] / _MARKER for path in paths.values() if len(path.parents) > 2}
     if len(markers) != 1 or not (marker := markers.pop()).is_file():
         return {}
-    seed = read_json(marker)["seed"]
-    return {name: choose_scene(_generator(seed, path)) for name, path in paths.items()}
+    record = read_json(marker)
+    if record["drawn_by"] != _drawn_by():
+        raise InputError(
+            f"The pictures in {marker.parent} were drawn by another version of this course, and may show something "
+            "else than this one knows of them; run notebook 01_download again, and then those after it."
+        )
+    return {name: choose_scene(_generator(record["seed"], path)) for name, path in paths.items()}
+
+
+def _drawn_by() -> str:
+    """Which version of this wing it is."""
+    return fingerprint_files(sorted(Path(__file__).parent.glob("*.py")))
 
 
 def _generator(seed: int, path: Path) -> Random:
@@ -129,8 +143,8 @@ def _write_captions_file(path: Path, photos: list[Path], captions: list[list[str
 
 
 def _karpathy_split(photos: list[Path], captions: list[list[str]], seed: int) -> dict:
-    """About 80 % train, 10 % val, 10 % test, with the sentences and their tokens."""
-    tenth = max(1, round(len(photos) / 10))
+    """About 80 % train, 10 % val, 10 % test (see `HELD_OUT`), with the sentences and their tokens."""
+    tenth = max(HELD_OUT, round(len(photos) / 10))
     splits = ["val"] * tenth + ["test"] * tenth + ["train"] * (len(photos) - 2 * tenth)
     Random(f"{seed} split").shuffle(splits)
     images = []

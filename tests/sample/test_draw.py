@@ -16,7 +16,7 @@ from PIL import Image
 from helpers.data.descriptions import ENGLISH
 from helpers.files import InputError
 from helpers.sample import draw
-from helpers.sample.captions import ANIMALS, KINDS, PLACES, choose_portrait, choose_scene, usual_caption, write_captions
+from helpers.sample.captions import ANIMALS, KINDS, PLACES, choose_portrait, choose_scene, write_captions
 from helpers.sample.draw import draw_sample
 from helpers.sample.drawing import draw_scene
 
@@ -86,7 +86,7 @@ def test_split_file_agrees_with_the_captions_file(drawn: Path) -> None:
     captions = read_captions(drawn)
     assert content["dataset"] == "sample"
     assert [image["filename"] for image in content["images"]] == list(captions)
-    assert Counter(image["split"] for image in content["images"]) == {"train": 16, "val": 2, "test": 2}
+    assert Counter(image["split"] for image in content["images"]) == {"train": 14, "val": 3, "test": 3}
     sentence_ids = [number for image in content["images"] for number in image["sentids"]]
     assert sentence_ids == list(range(100))
     for image in content["images"]:
@@ -183,13 +183,15 @@ def test_captions_say_only_what_the_picture_shows(described: list) -> None:
             assert not any(phrase in caption.lower() for phrase in wrong_places), (scene, caption)
 
 
-def test_usual_caption_tells_everything() -> None:
-    rng = Random("42 scene_00000")
-    scene = choose_scene(rng)
-    text = usual_caption(scene)
-    assert scene.subject in text
-    assert PLACES[scene.place][0] in text
-    assert usual_caption(scene) == text  # no chance in it
+@pytest.mark.parametrize(("scenes", "held_out"), [(10, 3), (26, 3), (60, 6)])
+def test_of_few_drawn_scenes_three_validate_and_three_test(scenes: int, held_out: int) -> None:
+    captions = [["a dog"] for _ in range(scenes)]
+    images = draw._karpathy_split([Path(f"{number}.jpg") for number in range(scenes)], captions, 1)["images"]
+    assert Counter(image["split"] for image in images) == {
+        "train": scenes - 2 * held_out,
+        "val": held_out,
+        "test": held_out,
+    }
 
 
 @pytest.mark.parametrize("animal", [animal for animal, kind in ANIMALS.items() if len(kind.colours) > 1])
