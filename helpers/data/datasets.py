@@ -30,7 +30,7 @@ from helpers.downloads import ClimbsOut, Damaged, members_inside, patiently
 from helpers.environment import located, portable
 from helpers.files import InputError, beginning, copies, sighted, there
 from helpers.profiles import Profile
-from helpers.sample.draw import draw_sample
+from helpers.sample.draw import HELD_OUT, draw_sample
 
 _ON_FLICKR = re.compile(r"(\d{5,})(_[0-9a-f]{10}(?:_[a-z])?)?\.jpe?g", re.IGNORECASE)
 
@@ -199,7 +199,7 @@ def _usable(orders: Sequence[Order]) -> tuple[set[Photo | ClassPhoto], Check]:
 
 
 def _slice(photos: list[Photo], profile: Profile) -> list[Order]:
-    """At most `limit` of the photos, by chance, with the same share in each split (at least one).
+    """At most `limit` of the photos, by chance, with the same share in each split (see `HELD_OUT`).
 
     Of the same set and seed a smaller slice is a part of a larger one.
     """
@@ -208,7 +208,9 @@ def _slice(photos: list[Photo], profile: Profile) -> list[Order]:
     drawn = sorted(photos, key=lambda photo: photo.id)
     random.Random(profile.seed).shuffle(drawn)
     parts = [[photo for photo in drawn if photo.split == split] for split in SPLITS]
-    return [(part, max(1, len(part) * profile.limit // len(drawn))) for part in parts]
+    learn, *held_out = (len(part) * profile.limit // len(drawn) for part in parts)
+    held_out = [max(HELD_OUT, count) for count in held_out]
+    return list(zip(parts, [max(1, min(learn, profile.limit - sum(held_out))), *held_out], strict=True))
 
 
 def _slice_of_classes(photos: list[ClassPhoto], profile: Profile) -> list[Order]:
@@ -336,7 +338,7 @@ def download(handle: str, setting: str) -> Path:
 
 
 def random_split(ids: Iterable[str], seed: int) -> dict[str, Split]:
-    """About 80 % train, 10 % val, 10 % test, by photo, the same for the same seed and names.
+    """About 80 % train, 10 % val, 10 % test (see `HELD_OUT`), by photo, the same for the same seed and names.
 
     Raises:
         InputError: fewer than ten photos.
@@ -347,19 +349,19 @@ def random_split(ids: Iterable[str], seed: int) -> dict[str, Split]:
             f"{len(ids)} different captioned photos are too few to train, validate and test; give at least 10."
         )
     random.Random(seed).shuffle(ids)
-    tenth = len(ids) // 10
+    tenth = max(HELD_OUT, len(ids) // 10)
     return {id_: "val" if i < tenth else "test" if i < 2 * tenth else "train" for i, id_ in enumerate(ids)}
 
 
 def complete_splits(splits: dict[str, Split], seed: int, findings: Findings) -> dict[str, Split]:
-    """`splits` by photo, with a tenth of all taken from "train", by chance, for a split that has no photo.
+    """`splits` by photo; a split without one gets a tenth of all (see `HELD_OUT`) out of "train", by chance.
 
     Raises:
         InputError: there are none to take.
     """
     missing = [split for split in SPLITS if split not in splits.values()]
     train = sorted(id_ for id_, split in splits.items() if split == "train")
-    tenth = max(1, len(splits) // 10)
+    tenth = max(HELD_OUT, len(splits) // 10)
     if missing and len(train) <= tenth * len(missing):
         raise InputError(
             f"The data set tells its splits: {len(train)} photos to train on, and none for {' and '.join(missing)}; "

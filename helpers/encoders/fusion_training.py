@@ -3,11 +3,13 @@
 A view is a photo with one of its captions, or only the one or the other, drawn anew each time: so a missing side is
 something the model has met. Views pull together when their photos share keywords (or are the same photo), and push
 apart when they share none; what lies between takes no part. The more a pair shares, the wider is its margin: so the
-order of those that belong together is learned, too. After each epoch the validation photos are searched, and
-the epoch that ranks them best is kept. A killed run continues at its next epoch with the same result.
+order of those that belong together is learned, too. After each epoch the validation photos are searched, and the epoch
+that ranks them best is kept (the last one, where no two of them share anything). A killed run continues at its next
+epoch with the same result.
 """
 
 import copy
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,22 @@ def draw_triplets(data: FusionData, count: int, shared: int, seed: int) -> np.nd
     Raises:
         InputError: no photo of `data` has both.
     """
+    triplets = _triplets(data, count, shared, seed)
+    if not len(triplets):
+        raise InputError(
+            f"None of the {len(data.keywords):,} photos shares keywords with one photo and none with another, so no "
+            "triplet can be drawn; give more photos."
+        )
+    return triplets
+
+
+def judging_triplets(data: FusionData, shared: int, seed: int) -> np.ndarray:
+    """TRIPLETS of `draw_triplets` (T, 3) to judge by; none (0, 3) where no photo has both, as among a handful."""
+    return _triplets(data, TRIPLETS, shared, seed)
+
+
+def _triplets(data: FusionData, count: int, shared: int, seed: int) -> np.ndarray:
+    """See `draw_triplets`."""
     rng = np.random.default_rng(seed)
     photos = np.arange(len(data.keywords))
     counts = shared_counts(data.keywords, data.keywords)
@@ -97,10 +115,7 @@ def draw_triplets(data: FusionData, count: int, shared: int, seed: int) -> np.nd
     positives, negatives = relations(data.keywords, photos, max(1, min(shared, counts.max())))
     anchors = np.flatnonzero(positives.any(axis=1) & negatives.any(axis=1))
     if not len(anchors):
-        raise InputError(
-            f"None of the {len(photos):,} photos shares keywords with one photo and none with another, so no triplet "
-            "can be drawn; give more photos."
-        )
+        return np.empty((0, 3), int)
     chosen = rng.choice(anchors, count)
     drawn = [(a, rng.choice(np.flatnonzero(positives[a])), rng.choice(np.flatnonzero(negatives[a]))) for a in chosen]
     photos = np.array(drawn)  # (count, 3)
@@ -119,9 +134,9 @@ def embed_views(encoder: FusionEncoder, data: FusionData) -> dict[str, np.ndarra
 def triplet_accuracy(views: np.ndarray, triplets: np.ndarray) -> float:
     """Share of triplets (T, 3) of `views` (M, E) whose anchor is closer to the positive than to the negative.
 
-    Chance is 0.5; a tie counts as wrong.
+    Chance is 0.5; a tie counts as wrong. NaN of no triplets.
     """
-    return float(np.mean(triplet_hits(views, triplets)))
+    return float(np.mean(triplet_hits(views, triplets))) if len(triplets) else math.nan
 
 
 def triplet_hits(views: np.ndarray, triplets: np.ndarray) -> np.ndarray:
@@ -161,7 +176,7 @@ def evaluate(encoder: FusionEncoder, data: FusionData, triplets: np.ndarray, see
 
 
 def selection_score(figures: dict[str, float]) -> float:
-    """The one number by which epochs are compared: the mean nDCG of all searches."""
+    """The one number by which epochs are compared: the mean nDCG of all searches; NaN where none has an answer."""
     return float(np.mean([value for name, value in figures.items() if name.startswith("ndcg")]))
 
 
@@ -240,7 +255,7 @@ class _FusionTraining(Training):
         model = copy.deepcopy(model).to(chosen_device())
         self.data, self.val = data, val
         self.draw = TextDraw(data.owners)
-        self.triplets = draw_triplets(val, TRIPLETS, settings.shared, settings.seed)
+        self.triplets = judging_triplets(val, settings.shared, settings.seed)
         optimizer = adamw(model.parameters(), settings.learning_rate, settings.weight_decay)
         super().__init__(model, optimizer, settings, len(data.vectors))
 

@@ -14,6 +14,7 @@ model that gives every pair the same score comes out last, not first. Recalls ar
 precisions and nDCG fractions from 0 to 1, as papers print them. Figures depend on the gallery's size: always state it.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -286,7 +287,7 @@ def ndcg(scores: np.ndarray, gains: np.ndarray, k: int = NDCG_AT) -> float:
     >>> round(ndcg(np.array([[0.1, 0.9]]), np.array([[1.0, 0.0]])), 3)  # the right one is second: 1 / log2(3)
     0.631
     """
-    return float(np.mean(each_ndcg(scores, gains, k)))
+    return _mean(each_ndcg(scores, gains, k))
 
 
 def each_ndcg(scores: np.ndarray, gains: np.ndarray, k: int = NDCG_AT) -> np.ndarray:
@@ -297,7 +298,11 @@ def each_ndcg(scores: np.ndarray, gains: np.ndarray, k: int = NDCG_AT) -> np.nda
 
 def chance_ndcg(gains: np.ndarray, k: int = NDCG_AT) -> float:
     """What `ndcg` gives on average when the ranking is random: a gain of the row's mean at each rank."""
-    return float(np.mean(_normalised(np.broadcast_to(gains.mean(axis=1, keepdims=True), gains.shape), gains, k)))
+    return _mean(_normalised(np.broadcast_to(gains.mean(axis=1, keepdims=True), gains.shape), gains, k))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
 
 
 def without_own(values: np.ndarray) -> np.ndarray:

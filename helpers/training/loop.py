@@ -5,6 +5,7 @@ history = FusionTraining(model, optimizer, settings, count).run(folder, fingerpr
 """
 
 import copy
+import math
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -63,7 +64,7 @@ class Training(ABC):
         self.clip = clip
         self.scaler = gradient_scaler(device_of(model))
         self.epochs: list[dict[str, float]] = []
-        self.best: dict[str, Any] = {"score": -1.0}
+        self.best: dict[str, Any] = {"score": math.nan}
         self._modules = {"model": model, **others}
 
     @abstractmethod
@@ -107,7 +108,7 @@ class Training(ABC):
         share_statistics(self.model)
         figures, score = agreed(self.judge)
         self.epochs.append({"train_loss": float(np.mean(losses)), "seconds": seconds} | figures)
-        if score > self.best["score"]:
+        if score > self.best["score"] or math.isnan(self.best["score"]):  # where none is a number, the last is kept
             self.best = {"score": score, "epoch": epoch + 1, "model": copy.deepcopy(self.model.state_dict())}
 
     def run(self, folder: Path, fingerprint: str) -> dict[str, Any]:

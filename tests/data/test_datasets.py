@@ -30,7 +30,7 @@ def test_manifest_of_own_folders_round_trips(tmp_path: Path, captioned_folder: P
     manifest, sources, _ = prepare(profile)
     manifest.save(profile.outputs)
     assert load_manifest(profile.outputs) == manifest
-    assert [len(manifest.split(split)) for split in ("train", "val", "test")] == [10, 1, 1]
+    assert [len(manifest.split(split)) for split in ("train", "val", "test")] == [6, 3, 3]
     assert manifest.classes == ["cane", "gatto"]
     assert set(sources) == {str(captioned_folder), str(class_folder)}
 
@@ -176,14 +176,24 @@ def test_random_split_repeats_and_never_shares_a_photo() -> None:
         random_split(ids[:9], 1)
 
 
+@pytest.mark.parametrize(("photos", "held_out"), [(10, 3), (29, 3), (39, 3), (40, 4)])
+def test_of_few_photos_three_validate_and_three_test(photos: int, held_out: int) -> None:
+    """Fewer make no triplet."""
+    ids = [f"{number}.jpg" for number in range(photos)]
+    splits = [random_split(ids, 1), complete_splits(dict.fromkeys(ids, "train"), 1, Findings())]
+    for split in splits:
+        counts = Counter(split.values())
+        assert counts == {"train": photos - 2 * held_out, "val": held_out, "test": held_out}
+
+
 def test_a_split_that_is_missing_is_taken_from_training() -> None:
     findings = Findings()
     given = {f"{number}.jpg": "train" if number < 17 else "val" for number in range(20)}
     splits = complete_splits(given, 3, findings)
     assert splits == complete_splits(given, 3, Findings())
-    assert Counter(splits.values()) == {"train": 15, "val": 3, "test": 2}
+    assert Counter(splits.values()) == {"train": 14, "val": 3, "test": 3}
     assert all(given[name] == "train" for name, split in splits.items() if split == "test")
-    assert findings.notices == ["The data set has no photos for test; 2 of those to train on are taken."]
+    assert findings.notices == ["The data set has no photos for test; 3 of those to train on are taken."]
     with pytest.raises(InputError, match="0 photos to train on, and none for train and test"):
         complete_splits(dict.fromkeys("abc", "val"), 3, Findings())
 
@@ -196,9 +206,11 @@ def test_a_slice_is_the_same_for_the_same_seed_and_a_part_of_a_larger_one(
         write_photo(class_folder / "raw-img" / "cane" / f"{number}.jpg", (6 * number, 9, 9))
     write_captions(captioned_folder, [(f"photo_{number:02d}.jpg", f"A dog {number} .") for number in range(40)])
     profile = own_profile(tmp_path, captioned_folder, class_folder)
-    few, again, more = (prepare(replace(profile, limit=limit))[0] for limit in (20, 20, 30))
+    fewest, few, again, more = (prepare(replace(profile, limit=limit))[0] for limit in (10, 20, 20, 30))
     assert few == again
-    assert [len(few.split(split)) for split in ("train", "val", "test")] == [16, 2, 2]
+    assert [len(few.split(split)) for split in ("train", "val", "test")] == [14, 3, 3]
+    assert [len(fewest.split(split)) for split in ("train", "val", "test")] == [4, 3, 3]
+    assert {photo.id for photo in fewest.photos} < {photo.id for photo in few.photos}
     ids = [{photo.id for photo in manifest.photos} for manifest in (few, more)]
     assert ids[0] < ids[1] and len(ids[1]) <= 30
     assert Counter(photo.label for photo in few.class_photos).keys() == {"cane", "gatto"}
@@ -233,7 +245,7 @@ def test_copies_of_a_photo_are_in_one_split_where_chance_chooses(
 ) -> None:
     profile, images = own_profile(tmp_path, captioned_folder, class_folder), captioned_folder / "Images"
     before = {photo.id: photo.split for photo in prepare(profile)[0].photos}
-    (held_out,) = (id_ for id_, split in before.items() if split == "test")
+    held_out, *_ = (id_ for id_, split in before.items() if split == "test")
     learned = [id_ for id_, split in before.items() if split == "train"][:2]
     for id_ in learned:
         shutil.copy(images / held_out, images / id_)

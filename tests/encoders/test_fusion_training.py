@@ -19,6 +19,8 @@ from helpers.encoders.fusion_training import (
     draw_triplets,
     embed_views,
     evaluate,
+    first_photos,
+    judging_triplets,
     relations,
     search_scores,
     train_fusion,
@@ -132,8 +134,6 @@ def test_what_cannot_be_trained_on_is_named(tmp_path: Path) -> None:
         train_fusion(small_encoder(), data, data, replace(SETTINGS, epochs=0), tmp_path)
     with pytest.raises(InputError, match="too few for a triplet"):
         train_fusion(small_encoder(), world(2, seed=1), data, SETTINGS, tmp_path)
-    with pytest.raises(InputError, match="no triplet can be drawn"):
-        train_fusion(small_encoder(), data, replace(data, keywords=data.keywords[:1].repeat(20, 0)), SETTINGS, tmp_path)
     with pytest.raises(InputError, match="lower learning rate"):
         vectors = np.full_like(data.vectors, np.nan)
         train_fusion(small_encoder(), replace(data, vectors=vectors), data, SETTINGS, tmp_path)
@@ -183,6 +183,25 @@ def test_triplets_are_as_promised() -> None:
     np.testing.assert_array_equal(captions, draw_triplets(data, 300, 2, seed=5))
     np.testing.assert_array_equal(draw_triplets(data, 300, 3, seed=5), draw_triplets(data, 300, 9, seed=5))
     assert (captions != draw_triplets(data, 300, 2, seed=6)).any()
+
+
+def test_photos_that_make_no_triplet_are_judged_by_all_else(tmp_path: Path) -> None:
+    """A handful of validation photos may share nothing, or nothing but what all of them have."""
+    train, few = world(40, seed=1), first_photos(world(40, seed=2), 3)
+    alike = replace(few, keywords=np.tile(few.keywords[:1], (3, 1)))
+    apart = replace(few, keywords=np.eye(3, KEYWORDS, dtype=bool))
+    for name, val in {"alike": alike, "apart": apart}.items():
+        with pytest.raises(InputError, match="no triplet can be drawn"):
+            draw_triplets(val, 3, 2, seed=0)
+        encoder, history = train_fusion(small_encoder(), train, val, replace(SETTINGS, epochs=2), tmp_path / name)
+        assert all(np.isnan(epoch["triplet_accuracy_both"]) for epoch in history["epochs"])
+        figures = evaluate(encoder, val, judging_triplets(val, 2, 0), 0)
+        assert np.isnan(figures["triplet_accuracy_text"]) and figures["gallery"] == 3
+        assert same_weights(encoder, load_fusion(tmp_path / name))
+        if val is alike:  # every answer is right
+            assert figures["ndcg_both_in_photo"] == pytest.approx(1)
+        else:  # there is none to find, so nobody knows which epoch is the best
+            assert np.isnan(figures["ndcg_both_in_photo"]) and history["best_epoch"] == 2
 
 
 def test_triplet_accuracy_counts_the_closer_positives() -> None:
