@@ -30,7 +30,7 @@ from helpers.encoders.training import EncoderSettings, class_pairs
 from helpers.environment import located, portable, project_root
 from helpers.features.rows import Rows
 from helpers.features.store import Features
-from helpers.files import sighted, write_json
+from helpers.files import read_json, sighted, write_json
 from helpers.profiles import get_profile
 from helpers.search.reranking import HITS, first_hits, log_likelihoods, second_scores, usual_log_likelihoods
 from helpers.uncertainty import brackets, mean_interval, verdict, with_interval
@@ -66,6 +66,21 @@ def test_a_notebook_draws_no_more_than_a_small_data_set_has(path: Path) -> None:
             for node in ast.walk(ast.parse("".join(cell["source"]))):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sample":
                     assert "min(" in ast.unparse(node.args[1]), ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_loop_takes_no_name_from_the_cells_before_it(path: Path) -> None:
+    """One that the loop's own cell reads first: run again, that cell would read what the loop left."""
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        read, own = set(), set()
+        for part in ast.parse("".join(cell["source"])).body if cell["cell_type"] == "code" else ():
+            if isinstance(part, ast.FunctionDef):  # it has names of its own
+                continue
+            names = [node for node in ast.walk(part) if isinstance(node, ast.Name)]
+            made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+            assert not (isinstance(part, ast.For) and made & read), (cell["id"], made & read)
+            own |= made
+            read |= {node.id for node in names} - own
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +299,16 @@ def test_figures_of_another_search_are_not_passed_off_as_those_of_this_one(capsy
         **ignored,
     )
     assert "(beam 5, length power 0.7) 49.0 before and 50.0 halfway" in capsys.readouterr().out
+
+
+def test_photos_a_second_are_of_photos_that_were_looked_at(tmp_path: Path) -> None:
+    """Of 1,600, of which 1,200 were there before a resumed extraction, and all, where it had ended."""
+    manifest, seconds = SimpleNamespace(photos=range(1600)), {"resumed": 8.0, "there": 0.5}
+    for looked_at, pace in (({"resumed": 400, "there": 0}, {"photos/s": 50}), ({"there": 0}, {})):
+        features = {name: Features([], np.zeros((1600, 7)), np.zeros(0), count) for name, count in looked_at.items()}
+        told = {"features": features, "manifest": manifest, "seconds": seconds}
+        run_cell("02_features", '"headline"', folder=tmp_path, write_json=write_json, **told)
+        assert read_json(tmp_path / "metrics.json")["headline"] == {"photos": 1600} | pace
 
 
 def test_length_by_hand_is_that_of_the_search_which_counts_the_end_mark(capsys: pytest.CaptureFixture) -> None:

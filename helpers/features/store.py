@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -80,11 +80,13 @@ class Features:
         ids: photo ids in row order.
         vectors: float32 (N, D).
         grid: float16 (N, R, C), on disk, or in memory.
+        looked_at: how many photos `extract_features` looked at for this; those it found there already do not count.
     """
 
     ids: list[str]
     vectors: np.ndarray
     grid: np.ndarray | Rows
+    looked_at: int = 0
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """Row numbers of photos.
@@ -146,7 +148,7 @@ def extract_features(
         stem.rows(ids)  # which refuses photos that it has not seen, before anything is written
     keep_freed_memory()  # of a decoded photo, for the next one
     partial = folder / f"{name}.partial"
-    engine = _fill(partial, provenance, photos, backbone, mirrored, stem)
+    engine, looked_at = _fill(partial, provenance, photos, backbone, mirrored, stem)
     vectors = np.asarray(np.load(partial / "vectors.npy", mmap_mode="r"))  # read while it is written
     save_pickle(folder / f"{name}.pkl", dict(zip(ids, vectors, strict=True)))
     (partial / "grid.npy").replace(folder / f"{name}_grid.npy")
@@ -154,7 +156,7 @@ def extract_features(
     del vectors  # Windows removes no file that is mapped
     seal(folder, *_files(name))
     shutil.rmtree(partial)
-    return load_features(folder, backbone.name, mirrored)
+    return replace(load_features(folder, backbone.name, mirrored), looked_at=looked_at)
 
 
 def check_disk(photos: Sequence[HasPath], backbones: Iterable[Backbone], folder: Path, mirrored: bool) -> None:
@@ -196,10 +198,10 @@ def _fill(
     backbone: Backbone,
     mirrored: bool,
     stem: Features | None,
-) -> str:
+) -> tuple[str, int]:
     """Run the backbone over `photos` into memory-mapped files in `partial`, noting now and then how far it is.
 
-    Returns what ran it, which may be several engines where it was interrupted.
+    Returns what ran it, which may be several engines where it was interrupted, and how many photos were left to do.
     """
     vectors, grid, done, before = _open_partial(partial, provenance, len(photos), backbone)
     device = chosen_device()
@@ -218,7 +220,7 @@ def _fill(
                 write_out(vectors)
                 write_out(grid)
                 write_json(partial / "progress.json", provenance | {"done": row + 1, "engine": engine})
-    return engine
+    return engine, len(photos) - done
 
 
 def load_features(folder: Path, backbone_name: str, mirrored: bool = False) -> Features:

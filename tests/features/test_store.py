@@ -83,8 +83,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_second_extraction_computes_nothing_until_a_photo_changes(
     tmp_path: Path, photos: list[Item], decoded: list[str]
 ) -> None:
-    for _ in range(2):
-        extract_features(photos, colour_backbone(), tmp_path)
+    for looked_at in (10, 0):
+        assert extract_features(photos, colour_backbone(), tmp_path).looked_at == looked_at
     assert len(decoded) == 10
     write_photo(photos[4].path, (1, 2, 3), size=(50, 50))
     made = extract_features(photos, colour_backbone(), tmp_path)
@@ -115,7 +115,7 @@ def test_interrupted_extraction_goes_on_where_it_stopped(
 
     decoded.clear()
     made = extract_features(photos, colour_backbone(), tmp_path / "cut")
-    assert decoded == [f"{number}.png" for number in range(4, 10)]
+    assert decoded == [f"{number}.png" for number in range(4, 10)] and made.looked_at == 6
     np.testing.assert_array_equal(made.vectors, whole.vectors)
     np.testing.assert_array_equal(made.grid, whole.grid)
 
