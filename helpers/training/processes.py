@@ -7,6 +7,7 @@ a step, in `descend`. Without batch normalisation and dropout, which see a share
 process. How the processes find each other is left to Hugging Face Accelerate.
 """
 
+import importlib
 import io
 import multiprocessing
 import os
@@ -31,6 +32,8 @@ from helpers.files import InputError, first_line
 
 Result = TypeVar("Result")
 _LONGEST = timedelta(hours=12)  # that the others wait for the main process, which judges alone
+_JOINING = timedelta(minutes=1)  # that all wait for each other at first: by then each has nothing else left to do
+_TOLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _AGAIN = "Run this again: it goes on after its last whole epoch."
 
 
@@ -156,8 +159,9 @@ def together(work: Callable[..., Result], *arguments: Any) -> Result:
             while not begun.wait(0.2):
                 if not process.is_alive():
                     raise _ended([process], last_words)
-        with _joined(0, count, port):
+        with _leaving():
             try:
+                _join(0, count, port)
                 result = work(*arguments)
                 dist.barrier()  # a process that ends early would be one that is missing
                 return result
@@ -179,15 +183,16 @@ def _take_part(begun: Any, last_words: Any, place: tuple[int, int, int, str, int
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them; the main one ends the others
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - to the end
-    with _telling(last_words):
+    with _telling(last_words):  # before it ends, and others notice that it has left
         set_threads(threads)
         keep_freed_memory()
         choose_device(device, count)
         if device == "cuda":
             torch.cuda.set_device(index)
         work, arguments = torch.load(io.BytesIO(content), map_location=chosen_device(), weights_only=False)
-    begun.set()
-    with _joined(index, count, port), _telling(last_words):  # before others notice that it has left
+        importlib.import_module("accelerate")  # which takes seconds, and may fail
+        begun.set()
+        _join(index, count, port)
         work(*arguments)
         dist.barrier()
 
@@ -206,22 +211,28 @@ def _telling(last_words: Any) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _joined(index: int, count: int, port: int) -> Iterator[None]:
-    """Be one of `count` processes that know each other, in here."""
+def _join(index: int, count: int, port: int) -> None:
+    """Become one of `count` processes that know each other."""
     from accelerate import PartialState  # here, since few need it
 
-    named = {"RANK": index, "WORLD_SIZE": count, "LOCAL_RANK": index, "LOCAL_WORLD_SIZE": count}
-    named |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    before = {name: os.environ.get(name) for name in named}
-    os.environ.update({name: str(value) for name, value in named.items()})
+    told = index, count, index, count, "127.0.0.1", port
+    os.environ.update({name: str(value) for name, value in zip(_TOLD, told, strict=True)})
+    PartialState(cpu=chosen_device().type == "cpu", timeout=_JOINING)
+    dist.distributed_c10d._set_pg_timeout(_LONGEST)
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    """Whatever is joined in here is left at the end, and the environment is as it was."""
+    before = {name: os.environ.get(name) for name in _TOLD}
     try:
-        PartialState(cpu=chosen_device().type == "cpu", timeout=_LONGEST)
         yield
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
-        PartialState._reset_state()
+        dist.distributed_c10d._world.group_count = 0  # PyTorch counts joinings that failed, and would name the next so
+        if accelerate := sys.modules.get("accelerate"):
+            accelerate.PartialState._reset_state()
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:

@@ -1,10 +1,12 @@
 """Several processes: the steps of one, the same each time, and an end in one sentence when one of them is killed."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,21 @@ def test_a_process_that_cannot_begin_is_a_sentence(two: None, tmp_path: Path) ->
     )
     with pytest.raises(InputError, match=said):
         together(shared_training.wait_for_ever, Unreadable())
+
+
+@on_linux
+def test_one_that_ends_before_it_has_joined_is_missed(two: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    join = processes._join
+
+    def alone(*place: int) -> None:
+        for other in multiprocessing.active_children():
+            other.kill()
+        join(*place)
+
+    monkeypatch.setattr(processes, "_join", alone)
+    monkeypatch.setattr(processes, "_JOINING", timedelta(seconds=3))
+    with pytest.raises(InputError, match=r"^One of the 2 processes of this training was ended by SIGKILL.* again"):
+        together(os.getpid)
 
 
 @on_linux
