@@ -77,7 +77,7 @@ def extraction_speeds(
         paths: photos; the graphs look at all of them.
         plain: the plain loop looks at this many, since it is slow.
         batch: photos a request of the graphs.
-        calibration: photos that show 8-bit arithmetic its ranges; the last ones, so that accuracy is judged on others.
+        calibration: photos that show 8-bit arithmetic its ranges: the last ones, on which accuracy is not judged.
         random_seed: random weights of this seed instead of the published ones. Times are the same.
 
     Returns:
@@ -104,7 +104,7 @@ def extraction_speeds(
         through_queue(compiled, photos[: 4 * batch], batch)  # to warm up
         vectors, seconds = through_queue(compiled, decoded_ahead(paths, size), batch)
         _, without_decoding = through_queue(compiled, photos, batch)
-        judged = min(plain, len(vectors))
+        judged = min(plain, len(vectors), len(paths) - calibration)
         table[kind] = {
             "photos_per_second": len(vectors) / seconds,
             "decoding_share": max(0.0, 1 - without_decoding / seconds),

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from sizes import QUICK
 
-from helpers.data.images import SUFFIXES
+from helpers.data.images import find_photos
 from helpers.data.manifest import load_manifest
 from helpers.environment import cores, set_threads
 from helpers.files import InputError
@@ -56,16 +56,22 @@ def outputs() -> Path:
     return measured_run()
 
 
+def own_photos(folder: str) -> list[Path]:
+    """The photos below the folder that BENCH_PHOTOS names."""
+    try:
+        found = find_photos(Path(folder).expanduser()).photos
+    except InputError as error:
+        pytest.exit(f"BENCH_PHOTOS: {error}", returncode=2)
+    if len(found) < 64:
+        pytest.exit(f"BENCH_PHOTOS: {folder} holds {len(found)} photos, and at least 64 are needed.", returncode=2)
+    return found
+
+
 @pytest.fixture(scope="session")
 def photos(outputs: Path) -> list[Path]:
-    """Files of the drawn sample's photos, or those below the folder that BENCH_PHOTOS names."""
+    """Files of the drawn sample's photos, or one's own."""
     own = os.environ.get("BENCH_PHOTOS")
-    if not own:
-        return [photo.path for photo in load_manifest(outputs).photos]
-    found = sorted(path for path in Path(own).expanduser().rglob("*") if path.suffix.lower() in SUFFIXES)
-    if len(found) < 64:
-        pytest.exit(f"{own} holds {len(found)} photos, and at least 64 are needed (BENCH_PHOTOS).", returncode=2)
-    return found
+    return own_photos(own) if own else [photo.path for photo in load_manifest(outputs).photos]
 
 
 @pytest.fixture(autouse=True)

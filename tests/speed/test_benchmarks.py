@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_data import write_photo
 
 from helpers.environment import project_root
 from helpers.files import InputError, write_json
@@ -149,6 +150,20 @@ def test_pytest_alone_runs_no_benchmark() -> None:
     command = [sys.executable, "-m", "pytest", "tests/benchmarks", "--collect-only"]
     run = subprocess.run(command, cwd=project_root(), capture_output=True, text=True)
     assert run.returncode == 5, run.stdout + run.stderr  # nothing collected
+
+
+def test_own_photos_are_those_that_can_be_opened_as_photos(tmp_path: Path) -> None:
+    photos = [write_photo(tmp_path / f"{number:02}.png", (number, 0, 0)) for number in range(64)]
+    photos.append(photos[0].rename(tmp_path / "no suffix"))
+    (tmp_path / "._01.png").write_bytes(b"of a Mac")
+    (tmp_path / "@eaDir").mkdir()
+    (tmp_path / "@eaDir" / "02.png").write_bytes(b"of a disk station")
+    own_photos = runpy.run_path(str(project_root() / "tests" / "benchmarks" / "conftest.py"))["own_photos"]
+    assert own_photos(str(tmp_path)) == photos[1:]
+    photos[-1].unlink()
+    for folder, said in ((tmp_path, "63 photos, and at least 64"), (tmp_path / "gone", "not a folder")):
+        with pytest.raises(pytest.exit.Exception, match=said):
+            own_photos(str(folder))
 
 
 def test_the_run_of_a_name_is_measured(holidays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
