@@ -54,6 +54,15 @@ def test_any_function_of_a_module_exports_with_all_its_outputs(tmp_path: Path):
     assert table["int8"]["megabytes"] > 0
 
 
+def test_no_sum_of_two_products_overflows_16_bits_on_whatever_processor_the_graph_was_made():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    photos = [(torch.rand(1, 3, 12, 12),) for _ in range(4)]
+    integers = module.quantise(convert(network, network, photos[0]), photos)
+    weights = [operation.data for operation in integers.get_ops() if operation.get_element_type() == module.ov.Type.i8]
+    assert len(weights) == 3 and all(np.abs(one.astype(int)).max() <= 64 for one in weights)
+
+
 def test_log_probabilities_of_another_photo_are_no_good_answer(tmp_path: Path):
     """Of 1,000 words nearly all are unlikely, whatever the photo: such rows point the same way until `exp` is taken."""
     torch.manual_seed(0)
