@@ -62,7 +62,7 @@ from helpers.chain.report import (
 from helpers.chain.runs import open_run, remember
 from helpers.chain.stop import stop_signals
 from helpers.data.known_sets import expected_photos
-from helpers.environment import COMMAND, available_cores, can_pin, cores, pin_thread, project_root
+from helpers.environment import COMMAND, available_cores, can_pin, cores, has_quota, pin_thread, project_root
 from helpers.files import (
     FINISHED,
     UNREAD,
@@ -290,8 +290,11 @@ def cores_of(stage: Stage, chosen: Sequence[Stage], stages: Sequence[Stage], job
 
 
 def usual_jobs(processes: int = 1) -> int:
-    """Stages side by side, where nothing else is asked for: processes that share a training get all cores."""
-    return min(2, cores()) if can_pin() and processes == 1 else 1
+    """Stages side by side, where nothing else is asked for: processes that share a training get all cores.
+
+    A container's share of time cannot be divided as cores can.
+    """
+    return min(2, cores()) if can_pin() and not has_quota() and processes == 1 else 1
 
 
 def run(arguments: argparse.Namespace, stages: Sequence[Stage]) -> int:

@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib
+import math
 import multiprocessing
 import os
 import platform
@@ -19,7 +20,7 @@ from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -29,6 +30,7 @@ from helpers.files import at_home
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
+_GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _TRIM_EVERY = 20.0  # seconds
 # In the environment of the kernels of `run_all.py`: the command that began the run, quoted as POSIX does.
 COMMAND = "COURSE_COMMAND"
@@ -110,7 +112,68 @@ def _python() -> str:
 
 def cores() -> int:
     """Cores this process may use, which in a container or under `taskset` are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if can_pin() else os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if can_pin() else os.cpu_count() or 1
+    return min([count, *(math.ceil(share) for share in _quotas())])
+
+
+def has_quota() -> bool:
+    """Whether a container gives this process less time than the cores it may be on have."""
+    return cores() < len(available_cores())
+
+
+def _quotas() -> Iterator[float]:
+    """How many cores' time each control group that this process is in may take, where it is told."""
+    for folder in _control_groups("cpu"):
+        told = _words(folder / "cpu.max") or [
+            *_words(folder / "cpu.cfs_quota_us"),
+            *_words(folder / "cpu.cfs_period_us"),
+        ]
+        if len(told) == 2 and told[0] not in ("max", "-1"):
+            yield int(told[0]) / int(told[1])
+
+
+class Memory(NamedTuple):
+    """Bytes."""
+
+    total: int
+    available: int
+
+
+def memory() -> Memory:
+    """What this process may have and what of it is free, which in a container is less than the machine's."""
+    import psutil
+
+    machine = psutil.virtual_memory()
+    total, available = machine.total, machine.available
+    for folder in _control_groups("memory"):
+        limit = _words(folder / "memory.max") or _words(folder / "memory.limit_in_bytes")
+        used = _words(folder / "memory.current") or _words(folder / "memory.usage_in_bytes")
+        if limit and used and limit[0] != "max":
+            told = _words(folder / "memory.stat")
+            told = dict(zip(told[::2], map(int, told[1::2]), strict=True))
+            # Pages of files that nobody has asked for lately are given up first, so they count as free.
+            files = told.get("total_inactive_file", told.get("inactive_file", 0))
+            total, available = min(total, int(limit[0])), min(available, int(limit[0]) - int(used[0]) + files)
+    return Memory(total, max(0, available))
+
+
+def _control_groups(what: str) -> Iterator[Path]:
+    """Folders of the control groups with which Linux limits `what` for this process, from its own outwards.
+
+    A container may see its own as the outermost, under whatever name it has outside; so those that are not there are
+    passed over.
+    """
+    for line in _OWN_GROUPS.read_text().splitlines() if _OWN_GROUPS.exists() else ():
+        _, limits, name = line.split(":", 2)
+        if not limits or what in limits.split(","):  # version 2 has one tree for all, version 1 one for each
+            root = _GROUPS / what if limits else _GROUPS
+            own = root / name.lstrip("/")
+            yield from (folder for folder in (own, *own.parents) if folder.is_relative_to(root) and folder.is_dir())
+
+
+def _words(path: Path) -> list[str]:
+    """What is in a small file; nothing, where it is not there."""
+    return path.read_text().split() if path.is_file() else []
 
 
 def can_pin() -> bool:
@@ -282,21 +345,9 @@ def supports_bf16() -> bool:
     """Whether this processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); elsewhere it is slower."""
     import torch
 
-    return _has_avx512() and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def adds_in_32_bits() -> bool:
-    """Whether this processor adds up products of 8-bit integers in 32 bits (AVX-512 VNNI), where none overflows."""
-    import torch
-
-    return _has_avx512() and torch.cpu._is_vnni_supported()
-
-
-def _has_avx512() -> bool:
-    """Not where ATEN_CPU_CAPABILITY holds PyTorch to an older kind of processor, such as "avx2"."""
-    import torch
-
-    return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+    # Not where ATEN_CPU_CAPABILITY holds PyTorch to an older kind of processor, such as "avx2".
+    has_avx512 = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+    return has_avx512 and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def progress(items: Iterable[Item], description: str, total: int | None = None, unit: str = "it") -> Iterable[Item]:

@@ -6,13 +6,25 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
 import torch
 
-from helpers.environment import located, pasted, places, portable, progress, project_root, set_seed, set_threads
+from helpers import environment
+from helpers.environment import (
+    can_pin,
+    located,
+    pasted,
+    places,
+    portable,
+    progress,
+    project_root,
+    set_seed,
+    set_threads,
+)
 
 
 def test_project_root_holds_the_fixed_layout() -> None:
@@ -75,6 +87,78 @@ def test_a_copy_of_the_helpers_elsewhere_finds_what_was_noted_here(
     assert there.stdout.strip().split("|") == [str(place) for place in expected]
 
 
+def grouped(monkeypatch: pytest.MonkeyPatch, folder: Path, own: str, files: dict[str, str]) -> None:
+    """A container as Linux describes it: in which groups this process is, and what is in their files."""
+    (folder / "own").write_text(own)
+    for name, text in files.items():
+        path = folder / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    monkeypatch.setattr(environment, "_OWN_GROUPS", folder / "own")
+    monkeypatch.setattr(environment, "_GROUPS", folder / "groups")
+    monkeypatch.setattr(environment, "available_cores", lambda: list(range(16)))
+    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _: range(16), raising=False)
+    machine = SimpleNamespace(total=64 * 2**30, available=40 * 2**30)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
+
+
+@pytest.mark.skipif(not can_pin(), reason="control groups are of Linux")
+@pytest.mark.parametrize(
+    ("own", "files", "count", "total", "free"),
+    [
+        ("", {}, 16, 64, 40),
+        # docker run --cpus=1.5 --memory=8g, with version 2: a container sees its own group as the outermost.
+        (
+            "0::/\n",
+            {
+                "cpu.max": "150000 100000",
+                "memory.max": f"{8 * 2**30}",
+                "memory.current": f"{3 * 2**30}",
+                "memory.stat": f"anon 1\ninactive_file {2**30}",
+            },
+            *(2, 8, 6),
+        ),
+        # A service of systemd without a limit of its own, in a slice with one.
+        (
+            "0::/a.slice/b.service\n",
+            {"a.slice/b.service/cpu.max": "max 100000", "a.slice/cpu.max": "400000 100000"},
+            4,
+            64,
+            40,
+        ),
+        # The same container with version 1, which names a folder that only the machine outside has.
+        (
+            "4:memory:/docker/3f2a\n3:cpu,cpuacct:/docker/3f2a\n0::/\n",
+            {
+                "cpu/cpu.cfs_quota_us": "150000",
+                "cpu/cpu.cfs_period_us": "100000",
+                "memory/memory.limit_in_bytes": f"{8 * 2**30}",
+                "memory/memory.usage_in_bytes": f"{3 * 2**30}",
+                "memory/memory.stat": f"inactive_file 5\ntotal_inactive_file {2**30}",
+            },
+            *(2, 8, 6),
+        ),
+        # Version 1 without limits.
+        (
+            "4:memory:/\n3:cpu:/\n",
+            {
+                "cpu/cpu.cfs_quota_us": "-1",
+                "cpu/cpu.cfs_period_us": "100000",
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+                "memory/memory.usage_in_bytes": f"{3 * 2**30}",
+            },
+            *(16, 64, 40),
+        ),
+    ],
+)
+def test_the_limits_of_a_container_hold(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own: str, files: dict[str, str], count: int, total: int, free: int
+) -> None:
+    grouped(monkeypatch, tmp_path, own, files)
+    assert environment.cores() == count and environment.has_quota() == (count < 16)
+    assert environment.memory() == (total * 2**30, free * 2**30)
+
+
 def test_seed_repeats_all_three_generators() -> None:
     draws = []
     for _ in range(2):
@@ -117,8 +201,8 @@ def test_threads_that_wait_give_their_core_away(own: str | None) -> None:
     assert f"GOMP_SPINCOUNT = '{own or 30000}'" in run.stderr
 
 
-def test_a_processor_held_to_less_may_overflow_in_8_bits() -> None:
-    code = "from helpers.environment import adds_in_32_bits; print(adds_in_32_bits())"
+def test_a_processor_held_to_less_has_no_bfloat16() -> None:
+    code = "from helpers.environment import supports_bf16; print(supports_bf16())"
     held = os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project_root(), env=held)
     assert run.stdout.strip() == "False", run.stderr

@@ -738,7 +738,9 @@ def test_processes_are_a_setting_and_have_all_cores(monkeypatch: pytest.MonkeyPa
     assert (arguments.set, arguments.jobs) == (["processes=2", "seed=3"], None)
     monkeypatch.setattr(run_all, "cores", lambda: 8)
     monkeypatch.setattr(run_all, "can_pin", lambda: True)
-    assert (run_all.usual_jobs(), run_all.usual_jobs(2)) == (2, 1)
+    for quota, jobs in ((False, 2), (True, 1)):
+        monkeypatch.setattr(run_all, "has_quota", lambda quota=quota: quota)
+        assert (run_all.usual_jobs(), run_all.usual_jobs(2)) == (jobs, 1)
     assert run_all.parse_settings(["processes=2"], run_all.STAGES) == {"processes": 2}
     folders = run_all.parse_settings(["outputs_dir=~/big", "data_dir=big"], run_all.STAGES)
     assert folders == {"outputs_dir": str(Path.home() / "big"), "data_dir": "big"}  # the latter in the project

@@ -21,7 +21,7 @@ from typing import Any
 
 from helpers.chain.freshness import STATE, Stage, load_records
 from helpers.chain.runs import shown
-from helpers.environment import cores
+from helpers.environment import cores, memory
 from helpers.files import InputError, atomic_path, below, read_json, written_files
 from helpers.profiles import PROFILES, RUN, Profile, find_run
 
@@ -224,9 +224,7 @@ def stage_metrics(folder: Path) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Name of the processor, cores this process may use, and memory."""
-    import psutil
-
+    """Name of the processor, cores and memory that this process may use."""
     name = platform.processor()
     if platform.system() == "Linux":
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -234,7 +232,7 @@ def processor() -> str:
     elif platform.system() == "Darwin":
         asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
         name = asked.stdout.strip() or name
-    return f"{name or platform.machine()}, {cores()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB memory"
+    return f"{name or platform.machine()}, {cores()} cores, {memory().total / 1e9:.0f} GB memory"
 
 
 def versions() -> dict[str, str]:

@@ -19,11 +19,11 @@ from typing import Literal, get_args
 
 import faiss
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from helpers.artefacts import Size, check, seal
+from helpers.environment import memory
 from helpers.files import InputError, atomic_path, native_write, of_the_machine, read_as, write_json
 from helpers.scale.embedded import ABOUT, Embedded
 from helpers.scale.filters import Filter, spaced
@@ -256,7 +256,7 @@ class FaissIndex:
             )
         path = folder / _VECTORS
         if mapped is None:
-            mapped = 2 * path.stat().st_size > psutil.virtual_memory().available
+            mapped = 2 * path.stat().st_size > memory().available
         index = cls.__new__(cls)
         try:
             index._index = faiss.read_index(str(path), _mapping(facts.kind) if mapped else 0)

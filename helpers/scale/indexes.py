@@ -8,8 +8,8 @@ open_index("http://milvus.example:19530", fingerprint)          # a cluster
 from pathlib import Path
 
 import numpy as np
-import psutil
 
+from helpers.environment import memory
 from helpers.files import InputError
 from helpers.scale.embedded import Embedded
 from helpers.scale.faiss_index import FaissIndex, Kind, build_faiss, kind_for
@@ -28,7 +28,7 @@ def kind_at(place: str, photos: Embedded, kind: Kind | None = None) -> Kind | No
         InputError: `kind` is given for Milvus.
     """
     if not is_milvus(place):
-        return kind or kind_for(len(photos), photos.width, psutil.virtual_memory().available)
+        return kind or kind_for(len(photos), photos.width, memory().available)
     if kind is not None:
         raise InputError(f"Milvus chooses its index by itself; {kind!r} is a kind of FAISS.")
     return None
