@@ -43,7 +43,7 @@ from helpers.data.manifest import Photo
 from helpers.data.text import Tokenizer
 from helpers.devices import autocast, chosen_device, device_of, gradient_scaler, to_device
 from helpers.environment import keep_freed_memory, progress
-from helpers.features.rows import Rows
+from helpers.features.rows import Rows, told_by
 from helpers.features.store import Features
 from helpers.files import InputError, read_json, write_json
 from helpers.training.checkpoints import (
@@ -257,9 +257,11 @@ def train_captioner(
         frozen=[name for name, weight in model.named_parameters() if not weight.requires_grad],
         captions=[train.captions, val.captions],
         tokens=train.tokens,
-        features=np.concatenate(
-            [view[data.rows[:: len(data.rows) // 100 + 1]] for data in (train, val) for view in data.views]
-        ),
+        features=[
+            told_by(view.view(data.rows) if isinstance(view, Rows) else view[data.rows])
+            for data in (train, val)
+            for view in data.views
+        ],
     )
     ended: History | None = finished_history(folder / WEIGHTS, run)
     if ended is not None:

@@ -23,7 +23,7 @@ from helpers.devices import CPU, autocast, chosen_device, device_of, to_device
 from helpers.encoders.contrastive import ContrastiveLoss, same
 from helpers.encoders.dual_encoder import WEIGHTS, EncoderPair, in_batches
 from helpers.encoders.metrics import class_metrics, retrieval_metrics
-from helpers.features.rows import Views
+from helpers.features.rows import Views, told_by
 from helpers.files import InputError, write_json
 from helpers.training.checkpoints import (
     CHECKPOINT,
@@ -205,8 +205,8 @@ def train_dual_encoder(
         settings=asdict(settings),
         config=asdict(pair.model.config),
         start=torch.cat([weight.detach().flatten() for weight in pair.model.parameters()]),
-        **{f"train_{name}": _told_by(value) for name, value in vars(train).items()},
-        **{f"val_{name}": _told_by(value) for name, value in vars(val).items()},
+        **{f"train_{name}": told_by(part) if name == "photos" else part for name, part in vars(train).items()},
+        **{f"val_{name}": told_by(part) if name == "photos" else part for name, part in vars(val).items()},
     )
     training = _EncoderTraining(pair.model, train, val, settings)
     best = training.model
@@ -222,11 +222,6 @@ def train_dual_encoder(
         mark_finished(folder / WEIGHTS, run)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return trained, history
-
-
-def _told_by(rows: np.ndarray | Views) -> np.ndarray:
-    """What tells data from others: all of an array; of views on the disk a hundred."""
-    return rows[:: len(rows) // 100 + 1] if isinstance(rows, Views) else rows
 
 
 class _EncoderTraining(Training):

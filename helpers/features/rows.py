@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from helpers.files import InputError, load_array
+from helpers.training.checkpoints import fingerprint_run
 
 
 class Rows:
@@ -22,16 +23,17 @@ class Rows:
         path: of the file.
         made_by: the notebook to run if it cannot be read.
         chosen: numbers of rows, to which this is a view; None: all.
+        made_from: what the rows were computed from; see `told_by`.
 
     Raises:
         InputError: the file is missing, torn, or holds no plain numbers.
     """
 
-    def __init__(self, path: Path, made_by: str, chosen: np.ndarray | None = None) -> None:
+    def __init__(self, path: Path, made_by: str, chosen: np.ndarray | None = None, made_from: str = "") -> None:
         array = load_array(path, made_by)
         if not array.flags.c_contiguous or not array.ndim:
             raise InputError(f"{path} is no array of rows; delete it and run {made_by} again.")
-        self.path, self.made_by, self.dtype = path, made_by, array.dtype
+        self.path, self.made_by, self.made_from, self.dtype = path, made_by, made_from, array.dtype
         self.chosen = np.arange(len(array)) if chosen is None else chosen
         self.shape = (len(self.chosen), *array.shape[1:])
         self._start, self._width = array.offset, array[:1].nbytes
@@ -40,7 +42,7 @@ class Rows:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the file itself."""
-        return Rows, (self.path, self.made_by, self.chosen)
+        return Rows, (self.path, self.made_by, self.chosen, self.made_from)
 
     @property
     def nbytes(self) -> int:
@@ -52,7 +54,7 @@ class Rows:
 
     def view(self, rows: Sequence[int] | np.ndarray) -> "Rows":
         """Some of the rows, in this order; none of them is read."""
-        return Rows(self.path, self.made_by, self.chosen[rows])
+        return Rows(self.path, self.made_by, self.chosen[rows], self.made_from)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         first, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
@@ -108,3 +110,16 @@ class Views:
             asked = np.flatnonzero(views == number)
             found[asked] = look[rows[asked]]
         return found
+
+
+def told_by(rows: np.ndarray | Rows | Views) -> list[Any]:
+    """What tells these rows from others, in a form that `fingerprint_run` takes.
+
+    In memory that is all of them. A file may hold more than can be read in a minute: there it is what it was made from,
+    which rows are meant, and a hundred of them.
+    """
+    if isinstance(rows, Views):
+        return [told_by(look) for look in rows.looks]
+    if isinstance(rows, Rows):
+        return [rows.made_from, fingerprint_run(chosen=rows.chosen, some=rows[:: len(rows) // 100 + 1])]
+    return [fingerprint_run(rows=rows)]

@@ -232,8 +232,9 @@ def load_features(folder: Path, backbone_name: str, mirrored: bool = False) -> F
     name = _name(backbone_name, mirrored)
     check(MADE_BY, *(folder / file for file in _files(name)))
     by_id = load_pickle(folder / f"{name}.pkl")
-    ids = read_as(_Rows, folder / f"{name}_grid.json", MADE_BY).ids
-    grid = Rows(folder / f"{name}_grid.npy", MADE_BY)
+    rows = read_as(_Rows, folder / f"{name}_grid.json", MADE_BY)
+    ids, made_from = rows.ids, f"{rows.backbone} {rows.photo_size} {rows.weights} {rows.photos}"
+    grid = Rows(folder / f"{name}_grid.npy", MADE_BY, made_from=made_from)
     if not _vectors(by_id) or list(by_id) != ids or len(grid) != len(ids):
         raise InputError(
             f"The {name} files in {folder} do not belong together; delete them and run notebook 02_features."

@@ -192,6 +192,17 @@ def test_coming_back_loads_what_is_finished(
     assert history[-1]["decoding"] == "beam 5, length power 0.7"  # with which its figures were taken
 
 
+def test_the_features_of_every_photo_tell_trainings_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    monkeypatch.setattr(training, "finished_history", lambda _, run: runs.append(run) or 1 / 0)
+    for change in (0, 0, 1):
+        captioner, train, val = prepared(110)
+        train.views[0][1] += change
+        with pytest.raises(ZeroDivisionError):
+            train_captioner(captioner, train, val, SETTINGS, tmp_path)
+    assert runs[0] == runs[1] != runs[2]
+
+
 def test_training_ends_when_captions_stop_getting_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([5.0, 9.0, 8.0, 9.0, 7.0, 99.0])
     monkeypatch.setattr(training, "validate", lambda *_: {"val_loss": 1.0, "bleu_4": 1.0, "cider_d": next(scores)})

@@ -11,6 +11,7 @@ from PIL import Image
 
 from helpers.data.manifest import ClassPhoto, Photo
 from helpers.data.text import build_tokenizer
+from helpers.encoders import training as module
 from helpers.encoders.dual_encoder import WEIGHTS, DualEncoderConfig, EncoderPair, load_dual_encoder, new_pair
 from helpers.encoders.training import (
     EncoderSettings,
@@ -22,6 +23,7 @@ from helpers.encoders.training import (
     evaluate,
     train_dual_encoder,
 )
+from helpers.features.rows import Views
 from helpers.files import InputError
 from helpers.training import loop
 from helpers.training.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
@@ -113,6 +115,18 @@ def test_coming_back_loads_what_is_finished_by_the_same_code(
         (tmp_path / "finished.json").write_text(json.dumps(marked | change))
         train_dual_encoder(small_pair(), train, val, SETTINGS, tmp_path)
         assert "not trained again" not in capsys.readouterr().out
+
+
+def test_the_views_of_every_photo_tell_trainings_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    monkeypatch.setattr(module, "finished_history", lambda _, run: runs.append(run) or 1 / 0)
+    for change in (0, 0, 1):
+        seen, numbers = np.zeros((110, 7), np.float32), np.arange(110)
+        seen[1] += change
+        data = PairData(Views([seen]), np.ones((110, 2), np.int64), numbers, numbers, by_class=False)
+        with pytest.raises(ZeroDivisionError):
+            train_dual_encoder(small_pair(), data, data, SETTINGS, tmp_path)
+    assert runs[0] == runs[1] != runs[2]
 
 
 def test_a_checkpoint_of_another_run_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,5 +1,6 @@
 """Rows on disk, compared with the same array in memory."""
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 
-from helpers.features.rows import Rows, Views
+from helpers.features.rows import Rows, Views, told_by
 from helpers.files import InputError
 
 
@@ -42,6 +43,24 @@ def test_views_are_read_side_by_side(tmp_path: Path, array: np.ndarray) -> None:
     for key in (slice(1, 3), slice(None), np.array([3, 0]), one_view_each, (np.array([2]), np.array([1]))):
         assert views[key].dtype == np.float32
         np.testing.assert_array_equal(views[key], whole[key])
+
+
+def test_what_tells_rows_from_others(tmp_path: Path) -> None:
+    whole = np.arange(600.0).reshape(300, 2)
+    changed = whole.copy()
+    changed[1] += 1  # not one of the hundred that are read of a file
+    for name, array in {"whole": whole, "changed": changed}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+
+    def of_file(name: str, photos: str) -> Rows:
+        return Rows(tmp_path / f"{name}.npy", "this test", made_from=photos)
+
+    assert told_by(whole) == told_by(whole.copy()) != told_by(changed)
+    assert told_by(Views([whole])) != told_by(Views([changed])) != told_by(Views([changed, changed]))
+    assert told_by(of_file("whole", "a")) == told_by(of_file("whole", "a")) != told_by(of_file("changed", "b"))
+    some, other = (told_by(of_file("whole", "a").view(rows)) for rows in (range(200), [0, 7, *range(2, 200)]))
+    assert some != other and some[0] == other[0] == "a"
+    assert told_by(pickle.loads(pickle.dumps(of_file("whole", "a")))) == told_by(of_file("whole", "a"))
 
 
 def test_threads_do_not_disturb_each_other(tmp_path: Path, array: np.ndarray) -> None:

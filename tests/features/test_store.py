@@ -83,13 +83,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_second_extraction_computes_nothing_until_a_photo_changes(
     tmp_path: Path, photos: list[Item], decoded: list[str]
 ) -> None:
-    for looked_at in (10, 0):
-        assert extract_features(photos, colour_backbone(), tmp_path).looked_at == looked_at
+    first, second = (extract_features(photos, colour_backbone(), tmp_path) for _ in range(2))
+    assert (first.looked_at, second.looked_at) == (10, 0) and first.grid.made_from == second.grid.made_from
     assert len(decoded) == 10
     write_photo(photos[4].path, (1, 2, 3), size=(50, 50))
     made = extract_features(photos, colour_backbone(), tmp_path)
     assert len(decoded) == 20
     np.testing.assert_allclose(made.vectors[4], expected_vectors(photos)[4], rtol=1e-4)
+    assert made.grid.made_from != first.grid.made_from
 
 
 def test_interrupted_extraction_goes_on_where_it_stopped(

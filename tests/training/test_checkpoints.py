@@ -168,6 +168,14 @@ def test_a_checkpoint_that_fits_is_gone_on_from(tmp_path: Path) -> None:
     assert type(line.epochs[0]["accuracy"]) is int  # figures come back as they were
 
 
+def test_the_code_of_what_is_trained_is_part_of_what_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "fingerprint_files", lambda paths: [path.name for path in paths])
+    code = checkpoints._finished(tmp_path / "weights.pt", "run")["code"]
+    assert {"devices.py", "backbones.py", "checkpoints.py", "captioner.py", "dual_encoder.py"} < set(code)
+
+
 class Command:
     def __init__(self, path: Path) -> None:
         self.path = path
