@@ -79,9 +79,9 @@ def label_sheet(path: Path, ids: Sequence[str]) -> dict[str, str]:
 def precision_at_5(album: Album, labels: Mapping[str, str], least: int = 3) -> dict[str, float]:
     """For each label, the share of photos with that label among the first five labelled ones that "a <label>" finds.
 
-    Labels of photos that the album does not hold do not count, and those of fewer than `least` photos are left out. Of a
-    label with fewer than five photos as many answers are looked at as there are: 1 means that they all come first, and
-    chance is the label's share of the photos, as for any other.
+    Labels of photos that the album does not hold do not count, and those of fewer than `least` photos are left out. Of
+    a label with fewer than five photos as many answers are looked at as there are: 1 means that they all come first,
+    and chance is the label's share of the photos, as for any other.
     """
     labels = {photo_id: label for photo_id, label in labels.items() if photo_id in album.photos}
     counts = Counter(labels.values())

@@ -40,6 +40,8 @@ def test_precision_counts_labelled_photos_only_copies_too() -> None:
     # Labelled photos in order: d1 and its copy d4, c1, d2, d3.
     assert precision_at_5(album, labels) == {"dog": pytest.approx(3 / 4), "owl": pytest.approx(1 / 3)}
     assert precision_at_5(album, labels | {"c3": "dog"}) == {"dog": pytest.approx(4 / 5)}  # two owls are too few
+    gone = dict.fromkeys(("old1", "old2", "old3"), "boat") | {"old4": "dog"}  # the album no longer holds them
+    assert precision_at_5(album, labels | gone) == precision_at_5(album, labels)
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 6])
