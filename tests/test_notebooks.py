@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -320,7 +321,7 @@ def test_length_by_hand_is_that_of_the_search_which_counts_the_end_mark(capsys: 
 def test_the_folder_of_own_photos_is_noted_as_what_the_album_was_made_from(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"")
     names = dict.fromkeys(("album_home", "draw_album", "PhotoSearch", "Album", "settings", "outputs"), MagicMock())
-    names |= {"located": located, "portable": portable, "sighted": sighted, "shutil": shutil, "pictures": 1}
+    names |= {"located": located, "portable": portable, "sighted": sighted, "shutil": shutil, "os": os, "pictures": 1}
     noted = {
         own: run_cell("07_your_album", "inputs = ", photos=own, folder=tmp_path / "here", **names)["inputs"]
         for own in (None, str(tmp_path))

@@ -999,7 +999,8 @@ def test_an_album_is_asked_in_its_own_precision(engine: PhotoSearch, album: Albu
 
 
 def test_a_keyboard_is_enough(page: Page, engine: PhotoSearch) -> None:
-    page.keyboard.type("a dog in the snow")  # the box has the cursor already
+    expect(page.get_by_role("searchbox")).to_be_focused()  # it has the cursor without being asked for
+    page.keyboard.type("a dog in the snow")
     page.keyboard.press("Enter")
     expect(page.locator(".asked q")).to_have_text("a dog in the snow")
     here, reached = "document.activeElement", [""]

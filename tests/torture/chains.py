@@ -31,7 +31,7 @@ from helpers.files import fingerprint_files, read_json, write_json
 from run_all import STAGES
 
 SKIPPED = ("run.lock", "run_state.json", "checksums.json")  # times and stamps; what they are about is compared itself
-TIMES = re.compile(r"second|_ms|/s$|search ms|speed|ratio|^inputs$|^finished$")
+TIMES = re.compile(r"second|_ms|/s$|^looked_at$|search ms|speed|ratio|^inputs$|^finished$")  # and what they are of
 SIGNALS = {"SIGTERM": "Told to end.", "SIGINT": "Interrupted.", "SIGHUP": "The terminal was closed."}
 
 
