@@ -165,5 +165,14 @@ def best_and_worst(texts: Mapping[str, str], data: CaptionData, count: int = 4) 
     references = dict(zip(data.ids, data.captions, strict=True))
     shared = dict(zip(data.ids, rouge_by_photo({i: texts[i] for i in data.ids}, references), strict=True))
     order = sorted(data.ids, key=shared.__getitem__, reverse=True)
+    return both_ends(order, count)
+
+
+def both_ends(order: list[str], count: int) -> tuple[list[str], list[str]]:
+    """At most `count` of the first and as many of the last, none of them both, unless it is the only one.
+
+    >>> both_ends(["a", "b", "c"], 2), both_ends(["a"], 2)
+    ((['a'], ['c']), (['a'], ['a']))
+    """
     count = max(1, min(count, len(order) // 2))
     return order[:count], order[-count:]

@@ -257,11 +257,10 @@ def train_captioner(
         frozen=[name for name, weight in model.named_parameters() if not weight.requires_grad],
         captions=[train.captions, val.captions],
         tokens=train.tokens,
-        features=[
-            told_by(view.view(data.rows) if isinstance(view, Rows) else view[data.rows])
-            for data in (train, val)
-            for view in data.views
-        ],
+        # Of the whole data set, and which rows of it: those of some photos would be copied first, gigabytes of COCO's.
+        features=[told_by(view) for data in (train, val) for view in data.views],
+        train_rows=train.rows,
+        val_rows=val.rows,
     )
     ended: History | None = finished_history(folder / WEIGHTS, run)
     if ended is not None:

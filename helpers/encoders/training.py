@@ -205,8 +205,11 @@ def train_dual_encoder(
         settings=asdict(settings),
         config=asdict(pair.model.config),
         start=torch.cat([weight.detach().flatten() for weight in pair.model.parameters()]),
-        **{f"train_{name}": told_by(part) if name == "photos" else part for name, part in vars(train).items()},
-        **{f"val_{name}": told_by(part) if name == "photos" else part for name, part in vars(val).items()},
+        **{
+            f"{split}_{name}": told_by(part) if name == "photos" else part
+            for split, data in {"train": train, "val": val}.items()
+            for name, part in vars(data).items()
+        },
     )
     training = _EncoderTraining(pair.model, train, val, settings)
     best = training.model

@@ -85,9 +85,9 @@ class Update:
         self.tally.left_out = {
             self._id(path): why
             for path, why in found.passed_over.items()
-            if not self._store.keeps(path)
-            and path not in written
+            if path not in written
             and not (path.suffix.lower() in TEXTS and path.with_suffix("") in stems)
+            and not self._store.keeps(path)  # last, since it may read the file
         }
         if not self._ids:
             raise InputError(self.nothing())
