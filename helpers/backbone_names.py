@@ -3,6 +3,7 @@
     vgg16                                   one of BUILT_IN
     openai/clip-vit-base-patch16            a vision transformer of the Hugging Face hub, or a folder with one
     efficientnet_lite0+efficientnet_lite2   several that look side by side
+    efficientnet_lite0+colours              one, and beside it what colours each region has
     vgg16_stem                              the frozen first part of one of BUILT_IN
 
 `features/backbones.py` makes the networks.
@@ -14,6 +15,7 @@ from helpers.environment import located
 from helpers.files import there
 
 SEPARATOR = "+"
+COLOURS = "colours"  # takes photos of the size that those beside it take
 _STEM = "_stem"
 Shape = tuple[int, int]  # regions, channels
 
@@ -27,23 +29,25 @@ class Looks(NamedTuple):
     stem: Shape  # of its stem's grid
 
 
-BUILT_IN = {
+NETWORKS = {
     "vgg16": Looks(224, 4096, (49, 512), (196, 512)),
     "resnet50": Looks(224, 2048, (49, 2048), (196, 1024)),
     "efficientnet_lite0": Looks(320, 1280, (49, 1280), (400, 112)),
     "efficientnet_lite1": Looks(320, 1280, (49, 1280), (400, 112)),
     "efficientnet_lite2": Looks(320, 1280, (49, 1280), (400, 120)),
 }
+BUILT_IN = NETWORKS | {COLOURS: Looks(320, 64, (49, 64), (400, 64))}
 
 
 def eyes(name: str) -> list[str]:
-    """The names of the backbones that look side by side as `name`; most often it is one.
+    """The names of the backbones that look side by side as `name`, `colours` last; most often it is one.
 
-    >>> eyes("vgg16+resnet50")
-    ['vgg16', 'resnet50']
+    >>> eyes("vgg16+resnet50"), eyes("colours+vgg16")
+    (['vgg16', 'resnet50'], ['vgg16', 'colours'])
     """
-    a_folder = on_hub(name) and there(located(name).is_dir)  # whose path may have the separator in it
-    return [name] if a_folder else [part.strip() for part in name.split(SEPARATOR)]
+    if on_hub(name) and there(located(name).is_dir):  # whose path may have the separator in it
+        return [name]
+    return sorted((part.strip() for part in name.split(SEPARATOR)), key=lambda part: whole_name(part) == COLOURS)
 
 
 def stem_name(name: str) -> str:

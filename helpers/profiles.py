@@ -20,7 +20,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from helpers.backbone_names import BUILT_IN, SEPARATOR, eyes, on_hub, vector_is_mean
+from helpers.backbone_names import BUILT_IN, COLOURS, NETWORKS, SEPARATOR, eyes, on_hub, vector_is_mean
 from helpers.environment import located, pasted, portable, project_root
 from helpers.files import InputError, read_as, there
 
@@ -37,14 +37,14 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 
 def _backbone(name: str) -> str:
     parts = eyes(name)
-    if not all(part in BUILT_IN or re.search(r"[^/\\][/\\][^/\\]", part) for part in parts):
-        listed = ", ".join(map(repr, BUILT_IN))
+    if parts == [COLOURS] or not all(part in BUILT_IN or re.search(r"[^/\\][/\\][^/\\]", part) for part in parts):
+        listed = ", ".join(map(repr, NETWORKS))
         raise PydanticCustomError(
             "backbone",
             f"Input should be {listed}, a vision transformer of the Hugging Face hub, such as "
-            "'openai/clip-vit-base-patch16', or several of these, joined by +",
+            f"'openai/clip-vit-base-patch16', or several of these, joined by +, {COLOURS!r} among them if you like",
         )
-    sizes = {BUILT_IN[part].photo_size for part in parts if part in BUILT_IN}
+    sizes = {NETWORKS[part].photo_size for part in parts if part in NETWORKS}
     if len(sizes) > 1 or len(set(parts)) < len(parts):
         raise PydanticCustomError(
             "backbones", "Input should be of different backbones that take photos of one size, such as 'vgg16+resnet50'"
@@ -87,8 +87,8 @@ class Profile:
     pictures_per_class: Drawn = 80  # the sample only: pictures of single animals to draw a class
 
     # 02: which frozen networks look at the photos; several, joined by "+", look side by side.
-    vector_backbone: BackboneName = "efficientnet_lite0"  # one vector a photo, for the LSTM
-    grid_backbone: BackboneName = "efficientnet_lite0"  # a 7x7 grid for attention, a vector for the pairs
+    vector_backbone: BackboneName = "efficientnet_lite0+colours"  # one vector a photo, for the LSTM
+    grid_backbone: BackboneName = "efficientnet_lite0+colours"  # a 7x7 grid for attention, a vector for the pairs
     mirrored: bool = False  # look at mirror images, too, and train on both
     finetune: bool = False  # the transformer trains the grid backbone's last layers, too
 
@@ -424,13 +424,13 @@ def get_profile(name: str, **changes: Any) -> Profile:
         profile = replace(PROFILES[name], **changes)
         if profile.finetune and any(map(on_hub, eyes(profile.grid_backbone))):
             raise InputError(
-                f"finetune=True trains the last layers of {', '.join(BUILT_IN)}, and not of "
+                f"finetune=True trains the last layers of {', '.join(NETWORKS)}, and not of "
                 f"{profile.grid_backbone}; take one of these as grid_backbone, or finetune=False."
             )
         if profile.pretrained_tail_epochs and not vector_is_mean(profile.grid_backbone):
             raise InputError(
                 f"pretrained_tail_epochs={profile.pretrained_tail_epochs} trains the last layers of "
-                f"{', '.join(filter(vector_is_mean, BUILT_IN))}, whose vector is the mean of their grid, and not of "
+                f"{', '.join(filter(vector_is_mean, NETWORKS))}, whose vector is the mean of their grid, and not of "
                 f"{profile.grid_backbone}; take one of these as grid_backbone, or pretrained_tail_epochs=0."
             )
         return profile

@@ -5,6 +5,7 @@
 | vgg16             | 224 x 224 | 4096 (layer fc7)     | 7 x 7 x 512  | torchvision (Simonyan and Zisserman 2015) |
 | resnet50          | 224 x 224 | 2048 (mean of grid)  | 7 x 7 x 2048 | torchvision (He et al. 2016)           |
 | efficientnet_lite0, 1, 2 | 320 x 320 | 1280 (mean of grid) | 7 x 7 x 1280 | Python packages (Tan and Le 2019) |
+| colours           | any       | 64 (mean of grid)    | 7 x 7 x 64   | none; only beside another              |
 
 EfficientNet-Lite was trained on crops of 224 to 260 pixels, in which things look larger than in whole photos. Shown
 larger photos, it sees them at the size it knows (Touvron et al., "Fixing the train-test resolution discrepancy", 2019);
@@ -17,6 +18,8 @@ of a folder with one: see `vision_transformers.py`.
 Names joined by "+" are backbones that look at the same photo side by side, such as
 `efficientnet_lite0+efficientnet_lite2`: what one overlooks the other may see. Their vectors lie one behind the other,
 and each region has the channels of all. They take photos of one size.
+
+`colours`, beside another, says how much of a region has which colour: see `colours.py`.
 
 `<name>_stem` is the frozen first part of a network: a grid of 14 x 14 or 20 x 20 regions, from which the second part,
 its `Tail`, makes the grid in the table. A model that fine-tunes the tail looks at photos through the stem.
@@ -35,11 +38,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from helpers.backbone_names import BUILT_IN, SEPARATOR, eyes, is_stem, on_hub, stem_name, whole_name
+from helpers.backbone_names import BUILT_IN, COLOURS, NETWORKS, SEPARATOR, eyes, is_stem, on_hub, stem_name, whole_name
 from helpers.downloads import patiently
 from helpers.environment import command, prepare_torchvision
+from helpers.features.colours import ColourShares, Root
 from helpers.features.vision_transformers import VisionTransformer, load_vision_transformer
 from helpers.files import InputError, as_file_name
 
@@ -103,8 +108,8 @@ class SideBySide(Backbone):
 
     def __init__(self, backbones: Sequence[Backbone]) -> None:
         nn.Module.__init__(self)
-        first = backbones[0]
-        for other in backbones[1:]:
+        first, *others = (backbone for backbone in backbones if whole_name(backbone.name) != COLOURS)
+        for other in others:
             if (other.photo_size, other.grid_shape[0]) != (first.photo_size, first.grid_shape[0]):
                 raise InputError(
                     f"{first.name} takes photos of {first.photo_size} pixels and {other.name} of {other.photo_size}; "
@@ -173,6 +178,15 @@ class _EfficientNetLite(_Network):
         super().__init__()
         self.stem = nn.Sequential(net._conv_stem, net._bn0, net._swish, *net._blocks[:last])
         self.tail = nn.Sequential(*net._blocks[last:], net._conv_head, net._bn1, net._swish)
+
+
+class _Colours(_Network):
+    """Which colours are where, in the steps of the networks beside it. Nothing of it is learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.AvgPool2d(2), ColourShares(), nn.AvgPool2d(8), Root())
+        self.tail = nn.Sequential(nn.AvgPool2d(2))
 
 
 class _Stem(nn.Module):
@@ -251,7 +265,7 @@ def regions(maps: Tensor) -> Tensor:
 
 def pooled(maps: Tensor) -> Tensor:
     """Maps of any size (B, C, S, S) -> grid (B, 49, C): means over squares, which overlap if S is no multiple of 7."""
-    return regions(nn.functional.adaptive_avg_pool2d(maps, GRID_SIDE))
+    return regions(F.adaptive_avg_pool2d(maps, GRID_SIDE))
 
 
 def feature_maps(grid: Tensor) -> Tensor:
@@ -293,6 +307,10 @@ def _build_efficientnet_lite(number: int, last: int, pretrained: bool) -> Backbo
     return _backbone(f"efficientnet_lite{number}", _EfficientNetLite(network, last), mean, std)
 
 
+def _build_colours(pretrained: bool) -> Backbone:
+    return _backbone(COLOURS, _Colours(), (0.0,) * 3, (1.0,) * 3)
+
+
 def _build_vision_transformer(name: str) -> Backbone:
     network, preparation, width, channels = load_vision_transformer(name)
     # Bytes x scale + shift, as its processor has it, are (bytes - mean) / std.
@@ -308,6 +326,7 @@ _BUILDERS: dict[str, Callable[..., Backbone]] = {
     "efficientnet_lite0": partial(_build_efficientnet_lite, 0, 11),
     "efficientnet_lite1": partial(_build_efficientnet_lite, 1, 15),
     "efficientnet_lite2": partial(_build_efficientnet_lite, 2, 15),
+    COLOURS: _build_colours,
 }
 
 
@@ -329,7 +348,7 @@ def load_backbone(name: str, random_seed: int | None = None) -> Backbone:
     whole = whole_name(name)
     if whole not in _BUILDERS:
         raise InputError(
-            f"There is no backbone {name!r}; choose one of: {', '.join(BUILT_IN)}; or a model of the "
+            f"There is no backbone {name!r}; choose one of: {', '.join(NETWORKS)}; or a model of the "
             "Hugging Face hub, owner/model; or several, joined by +."
         )
     backbone = _load_random(whole, random_seed) if random_seed is not None else _load_published(whole)

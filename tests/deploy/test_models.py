@@ -263,7 +263,9 @@ def test_pretrained_pair_equals_pytorch_with_one_view_or_two(
         assert compare(expected, exported.model.encode_image(views))["cosine"] > cosine
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1+efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "name", ["efficientnet_lite0", "efficientnet_lite1+efficientnet_lite0", "efficientnet_lite0+colours"]
+)
 def test_the_last_layers_are_a_part_of_the_photo_graph(tmp_path: Path, name: str) -> None:
     pair = with_tail(new_pretrained_pair(load_backbone(name), "use", 512, seed=0))
     pair.model.eval()

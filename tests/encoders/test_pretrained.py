@@ -74,14 +74,27 @@ def test_each_eye_has_a_layer_and_a_share_of_the_vector() -> None:
     np.testing.assert_allclose(photos @ texts.T, np.mean(cosines, axis=0), rtol=1e-5, atol=1e-6)
 
 
-def test_towers_of_two_eyes_look_and_are_saved(tmp_path: Path) -> None:
-    backbone = load_backbone("efficientnet_lite0+efficientnet_lite2")
-    pair = new_pretrained_pair(backbone, "use", 512, seed=0)
+@pytest.mark.parametrize(
+    ("name", "widths", "stem"),
+    [
+        ("efficientnet_lite0+efficientnet_lite2", (1280, 1280), "efficientnet_lite0_stem+efficientnet_lite2_stem"),
+        ("colours+efficientnet_lite0", (1344,), "efficientnet_lite0_stem+colours_stem"),  # no share of their own
+        (
+            "efficientnet_lite0+efficientnet_lite2+colours",
+            (1280, 1344),
+            "efficientnet_lite0_stem+efficientnet_lite2_stem+colours_stem",
+        ),
+    ],
+)
+def test_towers_of_several_eyes_look_and_are_saved(
+    name: str, widths: tuple[int, ...], stem: str, tmp_path: Path
+) -> None:
+    pair = new_pretrained_pair(load_backbone(name), "use", 512, seed=0)
     pixels = np.random.default_rng(1).integers(0, 256, (2, 320, 320, 3), np.uint8)
     vectors = pair.embed_photos(pixels)
-    assert vectors.shape == (2, 1024) and pair.model.config.eyes == (1280, 1280)
+    assert vectors.shape == (2, 512 * len(widths)) and pair.model.config.eyes == widths
     longer = with_tail(pair)
-    assert longer.backbone.name == "efficientnet_lite0_stem+efficientnet_lite2_stem"
+    assert longer.backbone.name == stem
     np.testing.assert_allclose(longer.embed_photos(pixels), vectors, atol=1e-5)
     for number, one in enumerate((pair, longer)):
         one.save(tmp_path / str(number))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 
-from helpers.backbone_names import BUILT_IN, eyes, is_stem, on_hub, stem_name, vector_is_mean, whole_name
+from helpers.backbone_names import BUILT_IN, NETWORKS, eyes, is_stem, on_hub, stem_name, vector_is_mean, whole_name
 from helpers.features.backbones import feature_maps, load_backbone, load_tail, pooled
 from helpers.files import InputError
 from helpers.profiles import get_profile
@@ -90,7 +90,7 @@ def test_weights_are_frozen_and_seeded() -> None:
 
 
 def test_unknown_backbone_is_named() -> None:
-    with pytest.raises(InputError, match=f"no backbone 'vgg19'; choose one of: {', '.join(BUILT_IN)}"):
+    with pytest.raises(InputError, match=f"no backbone 'vgg19'; choose one of: {', '.join(NETWORKS)}"):
         load_backbone("vgg19")
 
 
@@ -152,7 +152,16 @@ def test_a_folder_may_have_its_windows_name(tmp_path: Path, monkeypatch: pytest.
     assert get_profile("sample", backbone=name).grid_backbone == name
 
 
-@pytest.mark.parametrize("name", [*BUILT_IN, "vgg16+resnet50", "efficientnet_lite2+efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *BUILT_IN,
+        "vgg16+resnet50",
+        "efficientnet_lite2+efficientnet_lite0",
+        "resnet50+colours",
+        "colours+efficientnet_lite0",
+    ],
+)
 def test_stem_and_tail_are_the_backbone_in_two_parts(name: str) -> None:
     whole, stem = load_backbone(name, random_seed=0), load_backbone(stem_name(name), random_seed=0)
     tail = load_tail(name, published=False)
