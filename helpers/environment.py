@@ -118,7 +118,7 @@ def cores() -> int:
 
 def has_quota() -> bool:
     """Whether a container gives this process less time than the cores it may be on have."""
-    return cores() < len(available_cores())
+    return any(share < len(available_cores()) for share in _quotas())
 
 
 def _quotas() -> Iterator[float]:

@@ -159,6 +159,11 @@ def test_the_limits_of_a_container_hold(
     assert environment.memory() == (total * 2**30, free * 2**30)
 
 
+def test_half_a_core_less_is_a_quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    grouped(monkeypatch, tmp_path, "0::/\n", {"cpu.max": "1550000 100000"})
+    assert environment.cores() == 16 and environment.has_quota()
+
+
 def test_seed_repeats_all_three_generators() -> None:
     draws = []
     for _ in range(2):

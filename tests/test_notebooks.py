@@ -20,6 +20,7 @@ import pytest
 from course_copy import copy_course, errors_and_unrun
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from tiny_run import draw_photo
 
 from helpers.captioning.captioner import new_captioner
 from helpers.data.manifest import ClassPhoto, load_manifest
@@ -33,6 +34,8 @@ from helpers.features.rows import Rows
 from helpers.features.store import Features
 from helpers.files import read_json, sighted, write_json
 from helpers.profiles import get_profile
+from helpers.search.album import HOME, Album, OtherModels
+from helpers.search.engine import PhotoSearch
 from helpers.search.reranking import HITS, first_hits, log_likelihoods, second_scores, usual_log_likelihoods
 from helpers.uncertainty import brackets, mean_interval, verdict, with_interval
 
@@ -274,7 +277,7 @@ def test_one_more_class_learns_from_photos_that_are_decoded_already(class_folder
 
 
 def test_another_untrained_transformer_differs_in_what_is_asked_for_alone() -> None:
-    settings = get_profile("sample", beam=3, length_power=0.5, finetune=True)
+    settings = get_profile("sample", backbone="efficientnet_lite0", beam=3, length_power=0.5, finetune=True)
     tokenizer = build_tokenizer("word", ["a dog"])
     names = {"settings": settings, "tokenizer": tokenizer, "channels": 7, "looks_through": "efficientnet_lite0_stem"}
     untrained = run_cell(
@@ -322,12 +325,51 @@ def test_the_folder_of_own_photos_is_noted_as_what_the_album_was_made_from(tmp_p
     (tmp_path / "photo.jpg").write_bytes(b"")
     names = dict.fromkeys(("album_home", "draw_album", "PhotoSearch", "Album", "settings", "outputs"), MagicMock())
     names |= {"located": located, "portable": portable, "sighted": sighted, "shutil": shutil, "os": os, "pictures": 1}
+    names |= {"HOME": HOME, "OtherModels": OtherModels}
     noted = {
         own: run_cell("07_your_album", "inputs = ", photos=own, folder=tmp_path / "here", **names)["inputs"]
         for own in (None, str(tmp_path))
     }
     assert noted == {None: {}, str(tmp_path): {portable(tmp_path): sighted(tmp_path, whole=False)}}
     run_cell("07_your_album", '"inputs": inputs,', only="none")  # where they are written
+
+
+def test_the_album_of_own_photos_is_where_the_command_keeps_it_unless_other_models_made_that(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, folder = tmp_path / "photos", tmp_path / "outputs" / "album"
+    for number in range(3):
+        draw_photo(photos / f"{number}.jpg", number)
+
+    def open_album(own: Path | None = photos) -> Album:
+        names = {
+            "album_home": lambda *_: tmp_path / "sketches",
+            "draw_album": lambda *_: [SimpleNamespace(path="0.jpg")],
+        }
+        names |= {"settings": SimpleNamespace(seed=1), "outputs": tiny_run, "pictures": 1, "folder": folder}
+        names |= {one.__name__: one for one in (located, portable, sighted, Album, OtherModels, PhotoSearch)}
+        own = own and str(own)
+        return run_cell("07_your_album", "inputs = ", photos=own, shutil=shutil, os=os, HOME=HOME, **names)["album"]
+
+    Album(photos, tiny_run, folder / "index").update()  # as earlier versions of the notebook had it
+    Album(photos, tiny_run, folder / "index").correct("1.jpg", "one")
+    album = open_album()
+    assert album.home == photos / HOME and album.photos["1.jpg"].captions == ("one",)
+    assert "taken over: 1" in capsys.readouterr().out
+    album.correct("2.jpg", "two")
+    Album(photos, tiny_run, model="scratch", anew=True).update()
+    album = open_album()
+    assert album.home == folder / "own" and album.encoder.name == "pretrained"
+    assert album.photos["2.jpg"].captions == ("two",)
+    assert "made by another model" in (said := capsys.readouterr().out) and str(folder / "own") in said
+    assert Album(photos, tiny_run).encoder.name == "scratch"  # as it was
+    (tmp_path / "sketches").mkdir()
+    shutil.copytree(photos, tmp_path / "sketches" / "photos")
+    for _ in range(2):
+        drawn = open_album(None)
+        assert drawn.home == folder / "drawn"
+        drawn.correct("0.jpg", "by the notebook")
+    assert "photos: 3 new" in capsys.readouterr().out  # it begins without
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

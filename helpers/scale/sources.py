@@ -108,7 +108,8 @@ def shards_of(source: Path, size: int = SHARD_SIZE) -> list[Shard]:
     source = source.resolve()
     if not there(source.exists):
         raise InputError(f"{source} does not exist; give a folder of photos, of .tar or of .parquet files.")
-    paths = [source] if source.is_file() else sorted(path for path, problem in walk(source) if problem is None)
+    found = {source: None} if source.is_file() else dict(walk(source))
+    paths = sorted(path for path, problem in found.items() if problem is None)
     archives = [path for path in paths if path.suffix.lower() in (".tar", ".parquet")]
     kinds = sorted({path.suffix.lower() for path in archives})
     if len(kinds) > 1:
@@ -121,6 +122,9 @@ def shards_of(source: Path, size: int = SHARD_SIZE) -> list[Shard]:
             raise InputError(  # they would be left out without a word
                 f"{source} holds photos, such as {beside}, beside .{kind} files; give a folder with one kind."
             )
+        for path, problem in found.items():  # which may hold more of them
+            if problem is not None:
+                raise InputError(f"{path} cannot be read ({problem}); put that right, or move it out of {source}.")
         return [Shard(name.rpartition(".")[0], kind, root, ((name, ""),), _stamp(root, [name])) for name in names]
     if source.is_file():
         raise InputError(f"{source} is neither .tar nor .parquet; give such a file, or a folder of photos.")

@@ -28,7 +28,7 @@ from PIL import Image
 
 from helpers.data.images import load_photo
 from helpers.data.manifest import Photo
-from helpers.data.readers.place import TEXTS
+from helpers.data.readers.place import TEXTS, Place
 from helpers.environment import cores, located, pasted, portable, set_threads
 from helpers.files import InputError, Options, atomic_path, exit_status, there
 from helpers.profiles import get_profile, way_to_the_end
@@ -39,6 +39,10 @@ from helpers.search.engine import Hit, PhotoSearch
 from helpers.search.index import SearchIndex, query_vector
 
 HOME = ".album"  # beside the photos; hidden, so that no walk over photos finds it
+
+
+class OtherModels(InputError):
+    """An album was made by other models than those in use."""
 
 
 class Album:
@@ -57,7 +61,8 @@ class Album:
         anew: forget what models made of the photos, once `update` has found some; corrections stay.
 
     Raises:
-        InputError: another model made the album, the run is not finished, or the album cannot be kept at `home`.
+        OtherModels: they made the album that is kept there.
+        InputError: the run is not finished, or the album cannot be kept at `home`.
     """
 
     def __init__(
@@ -95,7 +100,7 @@ class Album:
             if one is not None and made.get(kind, one.fingerprint) != one.fingerprint:
                 now = f"{one.name}, {one.fingerprint}"
                 again = self._command(self.captioner.name if self.captioner else NO_CAPTIONS, "--anew")
-                raise InputError(
+                raise OtherModels(
                     f"The album in {self.home} was made by another model ({made[kind]}) than the one in use ({now}); "
                     f"make it anew with `{again}`."
                 )
@@ -153,6 +158,17 @@ class Album:
         place = path.parent.resolve() / path.name
         known = ((one.id, one.path) for one in self.photos.values() if one.path.name == place.name)
         return next((id_ for id_, path in known if path.parent.resolve() / path.name == place), None)
+
+    def take_corrections(self, home: Path) -> int:
+        """Keep the corrections of the album in `home`, of photos that this one has and nobody has corrected here.
+
+        Returns:
+            How many there were.
+        """
+        taken = self._store.take_corrections(home)
+        if taken:
+            self._load()
+        return taken
 
     def corrected(self, photo_id: str) -> bool:
         """Whether the photo's caption is a person's."""
@@ -334,12 +350,13 @@ class Album:
         """
         self._check_captions()
         found = Sidecars()
+        told = {photo for photos in Place(self.folder).beside.values() for photo in photos}
         seen: set[Path] = set()
         for photo in self.photos.values():
             sidecar = photo.path.with_suffix(".txt")
             if sidecar in seen:
                 found.shared += 1
-            elif any(lexists(sidecar.with_suffix(one)) for text in TEXTS for one in (text, text.upper())):
+            elif photo.path in told or any(lexists(sidecar.with_suffix(text)) for text in TEXTS):
                 found.there += 1
             elif photo.captions:
                 try:

@@ -223,6 +223,28 @@ class AlbumStore:
         with self._open() as database:
             database.execute("INSERT OR REPLACE INTO corrections VALUES (?, ?)", (digest, caption))
 
+    def take_corrections(self, home: Path) -> int:
+        """Keep the corrections of the album in `home` of contents that are here and have none; how many there were.
+
+        Nothing is changed there.
+        """
+        other = home.resolve() / DATABASE
+        if other.parent == self.home or not there(other.is_file):
+            return 0
+        try:
+            source = sqlite3.connect(f"{other.as_uri()}?mode=ro", uri=True)
+            try:
+                corrections = source.execute("SELECT digest, caption FROM corrections").fetchall()
+            finally:
+                source.close()
+        except sqlite3.Error as error:
+            raise InputError(f"The corrections in {other} cannot be read ({error}); move it away.") from None
+        with self._open() as database:
+            return database.executemany(
+                "INSERT OR IGNORE INTO corrections SELECT digest, ? FROM looks WHERE digest = ?",
+                ((caption, digest) for digest, caption in corrections),
+            ).rowcount
+
     # --- Files of captions ---
 
     def wrote(self, path: Path) -> bool:

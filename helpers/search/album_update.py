@@ -15,13 +15,13 @@ from stat import S_ISREG
 
 import numpy as np
 
-from helpers.data.images import find_photos, load_photo
-from helpers.data.readers.place import TEXTS
+from helpers.data.images import load_photo
+from helpers.data.readers.place import Place
 from helpers.environment import ahead, chunks, keep_freed_memory, progress
 from helpers.files import InputError
 from helpers.search.album_models import Describer, Encoder
 from helpers.search.album_store import AlbumStore, File, Look
-from helpers.search.copies import Originals, thumbnail
+from helpers.search.copies import Originals, look_alike, thumbnail
 from helpers.search.reranking import crowding
 
 _CHUNK = 64  # photos that are looked at together, and kept together
@@ -79,14 +79,14 @@ class Update:
         Raises:
             InputError: there is no photo.
         """
-        found = find_photos(self.folder)
-        self._ids = {self._id(path): path for path in found.photos}
-        stems, written = {path.with_suffix("") for path in found.photos}, set(map(Path, self._store.written()))
+        place = Place(self.folder)
+        self._ids = {self._id(path): path for path in place.photos}
+        written = set(map(Path, self._store.written()))
         self.tally.left_out = {
             self._id(path): why
-            for path, why in found.passed_over.items()
+            for path, why in place.others.items()
             if path not in written
-            and not (path.suffix.lower() in TEXTS and path.with_suffix("") in stems)
+            and path not in place.beside
             and not self._store.keeps(path)  # last, since it may read the file
         }
         if not self._ids:
@@ -234,10 +234,11 @@ class Update:
     def _keep_correction(self, before: str, now: str) -> None:
         """A photo that was changed a little, such as made a little brighter, keeps a person's caption."""
         caption = self._store.correction(before)
-        if caption is not None and self._store.correction(now) is None:
-            original = Originals({before: self._store.thumbnail(before)})
-            if original.group(now, self._store.thumbnail(now)) == before:
-                self._store.correct(now, caption)
+        if caption is None or self._store.correction(now) is not None:
+            return
+        # One file, before and after: details, which tell pages under one letterhead apart, are not asked.
+        if look_alike(self._store.thumbnail(before), self._store.thumbnail(now)):
+            self._store.correct(now, caption)
 
 
 def reason(message: str, name: str) -> str:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from scale.many_photos import COUNT, add_member, caption, photos_of, write_folder, write_parquet, write_tars
 
-from helpers.files import InputError
+from helpers.files import InputError, walk
 from helpers.scale import sources
 from helpers.scale.sources import Item, shards_of
 
@@ -174,3 +174,12 @@ def test_what_cannot_be_a_source_is_one_sentence(folder: Path, tmp_path: Path) -
     (folder / "one.parquet").write_bytes(b"")
     with pytest.raises(InputError, match=r"holds both \.parquet and \.tar"):
         shards_of(folder)
+
+
+def test_archives_in_a_folder_that_cannot_be_opened_are_not_left_out_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.tar").write_bytes(b"")
+    monkeypatch.setattr(sources, "walk", lambda source: [*walk(source), (tmp_path / "b", "Permission denied")])
+    with pytest.raises(InputError, match=r"b cannot be read \(Permission denied\); put that right, or move it out of"):
+        shards_of(tmp_path)

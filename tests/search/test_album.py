@@ -18,15 +18,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_run import draw_photo
 
 from helpers.captioning.captioner import load_captioner
 from helpers.data.images import load_photo, load_pixels
+from helpers.data.readers import place as place_reader
 from helpers.data.readers.place import Place
 from helpers.encoders.pretrained import load_pretrained_pair
 from helpers.environment import project_root
 from helpers.files import InputError
-from helpers.search import album_update
+from helpers.search import album_store, album_update
 from helpers.search.album import Album, main
 from helpers.search.album_store import AlbumStore
 from helpers.search.engine import CAPTIONER, PhotoSearch
@@ -189,7 +191,7 @@ def test_an_update_that_fails_goes_on_where_it_was(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from helpers.search import album_update
+from helpers.search import album_store, album_update
 from helpers.search.album import Album
 album_update._CHUNK = 2
 album = Album(Path(sys.argv[1]), Path(sys.argv[2]))
@@ -253,7 +255,7 @@ def test_a_photo_that_goes_away_while_the_folder_is_looked_at_is_gone(
     run: PhotoSearch, photos: Path, kept: Album, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw_photo(photos / "new.jpg", 900)
-    find = album_update.find_photos
+    find = place_reader.find_photos
 
     def find_and_lose(folder: Path) -> object:
         found = find(folder)
@@ -261,7 +263,7 @@ def test_a_photo_that_goes_away_while_the_folder_is_looked_at_is_gone(
             (folder / name).unlink()
         return found
 
-    monkeypatch.setattr(album_update, "find_photos", find_and_lose)
+    monkeypatch.setattr(place_reader, "find_photos", find_and_lose)
     tally = kept.update()
     assert str(tally) == "5 photos: 1 removed; 0 left out." and "00.jpg" not in Album(photos, run).photos
 
@@ -518,7 +520,7 @@ def test_copies_of_a_photo_are_one_hit(run: PhotoSearch, tmp_path: Path) -> None
     assert frozenset({"01 small.jpg", "01 copy.jpg", "01 again.jpg", "01 turned.png"}) in groups
 
 
-def test_groups_from_before_details_counted_are_parted_when_the_album_is_opened(
+def test_groups_from_before_details_counted_are_parted_once_when_the_album_is_opened(
     run: PhotoSearch, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(photos / "01.jpg", photos / "copy.png")
@@ -528,6 +530,8 @@ def test_groups_from_before_details_counted_are_parted_when_the_album_is_opened(
     with sqlite3.connect(album.home / "album.db") as database:  # as if all had one letterhead
         first = "SELECT digest FROM files WHERE path = '00.jpg'"
         database.executescript(f"UPDATE looks SET copy_of = ({first}); PRAGMA user_version = 2;")
+    album = Album(photos, run)
+    monkeypatch.delattr(album_store, "_part_groups")
     album = Album(photos, run)
     looks = count_looks(album, monkeypatch)
     album.update()
@@ -601,6 +605,43 @@ def test_corrections_outlive_everything(run: PhotoSearch, photos: Path, kept: Al
     assert text(Album(photos, run), "copy.jpg") == ("Otto in our garden",) == text(Album(photos, run), "photo.jpg")
     with pytest.raises(InputError, match="at least one word"):
         kept.correct("01.jpg", " \n ")
+
+
+@pytest.mark.parametrize("kind", ["faint", "of one colour", "photo"])
+def test_a_correction_stays_where_nothing_but_a_note_in_the_file_changes(
+    run: PhotoSearch, photos: Path, kind: str
+) -> None:
+    if kind != "photo":  # what it shows tells it from no other; see copies.py
+        page = np.full((400, 300, 3), 255, np.uint8)
+        page[40:52, 40 : 260 if kind == "faint" else 40] = 90
+        Image.fromarray(page).save(photos / "00.jpg")
+    album = Album(photos, run)
+    album.update()
+    album.correct("00.jpg", "a letter")
+    content = (photos / "00.jpg").read_bytes()
+    (photos / "00.jpg").write_bytes(content[:2] + b"\xff\xfe\x00\x06note" + content[2:])  # a JPEG's comment
+    again = Album(photos, run)
+    assert again.update().changed == 1 and again.photos["00.jpg"].captions == ("a letter",)
+
+
+def test_corrections_of_another_album_of_these_photos_are_taken_over(
+    run: PhotoSearch, photos: Path, kept: Album, tmp_path: Path
+) -> None:
+    for name in ("00.jpg", "01.jpg", "03.jpg"):
+        kept.correct(name, f"there {name}")
+    (photos / "03.jpg").unlink()
+    before = (kept.home / "album.db").read_bytes()
+    album = Album(photos, run, tmp_path / "home", model="scratch")
+    album.update()
+    album.correct("01.jpg", "here")
+    assert album.take_corrections(kept.home) == 1  # of what is here, and has none
+    for one in (album, Album(photos, run, tmp_path / "home")):
+        assert [one.photos[name].captions for name in ("00.jpg", "01.jpg")] == [("there 00.jpg",), ("here",)]
+    assert album.take_corrections(kept.home) == album.take_corrections(album.home) == 0
+    assert album.take_corrections(tmp_path / "nowhere") == 0 and (kept.home / "album.db").read_bytes() == before
+    (kept.home / "album.db").write_bytes(b"no database" * 100)
+    with pytest.raises(InputError, match=r"corrections in .*album\.db cannot be read .*; move it away"):
+        album.take_corrections(kept.home)
 
 
 # --- The command ------------------------------------------------------------------------------------------------
@@ -745,7 +786,8 @@ def test_a_photo_whose_sidecar_cannot_be_written_keeps_no_other_from_its_own(
 def test_a_text_of_any_kind_beside_a_photo_is_a_persons_and_stays_the_only_one(
     run: PhotoSearch, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    texts = [photos / name for name in ("00.caption", "01.cap", "03.json", "04.TXT")]
+    (photos / "04.jpg").rename(photos / "IMG_4.JPG")
+    texts = [photos / name for name in ("00.Caption", "01.cap", "03.json", "img_4.TXT")]
     for text in texts:
         text.write_text('"Otto in our garden"')
     (photos / "diary.cap").write_text("beside no photo")

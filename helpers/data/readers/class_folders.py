@@ -9,7 +9,7 @@ from unicodedata import normalize
 from helpers.data.images import find_photos, why_no_photo
 from helpers.data.left_out import Findings
 from helpers.data.manifest import SPLITS, ClassPhoto, Split, split_called
-from helpers.files import InputError, beginning, copies, is_hidden
+from helpers.files import InputError, beginning, copies, is_hidden, there
 
 LEAST = 10  # photos a class: fewer leave a split without any
 _MOST_LOST = 0.5  # of the photos of a class; if more cannot be used, that is said by itself
@@ -25,7 +25,7 @@ def read_class_folder(folder: Path, seed: int, findings: Findings) -> list[Class
     Raises:
         InputError: there are not at least two classes with `LEAST` photos each.
     """
-    root = folder / "raw-img" if (folder / "raw-img").is_dir() else folder
+    root = folder / "raw-img" if there((folder / "raw-img").is_dir) else folder
     photos = [
         photo
         for label, of_class in sorted(_by_class(root, findings).items())
@@ -66,12 +66,16 @@ def _by_class(root: Path, findings: Findings) -> dict[str, list[tuple[Path, Spli
 
 def _folders(folder: Path, findings: Findings) -> list[Path]:
     """The folders in `folder`, in the order of `find_photos`; photos beside them are named."""
-    inside = [path for path in folder.iterdir() if not is_hidden(path.name)]
+    try:
+        inside = [path for path in folder.iterdir() if not is_hidden(path.name)]
+        folders = {path for path in inside if path.is_dir()}
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be opened ({error.strerror}); check its permissions.") from None
     inside.sort(key=lambda path: (normalize("NFC", path.name), path.name))
     for path in inside:
-        if not path.is_dir() and why_no_photo(path) is None:
+        if path not in folders and why_no_photo(path) is None:
             findings.leave_out("photo", path, "in the folder of no class")
-    return [path for path in inside if path.is_dir()]
+    return [path for path in inside if path in folders]
 
 
 def _split(root: Path, label: str, photos: Sequence[tuple[Path, Split | None]], seed: int) -> list[ClassPhoto]:

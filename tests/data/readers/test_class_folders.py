@@ -1,3 +1,4 @@
+import errno
 import shutil
 import sys
 from collections import Counter
@@ -129,3 +130,15 @@ def test_a_class_that_loses_most_of_its_photos_is_named(class_folder: Path) -> N
     left = usable_classes(class_folder, photos, set(train[:25]), findings)
     assert Counter(photo.label for photo in left)["ragno"] == 15
     assert findings.sentences == ["Of class ragno only 15 of 40 photos can be used."]
+
+
+@pytest.mark.parametrize("closed", ["iterdir", "is_dir"])
+def test_a_folder_that_may_not_be_listed_or_entered_is_one_sentence(
+    class_folder: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, closed, refuse)
+    with pytest.raises(InputError, match=r"The folder .* cannot be opened \(Permission denied\); check its perm"):
+        read_class_folder(class_folder, 0, Findings([]))
