@@ -42,7 +42,10 @@ _WAYS_TO_WRITE = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "get the right to write there, or choose another place"),
     errno.ENAMETOOLONG: "give it a shorter name",
 }
-_SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "__macosx", "$recycle.bin", "#recycle"}
+_SYSTEM = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "__macosx", "$recycle.bin", "#recycle"),
+    "lost+found",
+}
 _BRIEF = 2e9  # nanoseconds within which a second change of a file may leave its time as it was
 
 _OF_THE_MACHINE = {

@@ -185,8 +185,9 @@ class _Colours(_Network):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.AvgPool2d(2), ColourShares(), nn.AvgPool2d(8), Root())
-        self.tail = nn.Sequential(nn.AvgPool2d(2))
+        means = partial(nn.AvgPool2d, ceil_mode=True)  # of all that is left at an edge
+        self.stem = nn.Sequential(means(2), ColourShares(), means(8), Root())
+        self.tail = nn.Sequential(means(2))
 
 
 class _Stem(nn.Module):

@@ -93,24 +93,8 @@ class AlbumStore:
         except OSError as error:
             raise InputError(f"The album cannot be kept in {home} ({error.strerror}); {_ELSEWHERE}.") from None
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one transaction; a connection each time, since threads cannot share one."""
-        try:
-            database = sqlite3.connect(self.home / DATABASE, timeout=30)
-            try:
-                with database:
-                    yield database
-            finally:
-                database.close()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise InputError(f"Another process is writing to the album in {self.home}; try again.") from None
-            raise InputError(f"The album cannot be kept in {self.home} ({error}); {_ELSEWHERE}.") from None
-        except sqlite3.DatabaseError as error:
-            raise InputError(
-                f"{self.home / DATABASE} is damaged ({error}); move it away, and the album is made anew."
-            ) from None
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return _opened(self.home)
 
     def only_one(self) -> AbstractContextManager[None]:
         """Keep other processes from changing the album meanwhile.
@@ -228,17 +212,11 @@ class AlbumStore:
 
         Nothing is changed there.
         """
-        other = home.resolve() / DATABASE
-        if other.parent == self.home or not there(other.is_file):
+        if home.resolve() == self.home or not there((home / DATABASE).is_file):
             return 0
-        try:
-            source = sqlite3.connect(f"{other.as_uri()}?mode=ro", uri=True)
-            try:
-                corrections = source.execute("SELECT digest, caption FROM corrections").fetchall()
-            finally:
-                source.close()
-        except sqlite3.Error as error:
-            raise InputError(f"The corrections in {other} cannot be read ({error}); move it away.") from None
+        with _opened(home) as source:
+            begun = source.execute("SELECT * FROM sqlite_master WHERE name = 'corrections'").fetchone()
+            corrections = source.execute("SELECT digest, caption FROM corrections").fetchall() if begun else []
         with self._open() as database:
             return database.executemany(
                 "INSERT OR IGNORE INTO corrections SELECT digest, ? FROM looks WHERE digest = ?",
@@ -266,6 +244,24 @@ class AlbumStore:
             database.execute(
                 "INSERT OR REPLACE INTO written VALUES (?, ?)", (str(path.resolve()), fingerprint_files([path]))
             )
+
+
+@contextmanager
+def _opened(home: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for one transaction; a connection each time, since threads cannot share one."""
+    try:
+        database = sqlite3.connect(home / DATABASE, timeout=30)
+        try:
+            with database:
+                yield database
+        finally:
+            database.close()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise InputError(f"Another process is writing to the album in {home}; try again.") from None
+        raise InputError(f"The album cannot be kept in {home} ({error}); {_ELSEWHERE}.") from None
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"{home / DATABASE} is damaged ({error}); move it away, and the album is made anew.") from None
 
 
 def _part_groups(database: sqlite3.Connection) -> None:

@@ -21,7 +21,7 @@ from helpers.environment import ahead, chunks, keep_freed_memory, progress
 from helpers.files import InputError
 from helpers.search.album_models import Describer, Encoder
 from helpers.search.album_store import AlbumStore, File, Look
-from helpers.search.copies import Originals, look_alike, thumbnail
+from helpers.search.copies import Originals, thumbnail
 from helpers.search.reranking import crowding
 
 _CHUNK = 64  # photos that are looked at together, and kept together
@@ -236,8 +236,9 @@ class Update:
         caption = self._store.correction(before)
         if caption is None or self._store.correction(now) is not None:
             return
-        # One file, before and after: details, which tell pages under one letterhead apart, are not asked.
-        if look_alike(self._store.thumbnail(before), self._store.thumbnail(now)):
+        first, second = self._store.thumbnail(before), self._store.thumbnail(now)
+        # Pages whose details are too faint to tell are copies of nothing, and alike where only a note has changed.
+        if np.array_equal(first, second) or Originals({before: first}).group(now, second) == before:
             self._store.correct(now, caption)
 
 

@@ -54,12 +54,6 @@ def normalised(thumbnails: np.ndarray) -> np.ndarray:
     return levels / np.maximum(np.linalg.norm(levels, axis=1, keepdims=True), 1e-6)
 
 
-def look_alike(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two thumbnails, uint8 (256,), are alike as a whole, whatever their details."""
-    a, b = normalised(np.stack([first, second]))
-    return bool(a @ b >= ALIKE) or np.array_equal(first, second)  # those of one colour have no direction
-
-
 def details(levels: np.ndarray) -> np.ndarray:
     """How pixels differ from those beside them, and that again from above and below: float32 (N, 256) of (N, 256).
 

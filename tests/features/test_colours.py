@@ -7,6 +7,7 @@ import torch
 from helpers.features.backbones import load_backbone
 from helpers.features.colours import LEVELS, ColourShares
 from helpers.files import InputError
+from helpers.graphs import compile_graph, convert
 from helpers.profiles import get_profile
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -53,6 +54,21 @@ def test_regions_have_the_colours_that_lie_in_them(beside: str) -> None:
         assert shares[row, column, colour(*level)] == pytest.approx(1, abs=1e-5)
         assert shares[row, column].sum() == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(vector[:, -64:], grid[:, :, -64:].mean(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [224, 320, 336, 378])  # of which 32 divides two; vision transformers take the others
+def test_it_sees_photos_of_any_size_to_their_edges(size: int) -> None:
+    eye = load_backbone("colours")
+    photo = torch.full((1, size, size, 3), 255, dtype=torch.uint8)
+    at_the_right, at_the_bottom = photo.clone(), photo.clone()
+    at_the_right[:, :, -2:], at_the_bottom[:, -2:] = 0, 0
+    with torch.inference_mode():
+        seen, right, bottom = (eye(one)[1][0].view(7, 7, 64) for one in (photo, at_the_right, at_the_bottom))
+    assert (seen != right).any(2).nonzero()[:, 1].unique().tolist() == [6]
+    assert (seen != bottom).any(2).nonzero()[:, 0].unique().tolist() == [6]
+    model = convert(eye, eye.forward, [photo])
+    grid = compile_graph(model, arithmetic="f32")(at_the_right.numpy())[1]
+    np.testing.assert_allclose(grid.reshape(7, 7, 64), right, atol=1e-4)
 
 
 def test_a_network_hardly_minds_another_colour_and_this_eye_does() -> None:

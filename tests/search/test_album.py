@@ -624,6 +624,23 @@ def test_a_correction_stays_where_nothing_but_a_note_in_the_file_changes(
     assert again.update().changed == 1 and again.photos["00.jpg"].captions == ("a letter",)
 
 
+def test_the_next_letter_under_one_letterhead_does_not_keep_the_caption_of_the_last(
+    run: PhotoSearch, photos: Path
+) -> None:
+    for number in (1, 2):
+        page = np.full((480, 480, 3), 255, np.uint8)
+        page[:120] = 40
+        rng = np.random.default_rng(number)
+        for line in range(150, 450, 30):
+            for word in range(30, 450, 30):
+                page[line : line + 10, word : word + rng.integers(4, 26)] = 120
+        Image.fromarray(page).save(photos / "scan.jpg")
+        album = Album(photos, run)
+        album.update()
+        assert not album.corrected("scan.jpg")
+        album.correct("scan.jpg", "a letter to Otto")
+
+
 def test_corrections_of_another_album_of_these_photos_are_taken_over(
     run: PhotoSearch, photos: Path, kept: Album, tmp_path: Path
 ) -> None:
@@ -639,8 +656,10 @@ def test_corrections_of_another_album_of_these_photos_are_taken_over(
         assert [one.photos[name].captions for name in ("00.jpg", "01.jpg")] == [("there 00.jpg",), ("here",)]
     assert album.take_corrections(kept.home) == album.take_corrections(album.home) == 0
     assert album.take_corrections(tmp_path / "nowhere") == 0 and (kept.home / "album.db").read_bytes() == before
+    (kept.home / "album.db").write_bytes(b"")  # begun, and no more
+    assert album.take_corrections(kept.home) == 0
     (kept.home / "album.db").write_bytes(b"no database" * 100)
-    with pytest.raises(InputError, match=r"corrections in .*album\.db cannot be read .*; move it away"):
+    with pytest.raises(InputError, match=r"album\.db is damaged .*; move it away"):
         album.take_corrections(kept.home)
 
 

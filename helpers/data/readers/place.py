@@ -13,7 +13,7 @@ from helpers.data.images import SUFFIXES, find_photos
 from helpers.data.left_out import Findings
 from helpers.data.manifest import Split, split_called
 from helpers.data.readers.plain_text import read_head, read_text
-from helpers.files import InputError, digest
+from helpers.files import InputError, digest, there
 
 TEXTS = (".txt", ".caption", ".cap", ".json")  # what may lie beside a photo and say its captions, the likeliest first
 LONGEST = 10_000  # characters of a caption
@@ -60,7 +60,7 @@ class Place:
         """
         texts = self.beside if self.mostly_beside else {}
         found = [path for path in self.others if path.suffix.lower() in suffixes and path not in texts]
-        found = [path for path in found if len(path.relative_to(self.folder).parts) <= _DEEPEST + 1 and path.is_file()]
+        found = [one for one in found if len(one.relative_to(self.folder).parts) <= _DEEPEST + 1 and there(one.is_file)]
         return sorted(found, key=lambda path: (len(path.parts), len(path.name), path))
 
     def text(self, path: Path, findings: Findings) -> str:
@@ -80,7 +80,7 @@ class Place:
     def beside(self) -> dict[Path, list[Path]]:
         """Texts beside photos of the same name but for the suffix (`dog.txt`, `dog.jpg`), and those photos."""
         photos = self._photos_by_stem
-        texts = {path: self._stem(path) for path in self.others if path.suffix.lower() in TEXTS and path.is_file()}
+        texts = {one: self._stem(one) for one in self.others if one.suffix.lower() in TEXTS and there(one.is_file)}
         # In another case only where the photo has no text of its own: some names differ in nothing else.
         bare = {stem.casefold(): stem for stem in sorted(photos.keys() - set(texts.values()))}
         stems = {path: stem if stem in photos else bare.get(stem.casefold()) for path, stem in texts.items()}

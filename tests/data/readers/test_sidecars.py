@@ -1,5 +1,6 @@
 """A text file beside each photo."""
 
+import errno
 import json
 import sys
 import tempfile
@@ -10,9 +11,11 @@ import pytest
 from caption_tables import Table, expected, few, one_line, read_back, reads_or_refuses, tables, touch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_data import write_photo
 
 from helpers.data.layouts import read_captioned
 from helpers.data.left_out import Findings
+from helpers.data.readers.place import Place
 from helpers.files import InputError
 
 
@@ -141,3 +144,17 @@ def test_a_text_beside_a_photo_is_no_list_of_photos(tmp_path: Path) -> None:
         "0.jpg": "train",
         "1.jpg": "val",
     }
+
+
+def test_a_folder_that_may_be_listed_and_not_entered_has_no_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photo(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text("a dog")
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    place = Place(tmp_path)
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert place.beside == {} and place.files(".txt") == []
