@@ -39,7 +39,7 @@ from helpers.profiles import RUN, SETTING_NAMES
 from helpers.search.index import SearchIndex, query_vector
 from run_all import PATHS, STAGES
 
-BACKBONE = "efficientnet_lite0"
+BACKBONE = "efficientnet_lite0+colours"
 CAPTIONERS = ("captioners/lstm", "captioners/attention", "captioners/transformer")
 
 
@@ -120,8 +120,8 @@ def test_the_data_set_is_split_and_complete(chain, manifest):
 
 def test_features_are_there_for_every_photo(features, manifest):
     assert set(features.ids) == {photo.id for photo in manifest.photos}
-    assert features.vectors.shape == (60, 1280) and features.vectors.dtype == np.float32
-    assert features.grid.shape == (60, 49, 1280) and features.grid.dtype == np.float16
+    assert features.vectors.shape == (60, 1344) and features.vectors.dtype == np.float32
+    assert features.grid.shape == (60, 49, 1344) and features.grid.dtype == np.float16
     assert np.isfinite(features.vectors).all() and np.isfinite(features.grid).all()
     assert (features.vectors.std(axis=0) > 0).mean() > 0.9  # photos differ
 

@@ -147,7 +147,7 @@ def data_gone_in_the_middle(chain: Chain, expected: dict[str, Any]) -> str:
     data = chain.project / "data"
     chain.run("--jobs", "1", "--to", "01")
     process = chain.start("--jobs", "1", "--only", "02")
-    partial = chain.outputs / "features" / "efficientnet_lite0.partial"
+    partial = chain.outputs / "features" / "efficientnet_lite0+colours.partial"
     while process.poll() is None and not partial.exists():
         time.sleep(0.002)
     data.rename(chain.project / "away")
