@@ -92,10 +92,15 @@ def verdict(
         difference: the interval of first - second on the same photos. Where it contains 0, the two are level.
         digits: after the point.
 
+    Where one of them is not a number, since there was nothing to count, there is no sentence to go with it.
+
     >>> verdict(("greedy", 60.04), ("beam", 60.01), above="greedy wins", below="beam wins", level="no matter")
     ▸ 60.0 (greedy) is level with 60.0 (beam): no matter
     """
     (name, value), (other, baseline) = first, second
+    if math.isnan(value) or math.isnan(baseline):
+        print(f"▸ {value:.{digits}f} ({name}) and {baseline:.{digits}f} ({other}): too few photos to tell.")
+        return
     # As printed, or a line could contradict itself.
     value, baseline = round(value, digits), round(baseline, digits)
     difference = difference and (round(difference[0], digits), round(difference[1], digits))

@@ -115,12 +115,14 @@ class Album:
     def _load(self) -> None:
         """Photos and vectors as they are kept."""
         self._digests: dict[str, str] = {}
+        self._thumbnails: dict[str, np.ndarray] = {}  # by the digest
         self._corrections: dict[str, str] = {}
         self._group: dict[str, str] = {}  # of copies, by the path of a photo
         self._copies: dict[str, list[str]] = {}  # the paths in a group
         photos, index, part = {}, None, []
         for path, look, correction in () if self._anew else self._store.looks():
             self._digests[path] = look.digest
+            self._thumbnails[look.digest] = look.thumbnail
             if correction is not None:
                 self._corrections[path] = correction
             caption = look.caption if correction is None else correction
@@ -302,7 +304,7 @@ class Album:
         if not caption:
             raise InputError("A caption needs at least one word.")
         digest = self._digests[photo_id]
-        self._store.correct(digest, caption)
+        self._store.correct(photo_id, digest, self._thumbnails[digest], caption)
         for copy in [one for one, other in self._digests.items() if other == digest]:
             self.photos[copy] = replace(self.photos[copy], captions=(caption,))
             self._corrections[copy] = caption
@@ -332,7 +334,7 @@ class Album:
         text = io.StringIO(newline="")
         rows = [(photo.id, photo.captions[0]) for photo in self.photos.values() if photo.captions]
         if path.suffix.lower() == ".csv":
-            csv.writer(text, lineterminator="\n").writerows([("image", "caption"), *rows])
+            csv.writer(text).writerows([("image", "caption"), *rows])
         else:
             text.writelines(
                 json.dumps({"image": id_, "caption": said}, ensure_ascii=False) + "\n" for id_, said in rows

@@ -4,14 +4,16 @@
     looks         what was seen in a content: vector, how crowded it is around it, thumbnail, caption, and the content
                   that it is a copy of, which may be itself
     written       files that it wrote captions into, and the digest of what it wrote
-    corrections   captions by a person's hand, also by content; nothing but their author changes or removes them
+    corrections   captions by a person's hand, also by content, with its thumbnail; nothing but their author changes or
+                  removes them
 
-As content is the key, a photo that was moved or copied keeps all that is known of it. SQLite writes whole transactions
-or nothing, so that a process that ends at any moment leaves an album that can be gone on with.
+As content is the key, a photo that was moved or copied keeps all that is known of it. One that was changed a little is
+another content, and keeps what a person said: by its thumbnail it is known again. SQLite writes whole transactions or
+nothing, so that a process that ends at any moment leaves an album that can be gone on with.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -25,17 +27,19 @@ from helpers.search.copies import Originals
 
 DATABASE = "album.db"
 CAPTION_FILES = (".csv", ".jsonl")  # how the names of files of captions end
-_VERSION = 3  # of what is below; files and looks of another one are made again, unless it is _ALIKE_ALONE
-_ALIKE_ALONE = 2  # in which copies did not need to be alike in their details
+_VERSION = 4  # of what is below
+_NO_THUMBNAILS = 3  # with the corrections
+_ALIKE_ALONE = 2  # and copies did not need to be alike in their details; looks of other versions are made again
 _ELSEWHERE = "name another folder with --album (of the search page: --home; of notebook 07: outputs_dir)"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, time INTEGER, digest TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS contents ON files (digest);
 CREATE TABLE IF NOT EXISTS looks (
     digest TEXT PRIMARY KEY, vector BLOB NOT NULL, crowding REAL NOT NULL, thumbnail BLOB NOT NULL,
     copy_of TEXT NOT NULL, caption TEXT
 );
-CREATE TABLE IF NOT EXISTS corrections (digest TEXT PRIMARY KEY, caption TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS corrections (digest TEXT PRIMARY KEY, caption TEXT NOT NULL, thumbnail BLOB);
 CREATE TABLE IF NOT EXISTS written (path TEXT PRIMARY KEY, digest TEXT NOT NULL);
 """
 
@@ -82,13 +86,8 @@ class AlbumStore:
             home.mkdir(parents=True, exist_ok=True)
             with self._open() as database:
                 (version,) = database.execute("PRAGMA user_version").fetchone()
-                if version == _ALIKE_ALONE:
-                    _part_groups(database)
-                    database.execute(f"PRAGMA user_version = {_VERSION}")
-                elif version != _VERSION:
-                    database.executescript(
-                        f"DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS looks; PRAGMA user_version = {_VERSION};"
-                    )
+                if version != _VERSION:
+                    _renew(database)
                 database.executescript(_SCHEMA)
         except OSError as error:
             raise InputError(f"The album cannot be kept in {home} ({error.strerror}); {_ELSEWHERE}.") from None
@@ -125,28 +124,34 @@ class AlbumStore:
     def set(self, settings: dict[str, str], anew: bool = False) -> None:
         """Keep `settings` from now on; `anew`: and forget what models made of the photos, all at once or nothing.
 
-        Corrections stay.
+        Corrections stay, and so does which file had which content, as they may be of a photo that has changed since.
         """
         with self._open() as database:
-            for table in ("looks", "files", "settings") if anew else ():
+            for table in ("looks", "settings") if anew else ():
                 database.execute(f"DELETE FROM {table}")
             database.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", settings.items())
 
     # --- Photos ---
 
     def files(self) -> dict[str, File]:
-        """All files by path."""
+        """All files that were looked at, by path."""
         with self._open() as database:
-            return {row[0]: File(*row) for row in database.execute("SELECT path, size, time, digest FROM files")}
+            rows = database.execute("SELECT path, size, time, digest FROM files JOIN looks USING (digest)")
+            return {row[0]: File(*row) for row in rows}
 
     def captioned(self) -> dict[str, bool]:
         """The digest of every content that was looked at, and whether it has a model's caption."""
         with self._open() as database:
             return {digest: bool(has) for digest, has in database.execute("SELECT digest, caption NOTNULL FROM looks")}
 
-    def add(self, files: Iterable[File], looks: Iterable[Look] = ()) -> None:
-        """Keep `files` and `looks`, all of them or, if the process ends meanwhile, none."""
+    def add(self, files: Sequence[File], looks: Iterable[Look] = ()) -> None:
+        """Keep `files` and `looks`, and with them a person's captions of photos that have changed only a little.
+
+        All of it or, if the process ends meanwhile, nothing.
+        """
         with self._open() as database:
+            find = "SELECT path, digest FROM files WHERE path = ?"
+            before = dict(row for file in files for row in database.execute(find, (file.path,)))
             database.executemany(
                 "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?)",
                 (
@@ -158,18 +163,13 @@ class AlbumStore:
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
                 ((file.path, file.size, file.time, file.digest) for file in files),
             )
+            _keep_corrections(database, files, before)
 
     def caption(self, captions: dict[str, str]) -> None:
         """Keep a model's captions, by content."""
         with self._open() as database:
             rows = ((caption, digest) for digest, caption in captions.items())
             database.executemany("UPDATE looks SET caption = ? WHERE digest = ?", rows)
-
-    def thumbnail(self, digest: str) -> np.ndarray:
-        """The thumbnail (256,) of a content."""
-        with self._open() as database:
-            (thumbnail,) = database.execute("SELECT thumbnail FROM looks WHERE digest = ?", (digest,)).fetchone()
-            return np.frombuffer(thumbnail, np.uint8)
 
     def originals(self) -> dict[str, np.ndarray]:
         """A thumbnail (256,) of every group of copies, by the group's name; the first photo itself may be gone."""
@@ -178,16 +178,21 @@ class AlbumStore:
             return {group: np.frombuffer(thumbnail, np.uint8) for group, thumbnail, _ in rows}
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Forget the files at `paths`, and what was made of contents that no file has any more."""
+        """Forget the files at `paths`; what was made of their contents stays until `tidy`, for they may have moved."""
         with self._open() as database:
             database.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in paths))
+
+    def tidy(self) -> None:
+        """Forget what was made of contents that no file has any more, and files of contents that nobody looked at."""
+        with self._open() as database:
             database.execute("DELETE FROM looks WHERE digest NOT IN (SELECT digest FROM files)")
+            database.execute("DELETE FROM files WHERE digest NOT IN (SELECT digest FROM looks)")
 
     def looks(self) -> Iterator[tuple[str, Look, str | None]]:
         """(path, look, correction) of every file, in the order of the paths."""
         with self._open() as database:
             rows = database.execute(
-                "SELECT path, digest, vector, crowding, thumbnail, copy_of, looks.caption, corrections.caption "
+                "SELECT path, digest, vector, crowding, looks.thumbnail, copy_of, looks.caption, corrections.caption "
                 "FROM files JOIN looks USING (digest) LEFT JOIN corrections USING (digest) ORDER BY path"
             )
             for path, digest, vector, crowding, thumbnail, copy_of, caption, correction in rows:
@@ -196,16 +201,19 @@ class AlbumStore:
 
     # --- Corrections ---
 
-    def correction(self, digest: str) -> str | None:
-        """A person's caption of a content."""
+    def correct(self, path: str, digest: str, thumbnail: np.ndarray, caption: str) -> None:
+        """Keep a person's caption of a content, and of what the file at `path` holds by now, if it shows the same."""
         with self._open() as database:
-            row = database.execute("SELECT caption FROM corrections WHERE digest = ?", (digest,)).fetchone()
-            return row[0] if row else None
-
-    def correct(self, digest: str, caption: str) -> None:
-        """Keep a person's caption of a content."""
-        with self._open() as database:
-            database.execute("INSERT OR REPLACE INTO corrections VALUES (?, ?)", (digest, caption))
+            contents = {digest: thumbnail}
+            now = "SELECT digest, thumbnail FROM files JOIN looks USING (digest) WHERE path = ?"
+            for other, content in database.execute(now, (path,)).fetchall():
+                small = np.frombuffer(content, np.uint8)
+                if _unchanged(thumbnail, small):
+                    contents[other] = small
+            database.executemany(
+                "INSERT OR REPLACE INTO corrections VALUES (?, ?, ?)",
+                ((one, caption, small.tobytes()) for one, small in contents.items()),
+            )
 
     def take_corrections(self, home: Path) -> int:
         """Keep the corrections of the album in `home` of contents that are here and have none; how many there were.
@@ -219,7 +227,7 @@ class AlbumStore:
             corrections = source.execute("SELECT digest, caption FROM corrections").fetchall() if begun else []
         with self._open() as database:
             return database.executemany(
-                "INSERT OR IGNORE INTO corrections SELECT digest, ? FROM looks WHERE digest = ?",
+                "INSERT OR IGNORE INTO corrections SELECT digest, ?, thumbnail FROM looks WHERE digest = ?",
                 ((caption, digest) for digest, caption in corrections),
             ).rowcount
 
@@ -262,6 +270,57 @@ def _opened(home: Path) -> Iterator[sqlite3.Connection]:
         raise InputError(f"The album cannot be kept in {home} ({error}); {_ELSEWHERE}.") from None
     except sqlite3.DatabaseError as error:
         raise InputError(f"{home / DATABASE} is damaged ({error}); move it away, and the album is made anew.") from None
+
+
+def _keep_corrections(database: sqlite3.Connection, files: Sequence[File], before: Mapping[str, str]) -> None:
+    """Give `files` that were added, and by a person had no captions, those of the photos that they were.
+
+    Each is compared with the content that it had `before`, by its path, and with those that no file has any more.
+    """
+    rows = database.execute(
+        "SELECT digest, caption, thumbnail, EXISTS (SELECT * FROM files WHERE files.digest = corrections.digest) "
+        "FROM corrections WHERE thumbnail NOTNULL ORDER BY corrections.rowid"
+    ).fetchall()
+    captions = {digest: caption for digest, caption, _, _ in rows}
+    thumbnails = {digest: np.frombuffer(small, np.uint8) for digest, _, small, _ in rows}
+    homeless = {digest for digest, _, _, housed in rows if not housed}
+    # The newest first: of equals, `Originals` names the first.
+    originals = Originals({digest: small for digest, small in reversed(thumbnails.items()) if digest in homeless})
+    for file in files if homeless or captions.keys() & before.values() else ():
+        for (small,) in database.execute("SELECT thumbnail FROM looks WHERE digest = ?", (file.digest,)).fetchall():
+            old, now = before.get(file.path), np.frombuffer(small, np.uint8)
+            if old not in captions or not _unchanged(thumbnails[old], now):
+                old = originals.group(file.digest, now)
+            if old in captions:
+                kept = file.digest, captions[old], small
+                database.execute("INSERT OR IGNORE INTO corrections VALUES (?, ?, ?)", kept)
+
+
+def _unchanged(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether what one file held, as a thumbnail (256,), is what it holds now, if changed a little.
+
+    Pages whose details are too faint to tell are copies of nothing, and the same where only a note has changed.
+    """
+    return np.array_equal(first, second) or Originals({"first": first}).group("second", second) == "first"
+
+
+def _renew(database: sqlite3.Connection) -> None:
+    """Make of an album of another version one of this, all of it or nothing; only one process does."""
+    database.execute("BEGIN IMMEDIATE")
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version == _VERSION:
+        return
+    columns = [name for _, name, *_ in database.execute("PRAGMA table_info(corrections)")]
+    if columns and "thumbnail" not in columns:
+        database.execute("ALTER TABLE corrections ADD COLUMN thumbnail BLOB")
+    if version in (_ALIKE_ALONE, _NO_THUMBNAILS):
+        known = "SELECT thumbnail FROM looks WHERE looks.digest = corrections.digest"
+        database.execute(f"UPDATE corrections SET thumbnail = ({known})")
+    else:
+        database.execute("DROP TABLE IF EXISTS looks")
+    if version == _ALIKE_ALONE:
+        _part_groups(database)
+    database.execute(f"PRAGMA user_version = {_VERSION}")
 
 
 def _part_groups(database: sqlite3.Connection) -> None:

@@ -102,10 +102,12 @@ class Update:
         # In a folder that cannot be opened now, photos are not gone.
         closed = tuple(f"{one}/" for one in self.tally.left_out)
         gone = {one for one in known.keys() - ids.keys() if not (one.startswith(closed) or self._closed(one))}
+        self._store.remove(gone)  # first, so that what they held is known again elsewhere
         taken = self._take_new(ids, known, gone)
         left_out = self.tally.left_out.keys() & known.keys()
         gone_or_broken = gone | {one for one in left_out if not self._closed(one)}
         self._store.remove(gone_or_broken)
+        self._store.tidy()
         self.tally.removed = len(gone) - self.tally.moved
         captioned = self._caption_others()
         return bool(taken or gone_or_broken or captioned)
@@ -157,7 +159,6 @@ class Update:
                     self.tally.new += not moved
                 elif file.digest != known[file.path].digest:
                     self.tally.changed += 1
-                    self._keep_correction(known[file.path].digest, file.digest)
         return taken
 
     def _look(self, squares: Mapping[str, tuple[np.ndarray, ...]]) -> list[Look]:
@@ -230,16 +231,6 @@ class Update:
         except OSError as error:
             return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
         return False
-
-    def _keep_correction(self, before: str, now: str) -> None:
-        """A photo that was changed a little, such as made a little brighter, keeps a person's caption."""
-        caption = self._store.correction(before)
-        if caption is None or self._store.correction(now) is not None:
-            return
-        first, second = self._store.thumbnail(before), self._store.thumbnail(now)
-        # Pages whose details are too faint to tell are copies of nothing, and alike where only a note has changed.
-        if np.array_equal(first, second) or Originals({before: first}).group(now, second) == before:
-            self._store.correct(now, caption)
 
 
 def reason(message: str, name: str) -> str:

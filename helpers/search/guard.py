@@ -11,6 +11,7 @@ requests here, and one that lets its own name point to 127.0.0.1 ("DNS rebinding
 OWASP, "Cross-Site Request Forgery Prevention Cheat Sheet" and "Content Security Policy Cheat Sheet".
 """
 
+import asyncio
 import secrets
 from urllib.parse import urlsplit
 
@@ -36,6 +37,7 @@ HEADERS = {
 }
 WITHOUT_TOKEN = "Open the address that `make app` printed: it ends in ?token=... and is another after each start."
 FOREIGN = "This came from another page than this one; nothing was changed."
+CLOSED = "This page was closed; open it again."
 TOO_LARGE = f"This file is larger than {LARGEST_UPLOAD // 2**20} MB; make it smaller first."
 
 
@@ -59,8 +61,12 @@ class Guard:
         request = Request(scope)
         brings_token = self._same(request.query_params.get("token"))
 
+        started = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
                 if brings_token and refusal is None:
@@ -70,8 +76,12 @@ class Guard:
         refusal = self._refusal(request, brings_token)
         if refusal is not None:
             await PlainTextResponse(refusal, 403)(scope, receive, send_with_headers)
-        else:
+            return
+        try:
             await self.app(scope, _limited(request, receive), send_with_headers)
+        except asyncio.CancelledError:  # the server ends, and has waited long enough
+            if not started:
+                await PlainTextResponse(CLOSED, 503)(scope, receive, send_with_headers)
 
     def _same(self, token: str | None) -> bool:
         return secrets.compare_digest((token or "").encode("utf-8", "replace"), self.token.encode())

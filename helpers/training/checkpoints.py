@@ -212,7 +212,7 @@ def _finished(weights: Path, fingerprint: str) -> dict[str, str]:
     helpers = Path(__file__).parents[1]
     wings = ("training", "captioning", "encoders", "features")  # the last for the layers that are trained on
     code = [helpers / "devices.py", *(path for wing in wings for path in sorted((helpers / wing).glob("*.py")))]
-    beside = [weights.with_name(name) for name in (CONFIG, "tokenizer.json", "likelihood.pt")]
+    beside = [weights.with_name(name) for name in (CONFIG, HISTORY, "tokenizer.json", "likelihood.pt")]
     files = [weights, *(path for path in beside if path.exists())]  # one that has changed since is made again
     return {"run": fingerprint, "files": fingerprint_files(files), "code": fingerprint_files(code)}
 

@@ -101,11 +101,11 @@ def test_a_class_that_loses_its_photos_to_damage_is_named(
     for number in range(12):
         write_photo(class_folder / "raw-img" / "ragno" / f"{number}.jpg", (9, 9 * number, 9))
     for photo in sorted((class_folder / "raw-img" / "gatto").iterdir())[:4]:
-        photo.write_bytes(b"torn")
+        photo.write_bytes(f"torn {photo.name}".encode())
     manifest, _, findings = prepare(own_profile(tmp_path, captioned_folder, class_folder))
     assert manifest.classes == ["cane", "ragno"]
     assert findings.counts == {"photos": 4, "classes": 1}
-    assert findings.left_out[-1] == ("class", "gatto", "with fewer than 10 usable photos", "8 of 12")
+    assert findings.left_out[-1] == ("class", "gatto", "with fewer than 10 different usable photos", "8 of 12")
 
 
 def test_a_repaired_photo_stays_and_is_named(tmp_path: Path, captioned_folder: Path, class_folder: Path) -> None:

@@ -10,8 +10,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -607,6 +607,12 @@ def test_corrections_outlive_everything(run: PhotoSearch, photos: Path, kept: Al
         kept.correct("01.jpg", " \n ")
 
 
+def write_note(path: Path, note: bytes = b"note") -> None:
+    """Put a comment into a JPEG: other bytes, and the same picture."""
+    content = path.read_bytes()
+    path.write_bytes(content[:2] + b"\xff\xfe" + (len(note) + 2).to_bytes(2) + note + content[2:])
+
+
 @pytest.mark.parametrize("kind", ["faint", "of one colour", "photo"])
 def test_a_correction_stays_where_nothing_but_a_note_in_the_file_changes(
     run: PhotoSearch, photos: Path, kind: str
@@ -618,10 +624,94 @@ def test_a_correction_stays_where_nothing_but_a_note_in_the_file_changes(
     album = Album(photos, run)
     album.update()
     album.correct("00.jpg", "a letter")
-    content = (photos / "00.jpg").read_bytes()
-    (photos / "00.jpg").write_bytes(content[:2] + b"\xff\xfe\x00\x06note" + content[2:])  # a JPEG's comment
+    write_note(photos / "00.jpg")
     again = Album(photos, run)
     assert again.update().changed == 1 and again.photos["00.jpg"].captions == ("a letter",)
+
+
+def test_a_correction_stays_wherever_an_update_is_interrupted(
+    run: PhotoSearch, photos: Path, kept: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("00.jpg", "01.jpg"):
+        kept.correct(name, f"my {name}")
+        write_note(photos / name)
+    opened = album_store._opened
+    for transactions in range(1, 12):  # whatever is kept one by one could be lost in between
+        left = iter(range(transactions))
+
+        def interrupted(home: Path, left: Iterator[int] = left) -> AbstractContextManager[sqlite3.Connection]:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return opened(home)
+
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(album_store, "_opened", interrupted)
+            Album(photos, run).update()
+    album = Album(photos, run)
+    album.update()
+    assert [album.photos[name].captions for name in ("00.jpg", "01.jpg")] == [("my 00.jpg",), ("my 01.jpg",)]
+
+
+def test_a_caption_that_is_corrected_where_another_process_has_seen_the_file_change_is_of_what_is_there_now(
+    run: PhotoSearch, photos: Path, kept: Album
+) -> None:
+    kept.correct("01.jpg", "the first words")
+    for name in ("00.jpg", "01.jpg"):
+        write_note(photos / name)
+    draw_photo(photos / "03.jpg", 777)  # another photo, which nobody said this of
+    Album(photos, run).update()
+    for name in ("00.jpg", "01.jpg", "03.jpg"):
+        kept.correct(name, f"my {name}")
+    album = Album(photos, run)
+    assert [album.corrected(name) for name in ("00.jpg", "01.jpg", "03.jpg")] == [True, True, False]
+    assert album.photos["01.jpg"].captions == ("my 01.jpg",)
+
+
+@pytest.mark.parametrize("meanwhile", ["anew", "torn", "away", "moved", "an earlier version", "long ago"])
+def test_a_correction_is_found_again_by_what_the_photo_shows(
+    run: PhotoSearch, photos: Path, kept: Album, meanwhile: str
+) -> None:
+    kept.correct("00.jpg", "my cat")
+    path, content = photos / "00.jpg", (photos / "00.jpg").read_bytes()
+    if meanwhile == "torn":
+        path.write_bytes(content[: len(content) // 3])
+        assert Album(photos, run).update().left_out
+        path.write_bytes(content)
+    elif meanwhile == "away":
+        path.unlink()
+        assert Album(photos, run).update().removed == 1
+        path.write_bytes(content)
+    elif meanwhile == "moved":
+        path = path.rename(photos / "cat.jpg")
+    elif meanwhile == "an earlier version":
+        with sqlite3.connect(kept.home / "album.db") as database:
+            database.executescript("ALTER TABLE corrections DROP COLUMN thumbnail; PRAGMA user_version = 3;")
+    elif meanwhile == "long ago":
+        with sqlite3.connect(kept.home / "album.db") as database:
+            database.executescript("ALTER TABLE looks DROP COLUMN copy_of; PRAGMA user_version = 0;")
+    write_note(path)
+    album = Album(photos, run, anew=meanwhile == "anew")
+    album.update()
+    assert album.photos[path.name].captions == ("my cat",)
+    assert [name for name in album.photos if album.corrected(name)] == [path.name]
+
+
+def test_a_copy_takes_the_last_words_of_a_photo_that_is_gone_and_none_of_one_that_is_there(
+    run: PhotoSearch, photos: Path, kept: Album
+) -> None:
+    load_photo(photos / "00.jpg").save(photos / "small.jpg", quality=80)
+    kept.correct("00.jpg", "the first words")
+    album = Album(photos, run)
+    album.update()
+    write_note(photos / "00.jpg")
+    album.update()
+    album.correct("00.jpg", "the last words")
+    assert not Album(photos, run).corrected("small.jpg")
+    (photos / "00.jpg").unlink()
+    write_note(photos / "small.jpg")
+    album = Album(photos, run)
+    album.update()
+    assert album.photos["small.jpg"].captions == ("the last words",)
 
 
 def test_the_next_letter_under_one_letterhead_does_not_keep_the_caption_of_the_last(
@@ -661,6 +751,17 @@ def test_corrections_of_another_album_of_these_photos_are_taken_over(
     (kept.home / "album.db").write_bytes(b"no database" * 100)
     with pytest.raises(InputError, match=r"album\.db is damaged .*; move it away"):
         album.take_corrections(kept.home)
+
+
+def test_captions_of_photos_with_odd_names_can_be_read_back(run: PhotoSearch, tmp_path: Path) -> None:
+    names = ["a\rb.jpg", "c\nd.jpg", 'e",f.jpg', "=g.jpg", " h.jpg"]
+    for number, name in enumerate(names):
+        draw_photo(tmp_path / "photos" / name, 300 + number)
+    album = Album(tmp_path / "photos", run)
+    album.update()
+    assert album.write_captions(tmp_path / "captions.csv") == len(names)
+    with (tmp_path / "captions.csv").open(newline="", encoding="utf-8") as file:
+        assert dict(list(csv.reader(file))[1:]) == {name: album.photos[name].captions[0] for name in names}
 
 
 # --- The command ------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ from helpers.search.album import Album
 from helpers.search.album import main as album_main
 from helpers.search.display import photo_details, read_upload
 from helpers.search.engine import CAPTIONER, Hit, PhotoSearch
-from helpers.search.guard import FOREIGN, LARGEST_UPLOAD, WITHOUT_TOKEN, Guard
+from helpers.search.guard import CLOSED, FOREIGN, LARGEST_UPLOAD, WITHOUT_TOKEN, Guard
 from helpers.search.web import build_site, key_of
 
 ARTEFACTS = project_root() / "outputs" / "test_artefacts"
@@ -813,6 +813,31 @@ def test_the_port_is_taken_or_it_is_said_why_not(
     for port in ("-5", "65536"):
         assert app.main([f"--port={port}"]) == 2
         assert f"--port is {port}, and ports go from 0" in capsys.readouterr().err
+
+
+def test_a_server_that_ends_answers_those_who_are_still_sending_and_says_nothing(
+    engine: PhotoSearch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with app.free_socket(0) as listening:
+        port = listening.getsockname()[1]
+        server = app.page_server(engine, listening, TOKEN)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as sender:
+                head = (
+                    f"POST /dropped?token={TOKEN} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}"
+                )
+                body = "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000\r\n\r\n--x\r\n"
+                sender.sendall(f"{head}\r\n{body}".encode())
+                time.sleep(1)  # until it waits for the rest
+                server.should_exit = True
+                answer = sender.recv(4096)
+        finally:
+            server.should_exit = True
+            thread.join(timeout=30)
+    assert answer.startswith(b"HTTP/1.1 503") and CLOSED.encode() in answer
+    assert not [record for record in caplog.records if "Exception" in record.getMessage()]
 
 
 def test_the_command_takes_the_next_free_port_prints_its_address_and_ends_with_ctrl_c(tiny_run: Path) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.storage import TypedStorage
 
 from helpers.encoders.training import EncoderSettings
-from helpers.files import InputError
+from helpers.files import InputError, write_json
 from helpers.training import checkpoints
 from helpers.training.checkpoints import (
     CHECKPOINT,
@@ -174,6 +174,16 @@ def test_the_code_of_what_is_trained_is_part_of_what_is_finished(
     monkeypatch.setattr(checkpoints, "fingerprint_files", lambda paths: [path.name for path in paths])
     code = checkpoints._finished(tmp_path / "weights.pt", "run")["code"]
     assert {"devices.py", "backbones.py", "checkpoints.py", "captioner.py", "dual_encoder.py"} < set(code)
+
+
+def test_the_history_of_another_training_is_not_taken_for_that_of_the_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"weights of A")
+    write_json(tmp_path / checkpoints.HISTORY, {"epochs": 6})
+    checkpoints.mark_finished(weights, "A")
+    assert checkpoints.finished_history(weights, "A") == {"epochs": 6}
+    write_json(tmp_path / checkpoints.HISTORY, {"epochs": 2})  # of B, which ended before it wrote its weights
+    assert checkpoints.finished_history(weights, "A") is None
 
 
 class Command:

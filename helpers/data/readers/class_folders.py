@@ -11,7 +11,7 @@ from helpers.data.left_out import Findings
 from helpers.data.manifest import SPLITS, ClassPhoto, Split, split_called
 from helpers.files import InputError, beginning, copies, is_hidden, there
 
-LEAST = 10  # photos a class: fewer leave a split without any
+LEAST = 10  # different photos a class: fewer leave a split without any
 _MOST_LOST = 0.5  # of the photos of a class; if more cannot be used, that is said by itself
 
 
@@ -19,16 +19,16 @@ def read_class_folder(folder: Path, seed: int, findings: Findings) -> list[Class
     """Photos by class from `raw-img/<class>/` (or `<class>/`), about 75 % train, 10 % val, 15 % test of each class.
 
     Folders `train/`, `val/` and `test/` with the classes in them keep their splits; a split that a class lacks is taken
-    from those to train on. Folders within a class belong to it. Files that are no photos, photos that are in no class,
-    and folders without any, are left out and named.
+    from those to train on. Folders within a class belong to it. Files that are no photos, photos that are in no class
+    or in several, and folders without any, are left out and named.
 
     Raises:
-        InputError: there are not at least two classes with `LEAST` photos each.
+        InputError: there are not at least two classes with `LEAST` different photos each.
     """
     root = folder / "raw-img" if there((folder / "raw-img").is_dir) else folder
     photos = [
         photo
-        for label, of_class in sorted(_by_class(root, findings).items())
+        for label, of_class in sorted(_of_one_class(_by_class(root, findings), findings).items())
         for photo in _split(root, label, of_class, seed)
     ]
     return usable_classes(root, photos, (), findings)
@@ -62,6 +62,20 @@ def _by_class(root: Path, findings: Findings) -> dict[str, list[tuple[Path, Spli
         findings.leave_out("class", root / label, "without photos")
         del classes[label]
     return classes
+
+
+def _of_one_class(
+    classes: dict[str, list[tuple[Path, Split | None]]], findings: Findings
+) -> dict[str, list[tuple[Path, Split | None]]]:
+    """Without photos of which there are copies in several classes: which of them they show, nobody has said."""
+    label_of = {path: label for label, photos in classes.items() for path, _ in photos}
+    copy_of = copies(label_of)
+    torn = {first for copy, first in copy_of.items() if label_of[copy] != label_of[first]}
+    torn |= {copy for copy, first in copy_of.items() if first in torn}
+    for path in label_of:
+        if path in torn:
+            findings.leave_out("photo", path, "in more than one class")
+    return {label: [photo for photo in photos if photo[0] not in torn] for label, photos in classes.items()}
 
 
 def _folders(folder: Path, findings: Findings) -> list[Path]:
@@ -106,22 +120,24 @@ def usable_classes(
     """The photos that are not `bad`, of the classes that have enough of them; the other classes are named.
 
     Raises:
-        InputError: there are not at least two classes with `LEAST` photos each, some of them in every split.
+        InputError: there are not at least two classes with `LEAST` different photos each, some of them in every split.
     """
     before = Counter(photo.label for photo in photos)
     photos = [photo for photo in photos if photo.path not in bad]
     after = Counter(photo.label for photo in photos)
+    copy_of = copies(photo.path for photo in photos)
+    different = Counter(photo.label for photo in photos if photo.path not in copy_of)
     for label, count in before.items():
         lacking = [split for split in SPLITS if not any(p.label == label and p.split == split for p in photos)]
-        if after[label] < LEAST or lacking:
+        if different[label] < LEAST or lacking:
             where = f"without a usable photo in {' and '.join(lacking)}"
-            why = f"with fewer than {LEAST} usable photos" if after[label] < LEAST else where
-            findings.leave_out("class", label, why, f"{after[label]} of {count}")
+            why = f"with fewer than {LEAST} different usable photos" if different[label] < LEAST else where
+            findings.leave_out("class", label, why, f"{different[label]} of {count}")
             photos = [photo for photo in photos if photo.label != label]
         elif after[label] < (1 - _MOST_LOST) * count:
             findings.say(f"Of class {label} only {after[label]:,} of {count:,} photos can be used.")
     if len({photo.label for photo in photos}) < 2:
-        few = ", ".join(f"{label} ({after[label]})" for label in before) or "no folder with photos"
+        few = ", ".join(f"{label} ({different[label]})" for label in before) or "no folder with photos"
         raise InputError(
             f"{root} has too few photos in its classes ({beginning(few)}); give at least two folders, one a class, "
             "with ten different usable photos each."

@@ -29,7 +29,7 @@ def test_a_small_class_is_left_out_and_named_while_two_remain(class_folder: Path
     write_photo(class_folder / "raw-img" / "ragno" / "1.jpg")
     findings = Findings()
     assert {photo.label for photo in read_class_folder(class_folder, 1, findings)} == {"cane", "gatto"}
-    assert named(findings) == [("class", "ragno", "with fewer than 10 usable photos")]
+    assert named(findings) == [("class", "ragno", "with fewer than 10 different usable photos")]
     for photo in list((class_folder / "raw-img" / "gatto").iterdir())[:4]:
         photo.unlink()
     with pytest.raises(InputError, match=r"too few photos in its classes \(cane \(12\), gatto \(8\), ragno \(1\)\)"):
@@ -61,7 +61,7 @@ def test_folders_that_are_split_already_keep_their_splits(tmp_path: Path) -> Non
     for split, count in (("train", 10), ("valid", 3), ("test", 4)):
         for label in ("cane", "gatto"):
             for number in range(count):
-                write_photo(tmp_path / split / label / f"{number}.jpg")
+                write_photo(tmp_path / split / label / f"{number}.jpg", (9 * number, 9 * count, 40 * len(label)))
     photos = read_class_folder(tmp_path, 3, Findings())
     for label in ("cane", "gatto"):
         of_class = [photo for photo in photos if photo.label == label]
@@ -77,7 +77,7 @@ def test_a_split_that_is_missing_is_taken_from_training(tmp_path: Path) -> None:
     for split, count in (("train", 20), ("test", 4)):
         for label in ("cane", "gatto"):
             for number in range(count):
-                write_photo(tmp_path / split / label / f"{number}.jpg", (9, 9 * number, 9))
+                write_photo(tmp_path / split / label / f"{number}.jpg", (9 * count, 9 * number, 40 * len(label)))
     photos = read_class_folder(tmp_path, 3, Findings())
     assert photos == read_class_folder(tmp_path, 3, Findings())
     assert Counter(photo.split for photo in photos) == {"train": 36, "val": 4, "test": 8}
@@ -91,7 +91,9 @@ def test_names_are_the_same_composed_or_not(tmp_path: Path, parts: tuple[str, ..
         for part in parts:
             for label in ("chat", normalize("NFC" if part == "train" else form, "élan")):
                 for number in range(20):
-                    write_photo(tmp_path / form / part / label / f"{number}.png", (number, len(part), 9))
+                    write_photo(
+                        tmp_path / form / part / label / f"{number}.png", (number, len(part), 40 * (label == "chat"))
+                    )
         photos = read_class_folder(tmp_path / form, 3, Findings())
         read.append([(photo.id, photo.label, photo.split) for photo in photos])
     assert read[0] == read[1] and {photo[1] for photo in read[0]} == {"chat", "élan"}
@@ -100,9 +102,9 @@ def test_names_are_the_same_composed_or_not(tmp_path: Path, parts: tuple[str, ..
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, these names are of one file")
 def test_folders_of_one_name_are_one_class_and_a_second_photo_of_a_name_is_named(tmp_path: Path) -> None:
     for number in range(12):
-        write_photo(tmp_path / "chat" / f"{number}.png", (number, 9, 9))
+        write_photo(tmp_path / "chat" / f"{number}.png", (number, 199, 9))
         write_photo(tmp_path / normalize("NFC", "élan") / f"{number}.png", (9, number, 9))
-        write_photo(tmp_path / normalize("NFD", "élan") / f"{number + 10}.png", (9, 9, number))
+        write_photo(tmp_path / normalize("NFD", "élan") / f"{number + 10}.png", (9, 99, number))
     findings = Findings()
     photos = read_class_folder(tmp_path, 3, findings)
     assert Counter(photo.label for photo in photos) == {"chat": 12, normalize("NFC", "élan"): 22}
@@ -119,6 +121,28 @@ def test_copies_of_a_photo_are_in_one_split_and_the_splits_as_large_as_without_t
     photos = read_class_folder(tmp_path, 3, Findings())
     assert Counter(photo.split for photo in photos) == {split: 5 * count for split, count in alone.items()}
     assert len({(photo.path.name.partition("_")[0], photo.split) for photo in photos}) == 80
+
+
+def test_a_photo_in_two_classes_is_in_none_and_is_named(class_folder: Path) -> None:
+    root = class_folder / "raw-img"
+    for copy in ("gatto/same.JPG", "cane/again.jpg"):
+        shutil.copy(root / "cane" / "3.jpg", root / copy)
+    shutil.copy(root / "gatto" / "4.png", root / "gatto" / "copy.png")  # which is no doubt about what it shows
+    findings = Findings()
+    photos = read_class_folder(class_folder, 3, findings)
+    assert Counter(photo.label for photo in photos) == {"cane": 11, "gatto": 13}
+    assert sorted(named(findings)) == [
+        ("photo", name, "in more than one class") for name in ("3.jpg", "again.jpg", "same.JPG")
+    ]
+
+
+def test_copies_do_not_make_a_class_of_too_few_photos_large_enough(class_folder: Path) -> None:
+    for number in range(9):
+        first = write_photo(class_folder / "raw-img" / "ragno" / f"{number}.jpg", (9, 6 * number, 9))
+        shutil.copy(first, first.with_name(f"copy of {first.name}"))
+    findings = Findings()
+    assert {photo.label for photo in read_class_folder(class_folder, 3, findings)} == {"cane", "gatto"}
+    assert named(findings) == [("class", "ragno", "with fewer than 10 different usable photos")]
 
 
 def test_a_class_that_loses_most_of_its_photos_is_named(class_folder: Path) -> None:
