@@ -121,6 +121,7 @@ class Profile:
     encoder_tokenizer: TokenizerKind = "wordpiece"
     encoder_epochs: Epochs = 12
     encoder_batch: Batch = 64  # photos a step
+    encoder_muon: bool = False  # for filters and matrices, see helpers/training/optimizer.py
     class_photo_size: Side = 64
     class_epochs: Epochs = 16  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
     class_batch: Batch = 64
@@ -200,6 +201,7 @@ _FLICKR8K = Profile(
     encoder_photo_size=96,
     encoder_epochs=30,
     encoder_batch=128,
+    encoder_muon=True,
     class_photo_size=96,
     class_epochs=60,
     sentence_encoders="use+sentence-transformers/all-MiniLM-L6-v2",

@@ -99,6 +99,7 @@ class EncoderSettings:
     batch: int = 64  # photos a step
     texts: int = 1  # of each photo a step
     learning_rate: float = 1e-3  # at the end of the warm-up
+    muon: bool = False  # for filters and matrices, see `helpers.training.optimizer`
     tail_share: float = 0.5  # of that rate, for the last layers of a backbone, where these are trained, too
     weight_decay: float = 0.05
     warmup: float = 0.1  # share of the steps
@@ -237,7 +238,10 @@ class _EncoderTraining(Training):
         self.draw = TextDraw(data.text_groups)
         parameters = [*model.parameters(), *self.loss.parameters()]
         tail = getattr(model, "tail", nn.Identity()).parameters()
-        optimizer = adamw(parameters, settings.learning_rate, settings.weight_decay, tail, settings.tail_share)
+        matrices = model.matrices() if settings.muon else ()
+        optimizer = adamw(
+            parameters, settings.learning_rate, settings.weight_decay, tail, settings.tail_share, matrices
+        )
         super().__init__(model, optimizer, settings, len(data.photos), settings.clip, loss=self.loss)
 
     def loss_of(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:

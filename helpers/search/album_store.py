@@ -8,8 +8,8 @@
                   removes them
 
 As content is the key, a photo that was moved or copied keeps all that is known of it. One that was changed a little is
-another content, and keeps what a person said: by its thumbnail it is known again. SQLite writes whole transactions or
-nothing, so that a process that ends at any moment leaves an album that can be gone on with.
+another content, and keeps what a person said: by its name and its thumbnail it is known again. SQLite writes whole
+transactions or nothing, so that a process that ends at any moment leaves an album that can be gone on with.
 """
 
 import sqlite3
@@ -34,7 +34,6 @@ _ELSEWHERE = "name another folder with --album (of the search page: --home; of n
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, time INTEGER, digest TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS contents ON files (digest);
 CREATE TABLE IF NOT EXISTS looks (
     digest TEXT PRIMARY KEY, vector BLOB NOT NULL, crowding REAL NOT NULL, thumbnail BLOB NOT NULL,
     copy_of TEXT NOT NULL, caption TEXT
@@ -134,10 +133,9 @@ class AlbumStore:
     # --- Photos ---
 
     def files(self) -> dict[str, File]:
-        """All files that were looked at, by path."""
+        """All files by path; of an album that is made anew, those that nobody has looked at again are among them."""
         with self._open() as database:
-            rows = database.execute("SELECT path, size, time, digest FROM files JOIN looks USING (digest)")
-            return {row[0]: File(*row) for row in rows}
+            return {row[0]: File(*row) for row in database.execute("SELECT path, size, time, digest FROM files")}
 
     def captioned(self) -> dict[str, bool]:
         """The digest of every content that was looked at, and whether it has a model's caption."""
@@ -178,15 +176,10 @@ class AlbumStore:
             return {group: np.frombuffer(thumbnail, np.uint8) for group, thumbnail, _ in rows}
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Forget the files at `paths`; what was made of their contents stays until `tidy`, for they may have moved."""
+        """Forget the files at `paths`, and what was made of contents that no file has any more."""
         with self._open() as database:
             database.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in paths))
-
-    def tidy(self) -> None:
-        """Forget what was made of contents that no file has any more, and files of contents that nobody looked at."""
-        with self._open() as database:
             database.execute("DELETE FROM looks WHERE digest NOT IN (SELECT digest FROM files)")
-            database.execute("DELETE FROM files WHERE digest NOT IN (SELECT digest FROM looks)")
 
     def looks(self) -> Iterator[tuple[str, Look, str | None]]:
         """(path, look, correction) of every file, in the order of the paths."""
@@ -204,15 +197,14 @@ class AlbumStore:
     def correct(self, path: str, digest: str, thumbnail: np.ndarray, caption: str) -> None:
         """Keep a person's caption of a content, and of what the file at `path` holds by now, if it shows the same."""
         with self._open() as database:
-            contents = {digest: thumbnail}
+            contents = {digest: thumbnail.tobytes()}
             now = "SELECT digest, thumbnail FROM files JOIN looks USING (digest) WHERE path = ?"
-            for other, content in database.execute(now, (path,)).fetchall():
-                small = np.frombuffer(content, np.uint8)
-                if _unchanged(thumbnail, small):
+            for other, small in database.execute(now, (path,)).fetchall():
+                if _unchanged(contents[digest], small):
                     contents[other] = small
             database.executemany(
                 "INSERT OR REPLACE INTO corrections VALUES (?, ?, ?)",
-                ((one, caption, small.tobytes()) for one, small in contents.items()),
+                ((one, caption, small) for one, small in contents.items()),
             )
 
     def take_corrections(self, home: Path) -> int:
@@ -275,33 +267,37 @@ def _opened(home: Path) -> Iterator[sqlite3.Connection]:
 def _keep_corrections(database: sqlite3.Connection, files: Sequence[File], before: Mapping[str, str]) -> None:
     """Give `files` that were added, and by a person had no captions, those of the photos that they were.
 
-    Each is compared with the content that it had `before`, by its path, and with those that no file has any more.
+    Each is compared with the content that it had `before`, by its path, which may have been changed a little. It is
+    also looked for, under whatever name, among all that a person has captioned; there, it has to look the same.
     """
     rows = database.execute(
-        "SELECT digest, caption, thumbnail, EXISTS (SELECT * FROM files WHERE files.digest = corrections.digest) "
-        "FROM corrections WHERE thumbnail NOTNULL ORDER BY corrections.rowid"
+        "SELECT digest, caption, thumbnail FROM corrections WHERE thumbnail NOTNULL ORDER BY rowid"
     ).fetchall()
-    captions = {digest: caption for digest, caption, _, _ in rows}
-    thumbnails = {digest: np.frombuffer(small, np.uint8) for digest, _, small, _ in rows}
-    homeless = {digest for digest, _, _, housed in rows if not housed}
-    # The newest first: of equals, `Originals` names the first.
-    originals = Originals({digest: small for digest, small in reversed(thumbnails.items()) if digest in homeless})
-    for file in files if homeless or captions.keys() & before.values() else ():
+    captions = {digest: caption for digest, caption, _ in rows}
+    thumbnails = {digest: small for digest, _, small in rows}
+    same = {small: digest for digest, _, small in rows}  # the latest of equals
+    for file in files if rows else ():
         for (small,) in database.execute("SELECT thumbnail FROM looks WHERE digest = ?", (file.digest,)).fetchall():
-            old, now = before.get(file.path), np.frombuffer(small, np.uint8)
-            if old not in captions or not _unchanged(thumbnails[old], now):
-                old = originals.group(file.digest, now)
-            if old in captions:
+            old, twin = before.get(file.path), same.get(small)
+            if old not in captions or not _unchanged(thumbnails[old], small):
+                old = twin if twin is not None and _is_copy(small, small) else None
+            if old is not None:
                 kept = file.digest, captions[old], small
                 database.execute("INSERT OR IGNORE INTO corrections VALUES (?, ?, ?)", kept)
 
 
-def _unchanged(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether what one file held, as a thumbnail (256,), is what it holds now, if changed a little.
+def _unchanged(first: bytes, second: bytes) -> bool:
+    """Whether what one file held, as a thumbnail, is what it holds now, if changed a little.
 
     Pages whose details are too faint to tell are copies of nothing, and the same where only a note has changed.
     """
-    return np.array_equal(first, second) or Originals({"first": first}).group("second", second) == "first"
+    return first == second or _is_copy(first, second)
+
+
+def _is_copy(first: bytes, second: bytes) -> bool:
+    """Whether two thumbnails are of one photo; see `copies.py`. One that is too faint to tell is no copy of itself."""
+    first, second = (np.frombuffer(small, np.uint8) for small in (first, second))
+    return Originals({"first": first}).group("second", second) == "first"
 
 
 def _renew(database: sqlite3.Connection) -> None:

@@ -98,16 +98,14 @@ class Update:
         Returns:
             Whether there was anything to do.
         """
-        ids, known = self._ids, self._store.files()
+        files = self._store.files()
         # In a folder that cannot be opened now, photos are not gone.
         closed = tuple(f"{one}/" for one in self.tally.left_out)
-        gone = {one for one in known.keys() - ids.keys() if not (one.startswith(closed) or self._closed(one))}
-        self._store.remove(gone)  # first, so that what they held is known again elsewhere
-        taken = self._take_new(ids, known, gone)
-        left_out = self.tally.left_out.keys() & known.keys()
+        gone = {one for one in files.keys() - self._ids.keys() if not (one.startswith(closed) or self._closed(one))}
+        taken = self._take_new(files, gone)
+        left_out = self.tally.left_out.keys() & files.keys()
         gone_or_broken = gone | {one for one in left_out if not self._closed(one)}
         self._store.remove(gone_or_broken)
-        self._store.tidy()
         self.tally.removed = len(gone) - self.tally.moved
         captioned = self._caption_others()
         return bool(taken or gone_or_broken or captioned)
@@ -121,13 +119,15 @@ class Update:
     def _id(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
 
-    def _take_new(self, ids: Mapping[str, Path], known: Mapping[str, File], gone: set[str]) -> int:
+    def _take_new(self, files: Mapping[str, File], gone: set[str]) -> int:
         """Look at photos that are new or changed, keep what the models make of them, and say how many files it took.
 
         Photos that went away since they were found join those that are `gone`.
         """
+        looked_at = set(self._store.captioned())
+        known = {id_: file for id_, file in files.items() if file.digest in looked_at}
         fresh = []
-        for id_, path in ids.items():
+        for id_, path in self._ids.items():
             try:
                 status = path.stat()
             except OSError:  # opened below, which says what there is to say
@@ -135,23 +135,22 @@ class Update:
                 continue
             if id_ not in known or (known[id_].size, known[id_].time) != (status.st_size, status.st_mtime_ns):
                 fresh.append(id_)
-        looked_at = set(self._store.captioned())
         taken = 0
-        homeless = Counter(known[id_].digest for id_ in gone)  # contents whose file is gone, and may be elsewhere
+        homeless = Counter(known[id_].digest for id_ in gone & known.keys())  # contents that may be elsewhere now
         for part in self._opened(fresh, looked_at, "looking at photos"):
             looks = {}
             for seen in part:
                 if seen.problem:
                     self.tally.left_out[seen.path] = seen.problem
                 elif seen.file is None:
-                    gone |= {seen.path} & known.keys()
+                    gone |= {seen.path} & files.keys()
                 elif seen.squares and seen.file.digest not in looked_at:
                     looks[seen.file.digest] = seen.squares
-            files = [seen.file for seen in part if seen.file is not None]
-            self._store.add(files, self._look(looks))
+            found = [seen.file for seen in part if seen.file is not None]
+            self._store.add(found, self._look(looks))
             looked_at |= looks.keys()
-            taken += len(files)
-            for file in files:
+            taken += len(found)
+            for file in found:
                 if file.path not in known:
                     moved = homeless[file.digest] > 0
                     homeless[file.digest] -= moved

@@ -1,6 +1,8 @@
 """The optimiser that all trainings share: AdamW, a warm-up, then half a cosine down to zero.
 
-Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019) and "SGDR" (2017).
+Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019) and "SGDR" (2017). Filters and matrices between
+layers can take steps by Muon instead: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024),
+with the steps as long as AdamW's (Liu et al., "Muon is Scalable for LLM Training", 2025, arXiv:2502.16982).
 """
 
 import math
@@ -28,26 +30,73 @@ class _AdamW(torch.optim.AdamW):
     load_state_dict = unwrap(torch.optim.AdamW.load_state_dict)
 
 
+class _Muon(_AdamW):
+    """AdamW, except in groups that are marked `orthogonal`."""
+
+    _MOMENTUM = 0.95
+    _RMS = 0.2  # of the numbers in a step at a rate of 1, as AdamW's are
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._step_supports_amp_scaling = False  # what scales gradients up has to scale them down before a step
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            for weight in group["params"] if group["orthogonal"] else ():
+                if weight.grad is not None:
+                    self._turn(weight, group["lr"], group["weight_decay"])
+                    weight.grad = None  # nothing is left of it for AdamW
+        super().step(closure)
+
+    def _turn(self, weight: nn.Parameter, learning_rate: float, weight_decay: float) -> None:
+        """One step of a matrix, or of filters (out, in, k, k), each of which is a row."""
+        state = self.state[weight]
+        if not state:
+            state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(weight)}  # the first as PyTorch wants it
+        ahead = weight.grad.lerp(state["exp_avg"].lerp_(weight.grad, 1 - self._MOMENTUM), self._MOMENTUM)  # Nesterov's
+        rows = ahead.flatten(1)
+        turned = orthogonal(rows) * (self._RMS * math.sqrt(max(rows.shape)))
+        weight.mul_(1 - learning_rate * weight_decay).sub_(learning_rate * turned.view(weight.shape))
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """The matrix (m, n) that is closest to `matrix` of those whose singular values are all 1.
+
+    A gradient pushes along a few directions much more than along the others; so all count the same. Those that are
+    weaker than a five-hundredth of the whole are mostly chance, and left weak.
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        return orthogonal(matrix.T).T
+    rows = matrix.float() / matrix.norm().clamp(min=1e-12)
+    squares, directions = torch.linalg.eigh(rows @ rows.T)  # of the singular values, (m,), and where they point, (m, m)
+    return (directions * squares.clamp(min=500**-2).rsqrt()) @ (directions.T @ rows)
+
+
 def adamw(
     parameters: Iterable[nn.Parameter],
     learning_rate: float,
     weight_decay: float,
     pretrained: Iterable[nn.Parameter] = (),
     share: float = 0.1,
+    matrices: Iterable[nn.Parameter] = (),
 ) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices and filters only; biases, scales and temperatures are left alone.
 
     Those of `parameters` that are also in `pretrained` learn at this `share` of the rate. Frozen ones stay out: they
-    never get moments, and a checkpoint could not bring any back.
+    never get moments, and a checkpoint could not bring any back. Those in `matrices` take steps by Muon.
     """
-    pretrained = {id(weight) for weight in pretrained}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    pretrained, matrices = ({id(weight) for weight in some} for some in (pretrained, matrices))
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for weight in parameters:
         if weight.requires_grad:
-            key = (weight_decay if weight.dim() > 1 else 0.0, share if id(weight) in pretrained else 1.0)
-            groups.setdefault(key, []).append(weight)
-    optimizer = _AdamW(
-        [{"params": group, "weight_decay": decay, "share": of_rate} for (decay, of_rate), group in groups.items()],
+            decay, of_rate = weight_decay if weight.dim() > 1 else 0.0, share if id(weight) in pretrained else 1.0
+            groups.setdefault((decay, of_rate, id(weight) in matrices), []).append(weight)
+    optimizer = (_Muon if matrices else _AdamW)(
+        [
+            {"params": group, "weight_decay": decay, "share": of_rate, "orthogonal": by_muon}
+            for (decay, of_rate, by_muon), group in groups.items()
+        ],
         fused=True,
     )
     set_learning_rate(optimizer, learning_rate)
@@ -105,11 +154,12 @@ def load_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> Non
     for group in optimizer.param_groups:
         for weight in group["params"]:
             state = optimizer.state[weight]
-            moments = [state[name] for name in ("exp_avg", "exp_avg_sq")]
-            if not all(like.shape == weight.shape and like.stride() == weight.stride() for like in moments):
-                raise ValueError("moments of another size than the weights")
-            if state["step"].shape != () or len(state) != 3:
-                raise ValueError("a state that AdamW does not have")
+            moments = ["exp_avg"] if group["orthogonal"] else ["exp_avg", "exp_avg_sq"]
+            for like in (state[name] for name in moments):
+                if like.shape != weight.shape or like.stride() != weight.stride():
+                    raise ValueError("moments of another size than the weights")
+            if state["step"].shape != () or state.keys() != {"step", *moments}:
+                raise ValueError("a state that the optimiser does not have")
 
 
 def load_scale(scaler: torch.amp.GradScaler, state: dict[str, Any]) -> None:

@@ -76,9 +76,12 @@ def test_colours_are_learned_and_published(tmp_path: Path) -> None:
     assert loaded.model.config.temperature != 0.07
 
 
-def test_a_killed_run_continues_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("settings", [SETTINGS, replace(SETTINGS, muon=True)])
+def test_a_killed_run_continues_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: EncoderSettings
+) -> None:
     train, val = coloured_squares(small_pair(), 6, seed=1), coloured_squares(small_pair(), 3, seed=2)
-    whole, history = train_dual_encoder(small_pair(), train, val, SETTINGS, tmp_path / "whole")
+    whole, history = train_dual_encoder(small_pair(), train, val, settings, tmp_path / "whole")
 
     def killed(path: Path, fingerprint: str, state: dict) -> None:
         save_checkpoint(path, fingerprint, state)
@@ -88,10 +91,10 @@ def test_a_killed_run_continues_exactly(tmp_path: Path, monkeypatch: pytest.Monk
     folder = tmp_path / "killed"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(loop, "save_checkpoint", killed)
-        train_dual_encoder(small_pair(), train, val, SETTINGS, folder)
+        train_dual_encoder(small_pair(), train, val, settings, folder)
     assert [path.name for path in folder.iterdir()] == [CHECKPOINT]  # nothing half-trained is published
     torch.rand(7)  # the resumed process has another random state
-    continued, again = train_dual_encoder(small_pair(), train, val, SETTINGS, folder)
+    continued, again = train_dual_encoder(small_pair(), train, val, settings, folder)
     assert same_weights(continued, whole)
     assert [row["train_loss"] for row in again["epochs"]] == [row["train_loss"] for row in history["epochs"]]
 

@@ -667,7 +667,7 @@ def test_a_caption_that_is_corrected_where_another_process_has_seen_the_file_cha
     assert album.photos["01.jpg"].captions == ("my 01.jpg",)
 
 
-@pytest.mark.parametrize("meanwhile", ["anew", "torn", "away", "moved", "an earlier version", "long ago"])
+@pytest.mark.parametrize("meanwhile", ["anew", "torn", "away", "moved", "moved anew", "an earlier version", "long ago"])
 def test_a_correction_is_found_again_by_what_the_photo_shows(
     run: PhotoSearch, photos: Path, kept: Album, meanwhile: str
 ) -> None:
@@ -681,7 +681,7 @@ def test_a_correction_is_found_again_by_what_the_photo_shows(
         path.unlink()
         assert Album(photos, run).update().removed == 1
         path.write_bytes(content)
-    elif meanwhile == "moved":
+    elif meanwhile.startswith("moved"):
         path = path.rename(photos / "cat.jpg")
     elif meanwhile == "an earlier version":
         with sqlite3.connect(kept.home / "album.db") as database:
@@ -690,28 +690,71 @@ def test_a_correction_is_found_again_by_what_the_photo_shows(
         with sqlite3.connect(kept.home / "album.db") as database:
             database.executescript("ALTER TABLE looks DROP COLUMN copy_of; PRAGMA user_version = 0;")
     write_note(path)
-    album = Album(photos, run, anew=meanwhile == "anew")
+    album = Album(photos, run, anew=meanwhile.endswith("anew"))
     album.update()
     assert album.photos[path.name].captions == ("my cat",)
     assert [name for name in album.photos if album.corrected(name)] == [path.name]
 
 
-def test_a_copy_takes_the_last_words_of_a_photo_that_is_gone_and_none_of_one_that_is_there(
+def test_corrections_follow_photos_whose_names_shift_from_one_chunk_to_the_next(
+    run: PhotoSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    for number in range(8):
+        draw_photo(folder / f"{number}.jpg", 600 + number)
+    album = Album(folder, run)
+    album.update()
+    for name in album.photos:
+        album.correct(name, f"was {name}")
+    (folder / "0.jpg").unlink()
+    for number in range(1, 8):
+        write_note((folder / f"{number}.jpg").rename(folder / f"{number - 1}.jpg"))
+    monkeypatch.setattr(album_update, "_CHUNK", 3)
+    album = Album(folder, run)
+    album.update()
+    said = {name: photo.captions for name, photo in album.photos.items()}
+    assert said == {f"{number}.jpg": (f"was {number + 1}.jpg",) for number in range(7)}
+
+
+def test_no_photo_takes_the_caption_of_another(run: PhotoSearch, photos: Path) -> None:
+    """Letters that differ in one line, which pass for copies, and blank pages, which are copies of nothing."""
+
+    def write(name: str, line: int | None) -> None:
+        page = np.full((480, 360, 3), 250, np.uint8)
+        for row in range(30, 450, 15) if line is not None else ():
+            words = np.random.default_rng(row if row != 225 else 1000 + line).integers(8, 30, 12).cumsum()
+            for start, end in zip(words[::2], words[1::2], strict=True):
+                page[row : row + 7, start:end] = 30
+        Image.fromarray(page).save(photos / name, quality=95 if name < "d" else 90)
+
+    write("anna.jpg", 1)
+    write("bert.jpg", 2)
+    write("blank.jpg", None)
+    album = Album(photos, run)
+    album.update()
+    album.correct("anna.jpg", "to Anna")
+    album.correct("blank.jpg", "the last page")
+    for name in ("anna.jpg", "blank.jpg"):
+        (photos / name).unlink()
+    album.update()
+    write("dora.jpg", 3)
+    write("empty.jpg", None)
+    os.utime(photos / "bert.jpg")
+    for anew in (False, True):
+        album = Album(photos, run, anew=anew)
+        album.update()
+        assert len(album.photos) == 9 and not any(map(album.corrected, album.photos))
+
+
+def test_a_photo_that_was_moved_is_in_the_album_once_when_it_is_made_anew(
     run: PhotoSearch, photos: Path, kept: Album
 ) -> None:
-    load_photo(photos / "00.jpg").save(photos / "small.jpg", quality=80)
-    kept.correct("00.jpg", "the first words")
-    album = Album(photos, run)
-    album.update()
-    write_note(photos / "00.jpg")
-    album.update()
-    album.correct("00.jpg", "the last words")
-    assert not Album(photos, run).corrected("small.jpg")
-    (photos / "00.jpg").unlink()
-    write_note(photos / "small.jpg")
-    album = Album(photos, run)
-    album.update()
-    assert album.photos["small.jpg"].captions == ("the last words",)
+    kept.correct("00.jpg", "my cat")
+    (photos / "00.jpg").rename(photos / "cat.jpg")
+    album = Album(photos, run, anew=True)
+    assert album.update().removed == 1
+    assert len(album.photos) == 6 and "00.jpg" not in album.photos
+    assert album.photos["cat.jpg"].captions == ("my cat",)
 
 
 def test_the_next_letter_under_one_letterhead_does_not_keep_the_caption_of_the_last(

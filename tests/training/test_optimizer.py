@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.training.optimizer import adamw, descend, set_learning_rate, warmup_cosine
+from helpers.training.optimizer import adamw, descend, orthogonal, set_learning_rate, warmup_cosine
 
 
 def test_schedule_climbs_then_follows_half_a_cosine() -> None:
@@ -71,3 +71,62 @@ def test_steps_are_those_of_pytorch_to_the_last_bit_and_leave_no_graph() -> None
     moments = optimizer.state[ours.weight]
     assert torch.equal(moments["exp_avg"], reference.state[theirs.weight]["exp_avg"])
     assert not moments["exp_avg_sq"].requires_grad and ours.weight.is_leaf
+
+
+def test_muon_steps_along_all_directions_alike_and_leaves_the_rest_to_adamw() -> None:
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 40)).to(memory_format=torch.channels_last)
+    filters, matrix = model[0].weight, model[2].weight
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    optimizer = adamw(model.parameters(), 0.01, weight_decay=0.5, matrices=[filters, matrix])
+    model(torch.randn(64, 3, 3, 3)).square().sum().backward()
+    gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+    optimizer.step()
+    for name, weight in {"0.weight": filters, "2.weight": matrix}.items():
+        left, _, right = np.linalg.svd(gradients[name].flatten(1).double().numpy(), full_matrices=False)
+        rows, columns = before[name].flatten(1).shape
+        turned = 0.2 * math.sqrt(max(rows, columns)) * (left @ right)  # (m, n), all of whose singular values are equal
+        step = (before[name] * (1 - 0.01 * 0.5) - weight.detach()) / 0.01
+        np.testing.assert_allclose(step.flatten(1).numpy(), turned, atol=2e-3)
+    for name in ("0.bias", "2.bias"):
+        now = dict(model.named_parameters())[name]
+        torch.testing.assert_close(now, before[name] - 0.01 * gradients[name].sign())  # AdamW's first step
+
+
+def test_directions_that_are_mostly_chance_stay_weak() -> None:
+    turns = [torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(seed)))[0] for seed in (1, 2)]
+    strengths = torch.tensor([1, 0.1, 0.01, 1e-4, 0])
+    given = turns[0] @ torch.diag(strengths) @ turns[1]
+    now = torch.linalg.svdvals(orthogonal(given))
+    torch.testing.assert_close(now, torch.tensor([1, 1, 1, 0.05, 0]), atol=1e-3, rtol=0)
+    for shape in ((3, 7), (7, 3)):
+        assert not orthogonal(torch.zeros(shape)).any() and orthogonal(torch.ones(shape)).shape == shape
+
+
+def test_the_momentum_of_muon_is_that_of_pytorch() -> None:
+    torch.manual_seed(3)
+    ours, theirs = nn.Linear(12, 6, bias=False), nn.Linear(12, 6, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    optimizer = adamw(ours.parameters(), 0.01, 0.1, matrices=ours.parameters())
+    # Their steps turn by an iteration that ends near the matrix itself, so with more of them, and slower ones, at it.
+    exact = {"ns_coefficients": (1.5, -0.5, 0.0), "ns_steps": 40, "adjust_lr_fn": "match_rms_adamw"}
+    reference = torch.optim.Muon(theirs.parameters(), lr=0.01, weight_decay=0.1, **exact)
+    for _ in range(6):
+        photos = torch.randn(16, 12)  # (B, 12)
+        for model, its in ((ours, optimizer), (theirs, reference)):
+            its.zero_grad()
+            model(photos).square().mean().backward()
+            its.step()
+        optimizer.load_state_dict(optimizer.state_dict())  # as when a training goes on
+    torch.testing.assert_close(ours.weight, theirs.weight, atol=1e-3, rtol=0)  # which count in bfloat16
+
+
+def test_muon_makes_no_step_from_a_gradient_that_is_no_number() -> None:
+    model = nn.Linear(4, 3)
+    before = model.weight.detach().clone()
+    optimizer = adamw(model.parameters(), 0.1, 0.5, matrices=[model.weight])
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    descend(model, optimizer, model(torch.full((2, 4), torch.inf)).sum(), None, scaler)
+    assert torch.equal(model.weight, before) and scaler.get_scale() == 2.0
+    descend(model, optimizer, model(torch.eye(4)).sum(), None, scaler)
+    assert not torch.equal(model.weight, before) and model.weight.isfinite().all()

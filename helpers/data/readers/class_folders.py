@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from unicodedata import normalize
 
-from helpers.data.images import find_photos, why_no_photo
+from helpers.data.images import find_photos, open_header, why_no_photo
 from helpers.data.left_out import Findings
 from helpers.data.manifest import SPLITS, ClassPhoto, Split, split_called
 from helpers.files import InputError, beginning, copies, is_hidden, there
@@ -67,15 +67,34 @@ def _by_class(root: Path, findings: Findings) -> dict[str, list[tuple[Path, Spli
 def _of_one_class(
     classes: dict[str, list[tuple[Path, Split | None]]], findings: Findings
 ) -> dict[str, list[tuple[Path, Split | None]]]:
-    """Without photos of which there are copies in several classes: which of them they show, nobody has said."""
+    """Without photos of which there are copies in several classes: which of them they show, nobody has said.
+
+    What only seems to be a photo, such as an empty file, stays, and will be named for what it is.
+    """
     label_of = {path: label for label, photos in classes.items() for path, _ in photos}
+    split_of = {path: split for photos in classes.values() for path, split in photos}
     copy_of = copies(label_of)
-    torn = {first for copy, first in copy_of.items() if label_of[copy] != label_of[first]}
+    torn = {first for copy, first in copy_of.items() if label_of[copy] != label_of[first] and _is_image(first)}
     torn |= {copy for copy, first in copy_of.items() if first in torn}
     for path in label_of:
         if path in torn:
             findings.leave_out("photo", path, "in more than one class")
-    return {label: [photo for photo in photos if photo[0] not in torn] for label, photos in classes.items()}
+    if twice := sum(split_of[copy] != split_of[first] for copy, first in copy_of.items() if first not in torn):
+        findings.say(f"{twice:,} photos by class are in two splits: figures on them say little of other photos.")
+    left = {label: [photo for photo in photos if photo[0] not in torn] for label, photos in classes.items()}
+    for label in [label for label, photos in left.items() if not photos]:
+        findings.leave_out("class", label, "without a photo that is in no other class")
+        del left[label]
+    return left
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            open_header(file)
+    except Exception:  # as in `load_photo`
+        return False
+    return True
 
 
 def _folders(folder: Path, findings: Findings) -> list[Path]:
@@ -137,7 +156,7 @@ def usable_classes(
         elif after[label] < (1 - _MOST_LOST) * count:
             findings.say(f"Of class {label} only {after[label]:,} of {count:,} photos can be used.")
     if len({photo.label for photo in photos}) < 2:
-        few = ", ".join(f"{label} ({different[label]})" for label in before) or "no folder with photos"
+        few = ", ".join(f"{label} ({different[label]})" for label in before) or "none with photos of its own"
         raise InputError(
             f"{root} has too few photos in its classes ({beginning(few)}); give at least two folders, one a class, "
             "with ten different usable photos each."

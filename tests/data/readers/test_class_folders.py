@@ -136,6 +136,32 @@ def test_a_photo_in_two_classes_is_in_none_and_is_named(class_folder: Path) -> N
     ]
 
 
+def test_a_class_that_is_a_copy_of_another_is_named_and_what_is_no_photo_is_no_copy(class_folder: Path) -> None:
+    root = class_folder / "raw-img"
+    shutil.copytree(root / "cane", root / "hund")
+    for label in ("cane", "gatto"):
+        (root / label / "empty.jpg").write_bytes(b"")
+        (root / label / "page.jpg").write_bytes(b"<html>404</html>")
+    findings = Findings()
+    with pytest.raises(InputError, match=r"too few photos in its classes \(cane \(2\), gatto \(12\)\)"):
+        read_class_folder(class_folder, 3, findings)
+    assert ("class", "hund", "without a photo that is in no other class") in named(findings)
+    for label in ("cane", "hund"):
+        shutil.rmtree(root / label)
+    with pytest.raises(InputError, match=r"\(gatto \(14\)\)"):
+        read_class_folder(class_folder, 3, Findings())
+
+
+def test_photos_that_are_in_two_splits_are_told(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for label in ("cane", "gatto"):
+            for number in range(12 if split == "train" else 4):
+                write_photo(tmp_path / split / label / f"{number}.jpg", (9 * number, 9, 40 * len(label)))
+    findings = Findings()
+    assert Counter(photo.split for photo in read_class_folder(tmp_path, 3, findings))["test"] == 8
+    assert findings.sentences == ["8 photos by class are in two splits: figures on them say little of other photos."]
+
+
 def test_copies_do_not_make_a_class_of_too_few_photos_large_enough(class_folder: Path) -> None:
     for number in range(9):
         first = write_photo(class_folder / "raw-img" / "ragno" / f"{number}.jpg", (9, 6 * number, 9))
