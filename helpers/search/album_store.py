@@ -142,7 +142,7 @@ class AlbumStore:
         with self._open() as database:
             return {digest: bool(has) for digest, has in database.execute("SELECT digest, caption NOTNULL FROM looks")}
 
-    def add(self, files: Sequence[File], looks: Iterable[Look] = ()) -> None:
+    def add(self, files: Sequence[File], looks: Sequence[Look] = ()) -> None:
         """Keep `files` and `looks`, and with them a person's captions of photos that have changed only a little.
 
         All of it or, if the process ends meanwhile, nothing.
@@ -156,6 +156,10 @@ class AlbumStore:
                     (one.digest, one.vector.tobytes(), one.crowding, one.thumbnail.tobytes(), one.copy_of, one.caption)
                     for one in looks
                 ),
+            )
+            database.executemany(  # which another model may have seen at another size
+                "UPDATE corrections SET thumbnail = ? WHERE digest = ?",
+                ((one.thumbnail.tobytes(), one.digest) for one in looks),
             )
             database.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
@@ -309,13 +313,13 @@ def _renew(database: sqlite3.Connection) -> None:
     columns = [name for _, name, *_ in database.execute("PRAGMA table_info(corrections)")]
     if columns and "thumbnail" not in columns:
         database.execute("ALTER TABLE corrections ADD COLUMN thumbnail BLOB")
-    if version in (_ALIKE_ALONE, _NO_THUMBNAILS):
+    if columns and version in (_ALIKE_ALONE, _NO_THUMBNAILS):
         known = "SELECT thumbnail FROM looks WHERE looks.digest = corrections.digest"
         database.execute(f"UPDATE corrections SET thumbnail = ({known})")
+        if version == _ALIKE_ALONE:
+            _part_groups(database)
     else:
         database.execute("DROP TABLE IF EXISTS looks")
-    if version == _ALIKE_ALONE:
-        _part_groups(database)
     database.execute(f"PRAGMA user_version = {_VERSION}")
 
 

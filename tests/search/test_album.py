@@ -562,6 +562,16 @@ def test_a_database_that_another_process_writes_to_is_waited_for_and_then_told(
             kept.correct("00.jpg", "my cat")
 
 
+@pytest.mark.parametrize("version", [0, 2, 3])
+def test_an_album_of_an_earlier_version_that_had_only_begun_is_begun_again(
+    run: PhotoSearch, photos: Path, version: int
+) -> None:
+    (photos / ".album").mkdir()
+    with sqlite3.connect(photos / ".album" / "album.db") as database:
+        database.execute(f"PRAGMA user_version = {version}")
+    assert Album(photos, run).update().new == 6
+
+
 def test_an_album_that_was_never_filled_says_so(run: PhotoSearch, photos: Path) -> None:
     with pytest.raises(InputError, match="is empty"):
         Album(photos, run).search(WORDS)
@@ -714,6 +724,20 @@ def test_corrections_follow_photos_whose_names_shift_from_one_chunk_to_the_next(
     album.update()
     said = {name: photo.captions for name, photo in album.photos.items()}
     assert said == {f"{number}.jpg": (f"was {number + 1}.jpg",) for number in range(7)}
+
+
+def test_a_faint_page_keeps_its_caption_when_a_note_comes_after_another_model(run: PhotoSearch, photos: Path) -> None:
+    page = np.full((200, 300, 3), 240, np.uint8)
+    page[100:103, 10:290] = 200
+    Image.fromarray(page).save(photos / "00.jpg")
+    album = Album(photos, run, model="scratch")
+    album.update()
+    album.correct("00.jpg", "a line")
+    Album(photos, run, model="pretrained", anew=True).update()
+    write_note(photos / "00.jpg")
+    album = Album(photos, run)
+    album.update()
+    assert album.models == ["pretrained"] and album.photos["00.jpg"].captions == ("a line",)
 
 
 def test_no_photo_takes_the_caption_of_another(run: PhotoSearch, photos: Path) -> None:
