@@ -68,8 +68,12 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonal(matrix.T).T
-    rows = matrix.float() / matrix.norm().clamp(min=1e-12)
-    squares, directions = torch.linalg.eigh(rows @ rows.T)  # of the singular values, (m,), and where they point, (m, m)
+    if not (length := matrix.norm()).isfinite():
+        return matrix  # of which the next loss will tell
+    rows = matrix.float() / length.clamp(min=1e-12)
+    products = rows @ rows.T
+    eigen = torch.linalg.eigh(products.cpu() if products.is_mps else products)  # which Apple's GPUs do not have
+    squares, directions = (part.to(rows.device) for part in eigen)  # of singular values (m,), where they point (m, m)
     return (directions * squares.clamp(min=500**-2).rsqrt()) @ (directions.T @ rows)
 
 

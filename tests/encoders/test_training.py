@@ -172,6 +172,9 @@ def test_a_diverging_run_stops_with_a_sentence(tmp_path: Path) -> None:
     data = coloured_squares(pair, 4, seed=1)
     with pytest.raises(InputError, match="lower learning rate"):
         train_dual_encoder(pair, data, data, SETTINGS, tmp_path)
+    wild = replace(SETTINGS, muon=True, learning_rate=1e30)
+    with pytest.raises(InputError, match="lower learning rate"):
+        train_dual_encoder(small_pair(), data, data, wild, tmp_path / "wild")
 
 
 def test_photos_of_a_class_and_captions_become_groups(tmp_path: Path) -> None:

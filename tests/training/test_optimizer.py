@@ -101,6 +101,7 @@ def test_directions_that_are_mostly_chance_stay_weak() -> None:
     torch.testing.assert_close(now, torch.tensor([1, 1, 1, 0.05, 0]), atol=1e-3, rtol=0)
     for shape in ((3, 7), (7, 3)):
         assert not orthogonal(torch.zeros(shape)).any() and orthogonal(torch.ones(shape)).shape == shape
+        assert orthogonal(torch.full(shape, torch.nan)).isnan().all()  # and no error of the solver
 
 
 def test_the_momentum_of_muon_is_that_of_pytorch() -> None:
