@@ -62,6 +62,7 @@ def test_a_single_photo_has_no_spread():
         (2.0, 1.0, (-0.1, 1.9), "▸ 2.0 (a) is level with 1.0 (b), difference +1.0 [-0.1, 1.9]: same"),
         (2.0, 1.0, (0.04, 1.9), "▸ 2.0 (a) is level with 1.0 (b), difference +1.0 [0.0, 1.9]: same"),  # as printed, too
         (1.0, 2.0, (-1.9, -0.2), "▸ 1.0 (a) is below 2.0 (b), difference -1.0 [-1.9, -0.2]: less"),
+        (float("nan"), 1.0, None, "▸ nan (a) and 1.0 (b): too few photos to tell."),
         (1.0, 2.0, (float("nan"),) * 2, "▸ 1.0 (a) is level with 2.0 (b), difference -1.0 [unknown]: same"),
     ],
 )

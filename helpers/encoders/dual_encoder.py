@@ -115,10 +115,6 @@ class DualEncoder(nn.Module):
         self.image = ImageTower(config)
         self.text = TextTower(config)
 
-    def matrices(self) -> list[nn.Parameter]:
-        """The filters and matrices, which turn vectors into others; word vectors are looked up."""
-        return [weight for weight in self.parameters() if weight.dim() > 1 and weight is not self.text.words.weight]
-
     def encode_image(self, pixels: Tensor) -> Tensor:
         """uint8 (B, S, S, 3) -> (B, embedding), L2-normalised."""
         return self.image(pixels)

@@ -34,7 +34,7 @@ from helpers.training.checkpoints import (
     mark_finished,
 )
 from helpers.training.loop import Training
-from helpers.training.optimizer import adamw
+from helpers.training.optimizer import adamw, matrices_of
 from helpers.training.processes import gathered, several, share
 
 
@@ -238,7 +238,7 @@ class _EncoderTraining(Training):
         self.draw = TextDraw(data.text_groups)
         parameters = [*model.parameters(), *self.loss.parameters()]
         tail = getattr(model, "tail", nn.Identity()).parameters()
-        matrices = model.matrices() if settings.muon else ()
+        matrices = matrices_of(model) if settings.muon else ()
         optimizer = adamw(
             parameters, settings.learning_rate, settings.weight_decay, tail, settings.tail_share, matrices
         )

@@ -34,6 +34,7 @@ _ELSEWHERE = "name another folder with --album (of the search page: --home; of n
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, time INTEGER, digest TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS contents ON files (digest);
 CREATE TABLE IF NOT EXISTS looks (
     digest TEXT PRIMARY KEY, vector BLOB NOT NULL, crowding REAL NOT NULL, thumbnail BLOB NOT NULL,
     copy_of TEXT NOT NULL, caption TEXT
@@ -148,8 +149,9 @@ class AlbumStore:
         All of it or, if the process ends meanwhile, nothing.
         """
         with self._open() as database:
-            find = "SELECT path, digest FROM files WHERE path = ?"
-            before = dict(row for file in files for row in database.execute(find, (file.path,)))
+            # Of contents that lay in a file already, none is what another file held, changed a little.
+            find = "SELECT path, digest FROM files WHERE path = ? AND NOT EXISTS (SELECT * FROM files WHERE digest = ?)"
+            before = dict(row for file in files for row in database.execute(find, (file.path, file.digest)))
             database.executemany(
                 "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?)",
                 (
@@ -202,6 +204,12 @@ class AlbumStore:
         """Keep a person's caption of a content, and of what the file at `path` holds by now, if it shows the same."""
         with self._open() as database:
             contents = {digest: thumbnail.tobytes()}
+            # What these words replace was perhaps handed on, from before a note was written into the file.
+            database.execute(
+                "UPDATE corrections SET caption = ? WHERE thumbnail = ? AND caption = "
+                "(SELECT caption FROM corrections WHERE digest = ?)",
+                (caption, contents[digest], digest),
+            )
             now = "SELECT digest, thumbnail FROM files JOIN looks USING (digest) WHERE path = ?"
             for other, small in database.execute(now, (path,)).fetchall():
                 if _unchanged(contents[digest], small):
@@ -271,8 +279,8 @@ def _opened(home: Path) -> Iterator[sqlite3.Connection]:
 def _keep_corrections(database: sqlite3.Connection, files: Sequence[File], before: Mapping[str, str]) -> None:
     """Give `files` that were added, and by a person had no captions, those of the photos that they were.
 
-    Each is compared with the content that it had `before`, by its path, which may have been changed a little. It is
-    also looked for, under whatever name, among all that a person has captioned; there, it has to look the same.
+    Each is looked for, under whatever name, among all that a person has captioned; there, it has to look the same. And
+    it is compared with the content that its path had `before`, which may have been changed a little.
     """
     rows = database.execute(
         "SELECT digest, caption, thumbnail FROM corrections WHERE thumbnail NOTNULL ORDER BY rowid"
@@ -283,9 +291,9 @@ def _keep_corrections(database: sqlite3.Connection, files: Sequence[File], befor
     for file in files if rows else ():
         for (small,) in database.execute("SELECT thumbnail FROM looks WHERE digest = ?", (file.digest,)).fetchall():
             old, twin = before.get(file.path), same.get(small)
-            if old not in captions or not _unchanged(thumbnails[old], small):
-                old = twin if twin is not None and _is_copy(small, small) else None
-            if old is not None:
+            if twin is not None and _is_copy(small, small) and thumbnails.get(old) != small:
+                old = twin
+            if old in captions and _unchanged(thumbnails[old], small):
                 kept = file.digest, captions[old], small
                 database.execute("INSERT OR IGNORE INTO corrections VALUES (?, ?, ?)", kept)
 

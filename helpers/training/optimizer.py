@@ -77,6 +77,12 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return (directions * squares.clamp(min=500**-2).rsqrt()) @ (directions.T @ rows)
 
 
+def matrices_of(model: nn.Module) -> list[nn.Parameter]:
+    """The filters and matrices of a model, which turn vectors into others; word vectors are looked up."""
+    looked_up = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    return [weight for weight in model.parameters() if weight.dim() > 1 and id(weight) not in looked_up]
+
+
 def adamw(
     parameters: Iterable[nn.Parameter],
     learning_rate: float,

@@ -740,20 +740,21 @@ def test_a_faint_page_keeps_its_caption_when_a_note_comes_after_another_model(ru
     assert album.models == ["pretrained"] and album.photos["00.jpg"].captions == ("a line",)
 
 
+def write_letter(path: Path, line: int | None, quality: int = 95) -> None:
+    """A page of thirty lines, one of which is its own; `line` None: a blank one."""
+    page = np.full((480, 360, 3), 250, np.uint8)
+    for row in range(30, 450, 15) if line is not None else ():
+        words = np.random.default_rng(row if row != 225 else 1000 + line).integers(8, 30, 12).cumsum()
+        for start, end in zip(words[::2], words[1::2], strict=True):
+            page[row : row + 7, start:end] = 30
+    Image.fromarray(page).save(path, quality=quality)
+
+
 def test_no_photo_takes_the_caption_of_another(run: PhotoSearch, photos: Path) -> None:
     """Letters that differ in one line, which pass for copies, and blank pages, which are copies of nothing."""
-
-    def write(name: str, line: int | None) -> None:
-        page = np.full((480, 360, 3), 250, np.uint8)
-        for row in range(30, 450, 15) if line is not None else ():
-            words = np.random.default_rng(row if row != 225 else 1000 + line).integers(8, 30, 12).cumsum()
-            for start, end in zip(words[::2], words[1::2], strict=True):
-                page[row : row + 7, start:end] = 30
-        Image.fromarray(page).save(photos / name, quality=95 if name < "d" else 90)
-
-    write("anna.jpg", 1)
-    write("bert.jpg", 2)
-    write("blank.jpg", None)
+    write_letter(photos / "anna.jpg", 1)
+    write_letter(photos / "bert.jpg", 2)
+    write_letter(photos / "blank.jpg", None)
     album = Album(photos, run)
     album.update()
     album.correct("anna.jpg", "to Anna")
@@ -761,13 +762,46 @@ def test_no_photo_takes_the_caption_of_another(run: PhotoSearch, photos: Path) -
     for name in ("anna.jpg", "blank.jpg"):
         (photos / name).unlink()
     album.update()
-    write("dora.jpg", 3)
-    write("empty.jpg", None)
+    write_letter(photos / "dora.jpg", 3)
+    write_letter(photos / "empty.jpg", None, quality=90)
     os.utime(photos / "bert.jpg")
     for anew in (False, True):
         album = Album(photos, run, anew=anew)
         album.update()
         assert len(album.photos) == 9 and not any(map(album.corrected, album.photos))
+
+
+@pytest.mark.parametrize("corrected", [("anna.jpg", "bert.jpg"), ("anna.jpg",)])
+def test_a_letter_that_takes_the_name_of_one_like_it_keeps_its_own_caption(
+    run: PhotoSearch, photos: Path, corrected: tuple[str, ...]
+) -> None:
+    for number, name in enumerate(("anna.jpg", "bert.jpg")):
+        write_letter(photos / name, number)
+    album = Album(photos, run)
+    album.update()
+    assert any(hit.twins for hit in album.search(WORDS, k=10))  # which they pass for
+    for name in corrected:
+        album.correct(name, f"to {name}")
+    bert = album.photos["bert.jpg"].captions
+    (photos / "bert.jpg").rename(photos / "anna.jpg")
+    if len(corrected) == 2:
+        write_note(photos / "anna.jpg")
+    album = Album(photos, run)
+    album.update()
+    assert album.photos["anna.jpg"].captions == bert
+
+
+def test_the_last_words_stay_when_a_note_is_taken_out_again(run: PhotoSearch, photos: Path, kept: Album) -> None:
+    content = (photos / "00.jpg").read_bytes()
+    kept.correct("00.jpg", "the first words")
+    write_note(photos / "00.jpg")
+    album = Album(photos, run)
+    album.update()
+    album.correct("00.jpg", "the last words")
+    (photos / "00.jpg").write_bytes(content)
+    album = Album(photos, run)
+    album.update()
+    assert album.photos["00.jpg"].captions == ("the last words",)
 
 
 def test_a_photo_that_was_moved_is_in_the_album_once_when_it_is_made_anew(

@@ -79,7 +79,8 @@ def _of_one_class(
     for path in label_of:
         if path in torn:
             findings.leave_out("photo", path, "in more than one class")
-    if twice := sum(split_of[copy] != split_of[first] for copy, first in copy_of.items() if first not in torn):
+    left_over = {copy: first for copy, first in copy_of.items() if first not in torn and _is_image(first)}
+    if twice := sum(split_of[copy] != split_of[first] for copy, first in left_over.items()):
         findings.say(f"{twice:,} photos by class are in two splits: figures on them say little of other photos.")
     left = {label: [photo for photo in photos if photo[0] not in torn] for label, photos in classes.items()}
     for label in [label for label, photos in left.items() if not photos]:
@@ -149,9 +150,10 @@ def usable_classes(
     for label, count in before.items():
         lacking = [split for split in SPLITS if not any(p.label == label and p.split == split for p in photos)]
         if different[label] < LEAST or lacking:
-            where = f"without a usable photo in {' and '.join(lacking)}"
-            why = f"with fewer than {LEAST} different usable photos" if different[label] < LEAST else where
-            findings.leave_out("class", label, why, f"{different[label]} of {count}")
+            why, usable = f"without a usable photo in {' and '.join(lacking)}", after[label]
+            if different[label] < LEAST:
+                why, usable = f"with fewer than {LEAST} different usable photos", different[label]
+            findings.leave_out("class", label, why, f"{usable} of {count}")
             photos = [photo for photo in photos if photo.label != label]
         elif after[label] < (1 - _MOST_LOST) * count:
             findings.say(f"Of class {label} only {after[label]:,} of {count:,} photos can be used.")
