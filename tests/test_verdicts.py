@@ -16,7 +16,16 @@ def executed(line: str) -> dict:
     return {"cells": [{"cell_type": "code", "source": [SOURCE], "outputs": [output]}]}
 
 
-@pytest.mark.parametrize("line", [GOOD, SURE, "▸ 60.0 (beam) is level with 60.0 (greedy): No matter."])
+@pytest.mark.parametrize(
+    "line",
+    [
+        GOOD,
+        SURE,
+        "▸ 60.0 (beam) is level with 60.0 (greedy): No matter.",
+        "▸ nan (beam) and 60.0 (greedy): too few photos to tell.",
+        "▸ nan (beam) and nan (greedy): too few photos to tell.",
+    ],
+)
 def test_what_the_figures_bear_out_is_no_contradiction(line: str) -> None:
     assert contradictions(executed(line)) == ([], 1)
 
@@ -31,6 +40,8 @@ def test_what_the_figures_bear_out_is_no_contradiction(line: str) -> None:
         SURE.replace("[0.3,", "[-0.3,"),  # chance can explain it
         SURE.replace("[0.3, 2.1]", "[unknown]"),
         "▸ beam is better",
+        "▸ nan (beam) is below 60.0 (greedy): It harms.",
+        "▸ 61.2 (beam) and 60.0 (greedy): too few photos to tell.",
     ],
 )
 def test_a_planted_contradiction_is_found(line: str) -> None:

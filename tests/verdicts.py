@@ -2,7 +2,7 @@
 
 `helpers.uncertainty.verdict` prints a line of two figures, their relation, and a sentence for that relation. Here the
 line is read again, without that function: the relation must follow from the figures as printed, and the sentence
-must be the one that the cell has for that relation.
+must be the one that the cell has for that relation. Where a figure is no number, there is no sentence.
 """
 
 import ast
@@ -17,6 +17,8 @@ VERDICT = re.compile(
     rf"(?:, difference (?P<sign>[+-]){NUMBER} \[(?:(?P<low>{NUMBER}), (?P<high>{NUMBER})|(?P<unknown>unknown))\])?"
     r": (?P<sentence>.+)"
 )
+# One of them, at least, is no number, and nothing follows from them.
+UNTOLD = re.compile(rf"▸ (?:nan \(.+?\) and {NUMBER}|{NUMBER} \(.+?\) and nan) \(.+?\): too few photos to tell\.")
 
 
 def lines(cell: dict[str, Any]) -> Iterator[str]:
@@ -39,6 +41,8 @@ def sentences(source: str) -> list[dict[str, str]]:
 
 def relation_of(first: float, second: float, low: float | None, high: float | None) -> str:
     """What the figures say: the difference counts where its interval, if there is one, has no 0 in it."""
+    if math.isnan(first) or math.isnan(second):
+        return "nothing"
     if first == second or (low is not None and not (low > 0 or high < 0)):
         return "level with"
     return "above" if first > second else "below"
@@ -54,6 +58,8 @@ def contradictions(notebook: dict[str, Any]) -> tuple[list[str], int]:
             if not line.startswith("▸"):
                 continue
             count += 1
+            if UNTOLD.fullmatch(line):
+                continue
             found = VERDICT.fullmatch(line)
             if found is None:
                 wrong.append(f"unreadable: {line}")
