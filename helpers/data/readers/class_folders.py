@@ -73,14 +73,13 @@ def _of_one_class(
     """
     label_of = {path: label for label, photos in classes.items() for path, _ in photos}
     split_of = {path: split for photos in classes.values() for path, split in photos}
-    copy_of = copies(label_of)
-    torn = {first for copy, first in copy_of.items() if label_of[copy] != label_of[first] and _is_image(first)}
+    copy_of = {copy: first for copy, first in copies(label_of).items() if _is_image(first)}
+    torn = {first for copy, first in copy_of.items() if label_of[copy] != label_of[first]}
     torn |= {copy for copy, first in copy_of.items() if first in torn}
     for path in label_of:
         if path in torn:
             findings.leave_out("photo", path, "in more than one class")
-    left_over = {copy: first for copy, first in copy_of.items() if first not in torn and _is_image(first)}
-    if twice := sum(split_of[copy] != split_of[first] for copy, first in left_over.items()):
+    if twice := sum(split_of[copy] != split_of[first] for copy, first in copy_of.items() if first not in torn):
         findings.say(f"{twice:,} photos by class are in two splits: figures on them say little of other photos.")
     left = {label: [photo for photo in photos if photo[0] not in torn] for label, photos in classes.items()}
     for label in [label for label, photos in left.items() if not photos]:
