@@ -28,7 +28,7 @@ class Renamed(build_py):
 
 def requirements() -> list[str]:
     """What requirements.txt pins for the modules themselves, in those versions or newer ones."""
-    pinned = Path("requirements.txt").read_text(encoding="utf-8").partition("# The book")[0]
+    pinned = Path("requirements.txt").read_text(encoding="utf-8")
     names = re.findall(r"(?m)^([\w.\-]+)==(\S+)", pinned)
     return [f"{name}>={version}" for name, version in names if name != "jupyter"]
 

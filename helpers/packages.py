@@ -20,12 +20,9 @@ _PIN = re.compile(r"(?m)^([\w.\-]+)==(\S+)")
 
 
 def missing(requirements: str) -> dict[str, str]:
-    """Package -> version of what a text like requirements.txt pins and this Python has in no version.
-
-    What stands from the heading "The book" on is not asked for.
-    """
+    """Package -> version of what a text like requirements.txt pins and this Python has in no version."""
     lacking = {}
-    for name, pinned in _PIN.findall(requirements.partition("# The book")[0]):
+    for name, pinned in _PIN.findall(requirements):
         try:
             version(name)
         except PackageNotFoundError:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -222,12 +223,16 @@ def test_one_command_after_a_change_the_book_shows_it_and_a_link_that_leads_nowh
     assert "hummingbird" in (site / "slides" / "01_download.html").read_text(encoding="utf-8")
 
 
-def test_without_executed_notebooks_there_is_no_book(
+def test_without_executed_notebooks_or_what_makes_it_there_is_no_book(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("helpers.profiles.project_root", lambda: tmp_path)
     assert build.main(["--profile", "nope"]) == 2
     assert capsys.readouterr().err.startswith("There is no profile 'nope'; choose one of: ")
+    with monkeypatch.context() as lean:
+        lean.setitem(sys.modules, "sphinx", None)
+        assert build.main(["--profile", "flickr8k"]) == 2
+    assert capsys.readouterr().err.startswith(f"What makes the book is not installed in {sys.executable}; `make book` ")
     assert build.main(["--profile", "flickr8k"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("There are no executed notebooks in ") and len(said.splitlines()) == 1

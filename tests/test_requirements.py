@@ -1,9 +1,12 @@
-"""The lock: what requirements.txt asks for, all of it with hashes, except PyTorch."""
+"""The locks: what requirements.txt and requirements-dev.txt ask for, all of it with hashes, except PyTorch."""
 
+import ast
 import re
 import runpy
-from importlib.metadata import requires
+import sys
+from importlib.metadata import packages_distributions, requires
 
+import nbformat
 import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
@@ -21,16 +24,22 @@ def pins(name: str) -> dict[str, str]:
     return {canonicalize_name(name): version for name, version, where in found if not where or Marker(where).evaluate()}
 
 
-def test_the_lock_holds_every_requirement_in_the_same_version():
-    asked, locked = pins("requirements.txt"), pins("requirements.lock")
+@pytest.mark.parametrize("of", ["requirements", "requirements-dev"])
+def test_the_lock_holds_every_requirement_in_the_same_version(of):
+    asked, locked = pins(f"{of}.txt"), pins("requirements.lock") | pins(f"{of}.lock")
     asked = {name: version for name, version in asked.items() if name not in ("torch", "torchvision")}
     assert {name: locked.get(name) for name in asked} == asked, "run make lock"
     assert not [name for name in locked if name.startswith(LEFT_OUT) and name != "torchinfo"]
 
 
-def test_the_lock_holds_what_the_requirements_need_in_turn():
-    # It is installed without looking at dependencies: what were missing would be missing on a user's machine.
-    locked = pins("requirements.lock")
+def test_the_second_lock_changes_nothing_that_the_first_installs():
+    assert not pins("requirements.lock").keys() & pins("requirements-dev.lock").keys()
+
+
+@pytest.mark.parametrize("files", [["requirements.lock"], ["requirements.lock", "requirements-dev.lock"]])
+def test_the_locks_hold_what_the_requirements_need_in_turn(files):
+    # They are installed without looking at dependencies: what were missing would be missing on a user's machine.
+    locked = {name: version for file in files for name, version in pins(file).items()}
     for name in locked:
         try:
             needed = [Requirement(text) for text in requires(name) or ()]
@@ -43,8 +52,33 @@ def test_the_lock_holds_what_the_requirements_need_in_turn():
                 assert package not in locked or one.specifier.contains(locked[package], prereleases=True), one
 
 
-def test_every_line_of_the_lock_has_a_hash():
-    lines = (project_root() / "requirements.lock").read_text(encoding="utf-8").split("\n")
+def imported(source: str) -> set[str]:
+    """Top-level modules that `source` imports, anywhere in it."""
+    nodes = [*ast.walk(ast.parse(source))]
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    whence = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.partition(".")[0] for name in plain | whence}
+
+
+def test_the_course_imports_nothing_that_it_does_not_install():
+    # Tests run where more is installed: what the course takes from there would be missing on a user's machine.
+    root = project_root()
+    modules = [root / "run_all.py", *(path for path in (root / "helpers").rglob("*.py") if "scale" not in path.parts)]
+    sources = [path.read_text(encoding="utf-8") for path in modules]
+    for path in (root / "notebooks").glob("0[1-7]*.ipynb"):
+        sources += [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    ours = {"helpers", "run_all", "image_captioning_and_search"}
+    others = set().union(*map(imported, sources)) - sys.stdlib_module_names - ours
+    assert {"torch", "faiss", "papermill", "seaborn"} <= others
+    brought_by = packages_distributions()
+    course = {*pins("requirements.lock"), "torch", "torchvision"}
+    lacking = {name for name in others if not course & {canonicalize_name(one) for one in brought_by.get(name, ())}}
+    assert lacking == {"pyarrow"}  # for Parquet alone, whose reader says what to install
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_every_line_of_the_lock_has_a_hash(name):
+    lines = (project_root() / name).read_text(encoding="utf-8").split("\n")
     packages = "\n".join(line for line in lines if not line.startswith("#"))
     blocks = re.split(r"(?m)^(?=[a-zA-Z])", packages)
     assert all("--hash=sha256:" in block for block in blocks if block.strip())
@@ -54,7 +88,8 @@ def test_what_scaling_out_needs_is_pinned_and_is_asked_for_there_alone():
     lines = (project_root() / "requirements-scale.txt").read_text(encoding="utf-8").splitlines()
     asked = [Requirement(line) for line in lines if line and not line.startswith("#")]
     assert all(re.fullmatch(r"==[\w.]+", str(one.specifier)) for one in asked)
-    assert not {canonicalize_name(one.name) for one in asked} & pins("requirements.lock").keys()
+    others = pins("requirements.lock") | pins("requirements-dev.lock")
+    assert not {canonicalize_name(one.name) for one in asked} & others.keys()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from html import unescape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,11 @@ def main(argv: list[str] | None = None) -> int:
     name = parser.parse_args(argv).profile
 
     def make() -> None:
+        if find_spec("sphinx") is None:
+            raise InputError(
+                f"What makes the book is not installed in {sys.executable}; `make book` installs it in .venv, and "
+                "`pip install --require-hashes --no-deps -r requirements-dev.lock` here."
+            )
         outputs = get_profile(name).outputs
         if not any((outputs / "notebooks").glob("[0-9]*.ipynb")):
             run = pasted(["python", "run_all.py", "--profile", name])
