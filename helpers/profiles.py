@@ -121,6 +121,7 @@ class Profile:
     encoder_tokenizer: TokenizerKind = "wordpiece"
     encoder_epochs: Epochs = 12
     encoder_batch: Batch = 64  # photos a step
+    encoder_texts: Annotated[int, Field(ge=1, le=100)] = 1  # of each photo a step
     encoder_muon: bool = False  # for filters and matrices, see helpers/training/optimizer.py
     class_photo_size: Side = 64
     class_epochs: Epochs = 16  # 60 take two minutes with 1,000 photos, half an hour with all of Animals-10
@@ -201,10 +202,11 @@ _FLICKR8K = Profile(
     encoder_photo_size=96,
     encoder_epochs=30,
     encoder_batch=128,
+    encoder_texts=5,
     encoder_muon=True,
     class_photo_size=96,
     class_epochs=60,
-    sentence_encoders="use+sentence-transformers/all-MiniLM-L6-v2",
+    sentence_encoders="use+sentence-transformers/all-MiniLM-L6-v2+words",
     pretrained_epochs=20,
     pretrained_batch=512,
     reranked_photos=500,
@@ -242,6 +244,7 @@ PROFILES: dict[str, Profile] = {
         transformer_epochs=8,
         self_critical_epochs=3,
         encoder_epochs=10,
+        sentence_encoders="use+sentence-transformers/all-MiniLM-L6-v2",  # words of all captions take 2.4 GB more
         fusion_epochs=8,
     ),
 }

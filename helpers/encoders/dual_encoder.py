@@ -135,6 +135,11 @@ class EncoderPair(NamedTuple):
         """Pixels a side of the photos that `embed_photos` takes."""
         return self.model.config.photo_size
 
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """What the ids of `tokens` stand for."""
+        return self.tokenizer.vocabulary
+
     def tokens(self, texts: Sequence[str]) -> np.ndarray:
         """Texts -> int64 ids (N, T), padded with 0."""
         return self.tokenizer.encode_batch(list(texts), self.model.config.max_length)

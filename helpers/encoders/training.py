@@ -43,6 +43,9 @@ class Towers(Protocol):
 
     model: nn.Module  # with `config`, `encode_image` and `encode_text`
 
+    @property
+    def vocabulary(self) -> tuple[str, ...]: ...
+
     def save(self, folder: Path) -> None: ...
 
     def _replace(self, *, model: nn.Module) -> "Towers": ...
@@ -205,6 +208,7 @@ def train_dual_encoder(
         **several(),
         settings=asdict(settings),
         config=asdict(pair.model.config),
+        vocabulary=pair.vocabulary,
         start=torch.cat([weight.detach().flatten() for weight in pair.model.parameters()]),
         **{
             f"{split}_{name}": told_by(part) if name == "photos" else part

@@ -296,7 +296,7 @@ class Album:
         """Put a person's caption in the place of the photo's; it is kept with the album, for all files of its content.
 
         Raises:
-            InputError: there is no such photo, or the caption is blank.
+            InputError: there is no such photo, its file holds another one by now, or the caption is blank.
         """
         caption = " ".join(caption.split())
         if photo_id not in self.photos:
@@ -304,7 +304,13 @@ class Album:
         if not caption:
             raise InputError("A caption needs at least one word.")
         digest = self._digests[photo_id]
-        self._store.correct(photo_id, digest, self._thumbnails[digest], caption)
+        thumbnail = self._thumbnails[digest]
+        if Update(self.folder, self._store, self.encoder, self.captioner).shows_another(photo_id, digest, thumbnail):
+            raise InputError(
+                f"{self.photos[photo_id].path} holds another photo now than when the album looked at it; end the "
+                "search page and open it again, which brings the album up to date."
+            )
+        self._store.correct(photo_id, digest, thumbnail, caption)
         for copy in [one for one, other in self._digests.items() if other == digest]:
             self.photos[copy] = replace(self.photos[copy], captions=(caption,))
             self._corrections[copy] = caption

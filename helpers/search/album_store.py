@@ -212,7 +212,7 @@ class AlbumStore:
             )
             now = "SELECT digest, thumbnail FROM files JOIN looks USING (digest) WHERE path = ?"
             for other, small in database.execute(now, (path,)).fetchall():
-                if _unchanged(contents[digest], small):
+                if unchanged(contents[digest], small):
                     contents[other] = small
             database.executemany(
                 "INSERT OR REPLACE INTO corrections VALUES (?, ?, ?)",
@@ -293,12 +293,12 @@ def _keep_corrections(database: sqlite3.Connection, files: Sequence[File], befor
             old, twin = before.get(file.path), same.get(small)
             if twin is not None and _is_copy(small, small) and thumbnails.get(old) != small:
                 old = twin
-            if old in captions and _unchanged(thumbnails[old], small):
+            if old in captions and unchanged(thumbnails[old], small):
                 kept = file.digest, captions[old], small
                 database.execute("INSERT OR IGNORE INTO corrections VALUES (?, ?, ?)", kept)
 
 
-def _unchanged(first: bytes, second: bytes) -> bool:
+def unchanged(first: bytes, second: bytes) -> bool:
     """Whether what one file held, as a thumbnail, is what it holds now, if changed a little.
 
     Pages whose details are too faint to tell are copies of nothing, and the same where only a note has changed.

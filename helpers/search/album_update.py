@@ -20,7 +20,7 @@ from helpers.data.readers.place import Place
 from helpers.environment import ahead, chunks, keep_freed_memory, progress
 from helpers.files import InputError
 from helpers.search.album_models import Describer, Encoder
-from helpers.search.album_store import AlbumStore, File, Look
+from helpers.search.album_store import AlbumStore, File, Look, unchanged
 from helpers.search.copies import Originals, thumbnail
 from helpers.search.reranking import crowding
 
@@ -110,6 +110,14 @@ class Update:
         captioned = self._caption_others()
         return bool(taken or gone_or_broken or captioned)
 
+    def shows_another(self, id_: str, digest: str, known: np.ndarray) -> bool:
+        """Whether the file holds another photo now than one that was looked at, given by its digest and thumbnail.
+
+        What cannot be opened shows nothing else.
+        """
+        seen = self._open(id_, {digest})
+        return bool(seen.squares) and not unchanged(known.tobytes(), thumbnail(seen.squares[0]).tobytes())
+
     def nothing(self) -> str:
         """What to say where no photo can be used."""
         seen = Counter(self.tally.left_out.values()).most_common(5)
@@ -196,29 +204,29 @@ class Update:
         if not ids:
             return
         keep_freed_memory()  # of a decoded photo, for the next one
+        opened = ahead(lambda id_: self._open(id_, looked_at), ids, 2 * _CHUNK)
+        yield from chunks(progress(opened, task, len(ids), "photo"), _CHUNK)
+
+    def _open(self, id_: str, looked_at: set[str] | frozenset[str]) -> _Seen:
+        """A photo, opened unless its content is one of those that were looked at."""
         models = [one for one in (self._encoder, self._captioner) if one is not None]
-        size = max(one.photo_size for one in models)
         squares = dict.fromkeys(one.square for one in models)  # models that want the same have the same function
-
-        def open_one(id_: str) -> _Seen:
-            path = self.folder / id_
-            try:
-                status = path.stat()
-                with path.open("rb") as content:
-                    digest = hashlib.file_digest(content, "sha256").hexdigest()
-                file = File(id_, status.st_size, status.st_mtime_ns, digest)
-                if digest in looked_at:
-                    return _Seen(id_, file)
-                photo = load_photo(path, size)
-                return _Seen(id_, file, tuple(square(photo) for square in squares))
-            except InputError as error:
-                return _Seen(id_, problem=reason(str(error), str(path)))
-            except FileNotFoundError:
-                return _Seen(id_)
-            except OSError as error:
-                return _Seen(id_, problem=f"cannot be read ({error.strerror})")
-
-        yield from chunks(progress(ahead(open_one, ids, 2 * _CHUNK), task, len(ids), "photo"), _CHUNK)
+        path = self.folder / id_
+        try:
+            status = path.stat()
+            with path.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
+            file = File(id_, status.st_size, status.st_mtime_ns, digest)
+            if digest in looked_at:
+                return _Seen(id_, file)
+            photo = load_photo(path, max(one.photo_size for one in models))
+            return _Seen(id_, file, tuple(square(photo) for square in squares))
+        except InputError as error:
+            return _Seen(id_, problem=reason(str(error), str(path)))
+        except FileNotFoundError:
+            return _Seen(id_)
+        except OSError as error:
+            return _Seen(id_, problem=f"cannot be read ({error.strerror})")
 
     def _closed(self, id_: str) -> bool:
         """Whether a file is there and cannot be read now, so that what is known of it may still be true."""

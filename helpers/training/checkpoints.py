@@ -90,8 +90,8 @@ def save_checkpoint(path: Path, fingerprint: str, state: dict[str, Any]) -> None
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     """The state saved by the run with this fingerprint, or None when there is none to continue from.
 
-    A file of another run, or one that is damaged, is renamed to `<name>.old` with a printed notice:
-    nothing that took minutes to compute is deleted.
+    A file of another run, or one that is damaged, is renamed to `<name>.old` with a printed notice, in the place of one
+    that was set aside before.
 
     Raises:
         InputError: memory, a disk or a right to read failed; the file stays.

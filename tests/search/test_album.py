@@ -670,11 +670,34 @@ def test_a_caption_that_is_corrected_where_another_process_has_seen_the_file_cha
         write_note(photos / name)
     draw_photo(photos / "03.jpg", 777)  # another photo, which nobody said this of
     Album(photos, run).update()
-    for name in ("00.jpg", "01.jpg", "03.jpg"):
+    for name in ("00.jpg", "01.jpg"):
         kept.correct(name, f"my {name}")
+    with pytest.raises(InputError, match=r"03\.jpg holds another photo now than when the album looked at it; end"):
+        kept.correct("03.jpg", "my 03.jpg")
     album = Album(photos, run)
     assert [album.corrected(name) for name in ("00.jpg", "01.jpg", "03.jpg")] == [True, True, False]
     assert album.photos["01.jpg"].captions == ("my 01.jpg",)
+
+
+def test_a_caption_is_of_the_photo_that_is_seen_and_not_of_the_one_that_was_there_before(
+    run: PhotoSearch, photos: Path, kept: Album
+) -> None:
+    """The page shows files as they are now, and the album knows them as it has looked at them."""
+    (photos / "00.jpg").rename(photos / "aside.jpg")
+    (photos / "01.jpg").rename(photos / "00.jpg")
+    (photos / "aside.jpg").rename(photos / "01.jpg")
+    for name in ("00.jpg", "01.jpg"):
+        with pytest.raises(InputError, match=f"{name} holds another photo now"):
+            kept.correct(name, "what is seen")
+    album = Album(photos, run)
+    album.update()
+    assert not any(album.corrected(name) for name in ("00.jpg", "01.jpg"))
+    album.correct("00.jpg", "what is seen")
+    content = (photos / "00.jpg").read_bytes()
+    (photos / "00.jpg").unlink()  # a disk that is away shows nothing else
+    album.correct("00.jpg", "what was seen")
+    (photos / "00.jpg").write_bytes(content)
+    assert Album(photos, run).photos["00.jpg"].captions == ("what was seen",)
 
 
 @pytest.mark.parametrize("meanwhile", ["anew", "torn", "away", "moved", "moved anew", "an earlier version", "long ago"])
