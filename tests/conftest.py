@@ -21,6 +21,13 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
+def one_thread_again() -> Iterator[None]:
+    """A command that a test calls takes all cores, and would leave them to all tests after it."""
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
 def no_command_began_this(monkeypatch: pytest.MonkeyPatch) -> None:
     """`run_all.main` notes for the kernels it starts what began them; called by a test, it would for all after it."""
     monkeypatch.setenv(COMMAND, "")
