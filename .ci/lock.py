@@ -19,10 +19,10 @@ HEAD = """\
 """
 
 
-def compiled(*files: str) -> list[str]:
-    """What `files` come to: of each package its line, with its hashes below it."""
+def compiled(*what: str) -> list[str]:
+    """What files of requirements, and options about them, come to: of each package its line, its hashes below it."""
     options = "--universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet"
-    command = [sys.executable, "-m", "uv", "pip", "compile", *files, *options.split()]
+    command = [sys.executable, "-m", "uv", "pip", "compile", *what, *options.split()]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if run.returncode:
         sys.exit(run.stderr)

@@ -67,14 +67,12 @@ def test_a_gpu_that_is_not_there_is_one_sentence(name: str, monkeypatch: pytest.
 
 
 def test_a_notebook_says_where_it_runs(capsys: pytest.CaptureFixture[str], a_gpu: SimpleNamespace) -> None:
-    before = torch.get_num_threads()
     start(7, 1)
     assert "seed 7, 1 thread, bfloat16" in capsys.readouterr().out
     assert in_words(choose_device("cuda")) == "training on cuda (Tesla T4) in bfloat16, else 1 thread"
     a_gpu.bfloat16 = False
     short_floats.cache_clear()
     assert in_words(choose_device("cuda")) == "training on cuda (Tesla T4) in float16, else 1 thread"
-    torch.set_num_threads(before)
 
 
 def test_float16_is_scaled_and_nothing_else(a_gpu: SimpleNamespace) -> None:
