@@ -211,7 +211,7 @@ _FLICKR8K = Profile(
     pretrained_batch=512,
     reranked_photos=500,
     fusion_epochs=25,
-    calibration_photos=64,
+    calibration_photos=160,
     judged_photos=200,
 )
 

@@ -63,6 +63,25 @@ def test_no_sum_of_two_products_overflows_16_bits_on_whatever_processor_the_grap
     assert len(weights) == 3 and all(np.abs(one.astype(int)).max() <= 64 for one in weights)
 
 
+@pytest.mark.parametrize("attention", [False, True])
+def test_in_8_bits_vectors_keep_unit_length_and_only_products_are_rounded(attention: bool):
+    """A length that has 127 steps would make vectors that are up to 1 % too long: first in a search for that alone."""
+    torch.manual_seed(0)
+    layer, norm, out = nn.Linear(12, 12), nn.LayerNorm(12), nn.Linear(12, 6)
+
+    def tower(numbers: Tensor) -> Tensor:
+        return nn.functional.normalize(out(norm(numbers + layer(numbers).tanh() * numbers)), dim=1)
+
+    network = nn.ModuleList([layer, norm, out])
+    numbers = torch.randn(64, 12) * torch.rand(64, 1).exp()
+    samples = [(row[None],) for row in numbers]
+    integers = module.quantise(convert(network, tower, samples[0]), samples, attention=attention)
+    rounded = [o for o in integers.get_ops() if o.get_type_name() == "FakeQuantize"]
+    readers = {reader.get_node().get_type_name() for o in rounded for reader in o.output(0).get_target_inputs()}
+    assert readers == {"MatMul"}
+    torch.testing.assert_close(Graph(integers)(numbers)[0].norm(dim=1), torch.ones(64), atol=1e-5, rtol=0)
+
+
 def test_log_probabilities_of_another_photo_are_no_good_answer(tmp_path: Path):
     """Of 1,000 words nearly all are unlikely, whatever the photo: such rows point the same way until `exp` is taken."""
     torch.manual_seed(0)
