@@ -64,6 +64,7 @@ from helpers.chain.stop import stop_signals
 from helpers.data.known_sets import expected_photos
 from helpers.environment import COMMAND, available_cores, can_pin, cores, has_quota, pin_thread, project_root
 from helpers.files import (
+    CHECKPOINT,
     FINISHED,
     UNREAD,
     InputError,
@@ -247,6 +248,17 @@ class Running:
     progress: Progress
     copy: Path
     lane: int
+    folder: Path  # of its files
+    place: int  # of that folder on its disk
+
+    def check_folder(self) -> None:
+        """Refuse a folder that is not the one in which the stage began: half of its files went with that.
+
+        Raises:
+            InputError: it was removed, moved or replaced.
+        """
+        if not self.folder.is_dir() or self.folder.stat().st_ino != self.place:
+            raise InputError(f"{self.folder} was removed or moved while this stage ran; run the stage again.")
 
 
 def all_needs(stage: Stage, stages: Sequence[Stage]) -> set[str]:
@@ -398,9 +410,10 @@ def run_stages(
                 write_json(state, records, durable=True)
             results[stage.short] = stage_result(stage, "up to date", record)
             return
-        if arguments.force:  # its models would be loaded instead of trained again
-            for mark in (outputs / stage.folder).rglob(FINISHED):
-                mark.unlink()
+        if arguments.force:  # its models would be loaded instead of trained again, or gone on with
+            for name in (FINISHED, CHECKPOINT):
+                for mark in (outputs / stage.folder).rglob(name):
+                    mark.unlink()
         # From here until it succeeds the stage counts as not run, whatever a crash leaves behind.
         records.pop(stage.short, None)
         write_json(state, records, durable=True)
@@ -417,7 +430,9 @@ def run_stages(
             pin_thread(choices[lane % len(choices)])  # the kernel that this thread starts inherits it
             execute(stage.notebook, copy, parameters, progress, descriptors)
 
-        running[pool.submit(work)] = Running(stage, facts, why, progress, copy, lane)
+        folder = outputs / stage.folder
+        folder.mkdir(exist_ok=True)
+        running[pool.submit(work)] = Running(stage, facts, why, progress, copy, lane, folder, folder.stat().st_ino)
 
     def finish(future: Future) -> None:
         job = running.pop(future)
@@ -426,6 +441,7 @@ def run_stages(
         stage, progress = job.stage, job.progress
         try:
             future.result()
+            job.check_folder()
         except Exception as error:
             progress.end(f"failed after {duration(progress.seconds)}")
             problem = explain(error, progress, job.copy)

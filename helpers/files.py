@@ -59,7 +59,8 @@ _OF_THE_MACHINE = {
 } | NO_ROOM
 
 UNREAD = 141  # the exit status that a shell expects of a process whose output nobody reads any more
-FINISHED = "finished.json"  # beside trained weights: which run made them, see helpers/training/checkpoints.py
+# Beside trained weights, see helpers/training/checkpoints.py: which run made them, and what one that was stopped left.
+FINISHED, CHECKPOINT = "finished.json", "checkpoint.pt"
 
 
 class InputError(ValueError):

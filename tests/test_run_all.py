@@ -26,7 +26,7 @@ import run_all
 from helpers.chain.freshness import Stage, code_cells, owned_files
 from helpers.chain.notebook_runner import Progress
 from helpers.environment import can_pin, command, cores, project_root
-from helpers.files import FINISHED, InputError, sighted
+from helpers.files import CHECKPOINT, FINISHED, InputError, sighted
 from helpers.profiles import PROFILES
 from run_all import main
 
@@ -215,14 +215,46 @@ def test_force_reruns_and_a_different_result_spreads(chain):
 
 def test_force_trains_anew_what_would_be_loaded_as_finished(chain):
     chain.run()
-    marks = [chain.outputs / folder / FINISHED for folder in ("square", "square/classes", "sum")]
+    folders = ("square", "square/classes", "sum")
+    marks = [chain.outputs / folder / name for folder in folders for name in (FINISHED, CHECKPOINT)]
     for mark in marks:
         mark.parent.mkdir(exist_ok=True)
         mark.write_text("{}")
     chain.run("--only", "02")  # up to date: nothing is touched
     assert all(mark.exists() for mark in marks)
     chain.run("--force", "--only", "02")
-    assert [mark.exists() for mark in marks] == [False, False, True]
+    assert [mark.exists() for mark in marks] == [False, False, False, False, True, True]
+
+
+def test_times_and_what_a_stopped_training_left_are_no_results(chain):
+    """A mark has a fingerprint of the history, and that has seconds."""
+    square, text = CELLS["02_square"]
+    now = f"{text}\nimport time\nfor name in ('{FINISHED}', 'history.json'): save(f'square/{{name}}', time.time())"
+    chain.edit("02_square", square, now)
+    chain.run()
+    chain.run("--force", "--only", "02")
+    for name in (CHECKPOINT, f"{CHECKPOINT}.old"):
+        (chain.outputs / "square" / name).write_text("epoch 1")
+    chain.run("--force", "--only", "02")
+    (chain.outputs / "square" / f"{CHECKPOINT}.old").unlink()
+    chain.run()
+    assert chain.ran == []
+
+
+@pytest.mark.parametrize("way", ["removed", "replaced", "moved"])
+def test_a_stage_whose_folder_was_taken_away_has_not_ended_well(chain, capsys, way):
+    square, text = CELLS["02_square"]
+    ways = {
+        "removed": "shutil.rmtree(home)",
+        "replaced": "shutil.copytree(home, home.with_name('copy')), shutil.rmtree(home), home.mkdir()",
+        "moved": "home.rename(home.with_name('elsewhere'))",
+    }
+    taken = f"{text}\nimport shutil\nhome = Path(outputs_dir) / profile / 'square'\n{ways[way]}"
+    chain.edit("02_square", square, taken)
+    assert chain.run("--only", "01,02") == 1
+    assert "square was removed or moved while this stage ran; run the stage again." in capsys.readouterr().err
+    chain.edit("02_square", square, text)
+    assert chain.run("--only", "01,02") == 0 and chain.ran == ["02"]
 
 
 def test_files_written_into_another_stages_folder_belong_to_their_writer(chain):

@@ -45,9 +45,8 @@ from helpers.devices import autocast, chosen_device, device_of, gradient_scaler,
 from helpers.environment import keep_freed_memory, progress
 from helpers.features.rows import Rows, told_by
 from helpers.features.store import Features
-from helpers.files import InputError, read_json, write_json
+from helpers.files import CHECKPOINT, InputError, read_json, write_json
 from helpers.training.checkpoints import (
-    CHECKPOINT,
     CONFIG,
     fingerprint_run,
     finished_history,

@@ -24,15 +24,26 @@ from typing import Any
 
 from helpers.artefacts import CHECKSUMS, MEBIBYTES
 from helpers.environment import located, portable, project_root
-from helpers.files import InputError, below, digest, fingerprint, fingerprint_files, read_json, stamp
+from helpers.files import (
+    CHECKPOINT,
+    FINISHED,
+    InputError,
+    below,
+    digest,
+    fingerprint,
+    fingerprint_files,
+    read_json,
+    stamp,
+)
 from helpers.profiles import PATHS, SETTING_NAMES, Profile, portable_paths
 
 STATE = "run_state.json"
 Record = dict[str, Any]  # what run_state.json remembers of a stage's last success
 
 HOW_NOT_WHAT = {"threads", "device", "data_dir", "outputs_dir", "run_missing"}  # parameters whose change reruns nothing
-# Files that are no stage's input, or say where and when: pictures, times, and the folders that the photos are in.
-FOR_PEOPLE = (".png", "metrics.json", "history.json", "roots.json")
+# Files that are no stage's input, or say where and when: pictures, times, the mark of a finished training, which has a
+# fingerprint of times, and the folders that the photos are in.
+FOR_PEOPLE = (".png", "metrics.json", "history.json", "roots.json", FINISHED)
 
 
 @dataclass(frozen=True)
@@ -153,7 +164,8 @@ def key_of(content: Any) -> str:
 def owned_files(stage: Stage, stages: Sequence[Stage], outputs: Path) -> dict[str, Path]:
     """The files that `stage` wrote, by path relative to `outputs`. Where claims overlap, the later stage owns.
 
-    What lies beside the folders of the stages, such as models of others that an album uses, is nobody's.
+    What lies beside the folders of the stages, such as models of others that an album uses, is nobody's; nor is what a
+    training left that was stopped.
     """
     files: dict[str, Path] = {}
     # Other stages may be at work in their folders: those are looked into only where this stage writes there, too.
@@ -161,7 +173,7 @@ def owned_files(stage: Stage, stages: Sequence[Stage], outputs: Path) -> dict[st
     for path in sorted(path for one in (*earlier, stage) for path in below(outputs / one.folder)):
         name = path.relative_to(outputs).as_posix()
         claims = [s for s in stages if any(fnmatchcase(name, claim) for claim in (f"{s.folder}/*", *s.also))]
-        if claims and claims[-1] == stage and path.name != CHECKSUMS:
+        if claims and claims[-1] == stage and not path.name.startswith((CHECKSUMS, CHECKPOINT)):
             files[name] = path
     return files
 

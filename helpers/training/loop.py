@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from helpers.devices import device_of, gradient_scaler
 from helpers.environment import keep_freed_memory, progress
-from helpers.files import InputError
-from helpers.training.checkpoints import CHECKPOINT, resume, save_checkpoint, seed_epoch
+from helpers.files import CHECKPOINT, InputError
+from helpers.training.checkpoints import resume, save_checkpoint, seed_epoch
 from helpers.training.optimizer import descend, load_moments, load_scale, set_learning_rate, warmup_cosine
 from helpers.training.processes import agreed, share_statistics, together
 

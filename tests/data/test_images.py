@@ -212,6 +212,10 @@ def test_a_jpeg_without_its_last_bytes_is_repaired_and_that_is_said(
     for share in (0.3, 0.6, 0.9):
         with pytest.raises(InputError, match="a part of it is missing"):
             load_photo(content[: int(share * len(content))], smallest_side, "torn.jpg")
+        after_marker = content.index(b"\xff", int(share * len(content))) + 1  # which something else then completes
+        for room in (b"", bytes(len(content) - after_marker)):  # or as a download reserved it
+            with pytest.raises(InputError, match="a part of it is missing"):
+                load_photo(content[:after_marker] + room, smallest_side, "torn.jpg")
 
 
 def test_bytes_before_and_after_a_jpeg_are_passed_over(tmp_path: Path) -> None:

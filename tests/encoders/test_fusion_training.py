@@ -29,9 +29,9 @@ from helpers.encoders.fusion_training import (
 from helpers.encoders.keywords import overlap
 from helpers.encoders.metrics import chance_ndcg, without_own
 from helpers.encoders.triplet import triplet_loss
-from helpers.files import InputError
+from helpers.files import CHECKPOINT, InputError
 from helpers.training import loop
-from helpers.training.checkpoints import CHECKPOINT, save_checkpoint
+from helpers.training.checkpoints import save_checkpoint
 
 PUBLISHED = {WEIGHTS, "checksums.json", "config.json", "history.json", "finished.json"}
 SETTINGS = FusionSettings(epochs=4, batch=16, learning_rate=3e-3)

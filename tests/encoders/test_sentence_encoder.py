@@ -111,6 +111,22 @@ def test_a_transformer_is_averaged_over_the_tokens_whatever_the_company(tiny_tra
     assert np.abs(vectors[0] - vectors[1]).max() > 0.01
 
 
+def test_layers_are_averages_of_three_and_the_largest_of_the_last_whatever_the_company(tiny_transformer: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    model, tokenizer = (kind.from_pretrained(tiny_transformer) for kind in (AutoModel, AutoTokenizer))
+    vectors = embed_sentences(TEXTS, f"layers:{tiny_transformer}")
+    assert vectors.shape == (5, 4 * 16) and vectors.dtype == np.float32
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        with torch.inference_mode():
+            tokens = tokenizer(text, return_tensors="pt")
+            _, first, last = model.eval()(**tokens, output_hidden_states=True).hidden_states
+        parts = [last[0].numpy().mean(0), *[first[0].numpy().mean(0)] * 2, last[0].numpy().max(0)]  # it has two layers
+        expected = np.concatenate([part / np.linalg.norm(part) for part in parts]) / 2
+        np.testing.assert_allclose(vector, expected, atol=1e-3)
+    np.testing.assert_allclose(2 * vectors[:, :16], embed_sentences(TEXTS, str(tiny_transformer)), atol=1e-6)
+
+
 def test_an_encoder_that_cannot_be_loaded_names_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"encoder .*nothing could not be loaded: .*set sentence_encoders = 'use'"):
         embed_sentences(TEXTS, str(tmp_path / "nothing"))

@@ -24,9 +24,9 @@ from helpers.encoders.training import (
     train_dual_encoder,
 )
 from helpers.features.rows import Views
-from helpers.files import InputError
+from helpers.files import CHECKPOINT, InputError
 from helpers.training import loop
-from helpers.training.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
+from helpers.training.checkpoints import load_checkpoint, save_checkpoint
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220), "white": (240, 240, 240)}
 PUBLISHED = {WEIGHTS, "checksums.json", "config.json", "tokenizer.json", "history.json", "finished.json"}

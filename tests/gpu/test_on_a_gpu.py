@@ -27,11 +27,10 @@ from helpers.encoders.pretrained import PretrainedConfig, PretrainedEncoder, Pre
 from helpers.encoders.training import EncoderSettings, PairData, train_dual_encoder
 from helpers.features.backbones import load_backbone
 from helpers.features.store import extract_features, load_features, photo_features
-from helpers.files import read_json
+from helpers.files import CHECKPOINT, read_json
 from helpers.search.consensus import drawn_captions
 from helpers.search.reranking import pair_log_likelihoods
 from helpers.training import loop
-from helpers.training.checkpoints import CHECKPOINT
 
 Train = Callable[[Path], Any]  # into a folder; the history
 SHORT = replace(SETTINGS, epochs=1, self_critical_epochs=1, self_critical_captions=2)

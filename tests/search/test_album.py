@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from tiny_run import draw_photo
 
 from helpers.captioning.captioner import load_captioner
@@ -637,6 +637,52 @@ def test_a_correction_stays_where_nothing_but_a_note_in_the_file_changes(
     write_note(photos / "00.jpg")
     again = Album(photos, run)
     assert again.update().changed == 1 and again.photos["00.jpg"].captions == ("a letter",)
+
+
+@pytest.mark.parametrize("turn", range(2, 9))
+@pytest.mark.parametrize("how", ["note", "pixels"])
+def test_a_correction_stays_where_the_photo_is_turned(
+    run: PhotoSearch, photos: Path, kept: Album, turn: int, how: str
+) -> None:
+    kept.correct("00.jpg", "my cat")
+    with Image.open(photos / "00.jpg") as image:
+        image.getexif()[0x0112] = turn
+        if how == "note":
+            image.save(photos / "00.jpg", quality="keep", exif=image.getexif())
+        else:
+            ImageOps.exif_transpose(image).save(photos / "00.jpg", quality=90)
+    again = Album(photos, run)
+    assert again.update().changed == 1 and again.photos["00.jpg"].captions == ("my cat",)
+    draw_photo(photos / "00.jpg", 555)  # another photo in its place
+    last = Album(photos, run)
+    last.update()
+    assert not last.corrected("00.jpg")
+
+
+@pytest.mark.parametrize("meanwhile", ["half written", "away"])
+def test_a_correction_stays_where_an_update_falls_between_two_states_of_a_file(
+    run: PhotoSearch, photos: Path, kept: Album, meanwhile: str
+) -> None:
+    kept.correct("00.jpg", "my cat")
+    image, content = load_photo(photos / "00.jpg"), (photos / "00.jpg").read_bytes()
+    if meanwhile == "away":
+        (photos / "00.jpg").unlink()
+    else:
+        (photos / "00.jpg").write_bytes(content[: len(content) // 3])
+    for _ in range(2):
+        between = Album(photos, run)
+        between.update()
+        assert "00.jpg" not in between.photos
+    image.save(photos / "00.jpg", quality=70)
+    again = Album(photos, run)
+    again.update()
+    assert again.photos["00.jpg"].captions == ("my cat",)
+    (photos / "00.jpg").unlink()
+    Album(photos, run).update()
+    draw_photo(photos / "00.jpg", 555)  # another photo in its place
+    last = Album(photos, run)
+    last.update()
+    assert not last.corrected("00.jpg")
 
 
 def test_a_correction_stays_wherever_an_update_is_interrupted(

@@ -40,13 +40,12 @@ from helpers.encoders.sentence_encoder import saved_sentences
 from helpers.encoders.training import EncoderSettings
 from helpers.environment import located
 from helpers.features.store import load_features
-from helpers.files import InputError, load_pickle, read_json, save_pickle, write_json
+from helpers.files import CHECKPOINT, InputError, load_pickle, read_json, save_pickle, write_json
 from helpers.graphs import read_graph
 from helpers.profiles import SETTING_NAMES, chosen_profile, get_profile
 from helpers.search.engine import CAPTIONER, MODELS, PhotoSearch
 from helpers.search.index import SearchIndex
 from helpers.search.page import answer_html
-from helpers.training.checkpoints import CHECKPOINT
 from helpers.training.loop import Training
 from helpers.training.optimizer import adamw
 from run_all import STAGES, parse_settings

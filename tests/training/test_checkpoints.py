@@ -20,10 +20,9 @@ from torch import Tensor, nn
 from torch.storage import TypedStorage
 
 from helpers.encoders.training import EncoderSettings
-from helpers.files import InputError, write_json
+from helpers.files import CHECKPOINT, InputError, write_json
 from helpers.training import checkpoints
 from helpers.training.checkpoints import (
-    CHECKPOINT,
     load_checkpoint,
     load_finished,
     load_tensors,
@@ -168,11 +167,9 @@ def test_a_checkpoint_that_fits_is_gone_on_from(tmp_path: Path) -> None:
     assert type(line.epochs[0]["accuracy"]) is int  # figures come back as they were
 
 
-def test_the_code_of_what_is_trained_is_part_of_what_is_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_code_of_what_is_trained_is_part_of_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "fingerprint_files", lambda paths: [path.name for path in paths])
-    code = checkpoints._finished(tmp_path / "weights.pt", "run")["code"]
+    code = checkpoints._code.__wrapped__()
     assert {"devices.py", "backbones.py", "checkpoints.py", "captioner.py", "dual_encoder.py"} < set(code)
 
 
@@ -184,6 +181,33 @@ def test_the_history_of_another_training_is_not_taken_for_that_of_the_weights(tm
     assert checkpoints.finished_history(weights, "A") == {"epochs": 6}
     write_json(tmp_path / checkpoints.HISTORY, {"epochs": 2})  # of B, which ended before it wrote its weights
     assert checkpoints.finished_history(weights, "A") is None
+
+
+def test_a_checkpoint_that_another_run_put_aside_is_gone_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / CHECKPOINT
+    save_checkpoint(path, "hours", {"epoch": 9})
+    assert load_checkpoint(path, "by mistake") is None
+    save_checkpoint(path, "by mistake", {"epoch": 1})
+    capsys.readouterr()
+    assert load_checkpoint(path, "hours") == {"epoch": 9}
+    assert "other settings or data: set aside as checkpoint.pt.old, where that of" in capsys.readouterr().out
+    assert {file.name for file in tmp_path.iterdir()} == {CHECKPOINT, f"{CHECKPOINT}.old"}
+    assert load_checkpoint(path, "hours") == {"epoch": 9} and load_checkpoint(path, "by mistake") == {"epoch": 1}
+    assert load_checkpoint(path, "a third") is None and not path.exists()
+
+
+def test_a_checkpoint_of_other_code_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_code", lambda: "of other code")
+        assert load_checkpoint(tmp_path / CHECKPOINT, "run") is None
+    assert "comes from other code: set aside as checkpoint.pt.old" in capsys.readouterr().out
+    torch.save({"fingerprint": "run", "state": {}}, tmp_path / CHECKPOINT)  # as versions wrote it that did not note it
+    assert load_checkpoint(tmp_path / CHECKPOINT, "run")["epochs"]  # what was set aside is of this code
 
 
 class Command:

@@ -22,9 +22,9 @@ from helpers.captioning.captioner import WEIGHTS, load_captioner
 from helpers.captioning.training import History, train_captioner
 from helpers.environment import project_root
 from helpers.features.rows import Rows
-from helpers.files import InputError
+from helpers.files import CHECKPOINT, InputError
 from helpers.training import processes
-from helpers.training.checkpoints import CHECKPOINT, save_checkpoint
+from helpers.training.checkpoints import save_checkpoint
 from helpers.training.processes import gathered, share, together
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="several processes were tried on Linux alone")

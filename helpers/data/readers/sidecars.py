@@ -39,6 +39,8 @@ def read_sidecars(place: Place, findings: Findings) -> Captioned | None:
                 yield from (Row(place.name(photo), text, f"{file.name} {where}".strip()) for where, text in captions)
 
     found = join(rows(), place, place.folder, findings, "")
+    for file, reason in place.beside_none().items():
+        findings.leave_out("caption", place.name(file), reason)
     named = " or ".join(ending for ending in TEXTS if ending in endings)
     return found._replace(what=f"a {named} beside each photo, with a caption a line")
 

@@ -75,6 +75,21 @@ def test_photos_without_a_text_and_empty_texts_are_named(tmp_path: Path) -> None
     ]
 
 
+def test_texts_beside_what_is_no_photo_or_beside_nothing_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, {"a.jpg": [], "b.jpg": []})
+    (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nothing.jpg")
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    for name in ("a", "b", "dangling", "film", "gone"):
+        (tmp_path / f"{name}.txt").write_text(f"Words of {name} .\n")
+    findings = Findings()
+    assert len(read_captioned(tmp_path, findings).captions) == 2
+    named = {one.name: (one.kind, one.reason) for one in findings.left_out if one.name.endswith(".txt")}
+    assert named.keys() == {"dangling.txt", "film.txt", "gone.txt"}
+    assert named["gone.txt"] == ("caption", "beside no photo")
+    assert named["dangling.txt"] == ("caption", "beside a file that is no photo (a link to nothing)")
+    assert named["film.txt"][1].startswith("beside a file that is no photo (")
+
+
 @pytest.mark.parametrize(
     ("ending", "boxes"),
     [
