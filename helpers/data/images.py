@@ -46,6 +46,8 @@ _TURNS = {  # EXIF's orientation -> what makes the photo upright
 MOST_PIXELS, MOST_PIXELS_AS_DRAFT = 100_000_000, 400_000_000
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS_AS_DRAFT // 2  # Pillow warns here, and refuses at twice as many
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What else it warns of is in notes that are read for one number, and it does not say of which file.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 _MOST_SCANS = 200  # of a progressive JPEG; encoders make about ten, and a hostile file has it decoded once for each
 
 

@@ -1,6 +1,7 @@
 import io
 import os
 import struct
+import subprocess
 import sys
 import tempfile
 import unicodedata
@@ -14,6 +15,7 @@ from pillow_heif import register_heif_opener
 from small_data import write_photo
 
 from helpers.data.images import NOTICE, check_photos, find_photos, load_photo, load_pixels, resize_photo
+from helpers.environment import project_root
 from helpers.files import InputError
 
 
@@ -216,6 +218,17 @@ def test_a_jpeg_without_its_last_bytes_is_repaired_and_that_is_said(
         for room in (b"", bytes(len(content) - after_marker)):  # or as a download reserved it
             with pytest.raises(InputError, match="a part of it is missing"):
                 load_photo(content[:after_marker] + room, smallest_side, "torn.jpg")
+
+
+def test_a_file_that_is_refused_is_told_once_and_by_its_name(tmp_path: Path) -> None:
+    """In a process of its own: pytest has filters of its own."""
+    (tmp_path / "raw.cr2").write_bytes(b"II*\0\x08\0\0\0")
+    code = "import sys; from pathlib import Path; from helpers.data.images import check_photos; "
+    code += "print(check_photos([Path(sys.argv[1])]).bad)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "raw.cr2"], cwd=project_root(), capture_output=True, text=True
+    )
+    assert "raw.cr2" in done.stdout and "Warning" not in done.stderr, done.stderr
 
 
 def test_bytes_before_and_after_a_jpeg_are_passed_over(tmp_path: Path) -> None:
