@@ -24,9 +24,9 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -248,17 +248,26 @@ class Running:
     progress: Progress
     copy: Path
     lane: int
-    folder: Path  # of its files
-    place: int  # of that folder on its disk
 
-    def check_folder(self) -> None:
-        """Refuse a folder that is not the one in which the stage began: half of its files went with that.
 
-        Raises:
-            InputError: it was removed, moved or replaced.
-        """
-        if not self.folder.is_dir() or self.folder.stat().st_ino != self.place:
-            raise InputError(f"{self.folder} was removed or moved while this stage ran; run the stage again.")
+@contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """Make a stage's folder, and see to it that the stage ends in the folder in which it began.
+
+    Raises:
+        InputError: it was removed, moved or replaced meanwhile, and half of the stage's files went with it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Held open, so that no folder that takes its place gets its number; Windows opens no folders, and does not do that.
+    held = os.open(folder, os.O_RDONLY) if os.name == "posix" else None
+    begun = folder.stat()
+    try:
+        yield
+        if not (folder.is_dir() and os.path.samestat(begun, folder.stat())):
+            raise InputError(f"{folder} was removed or moved while this stage ran; run the stage again.")
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def all_needs(stage: Stage, stages: Sequence[Stage]) -> set[str]:
@@ -411,7 +420,7 @@ def run_stages(
             results[stage.short] = stage_result(stage, "up to date", record)
             return
         if arguments.force:  # its models would be loaded instead of trained again, or gone on with
-            for name in (FINISHED, CHECKPOINT):
+            for name in (FINISHED, f"{CHECKPOINT}*"):
                 for mark in (outputs / stage.folder).rglob(name):
                     mark.unlink()
         # From here until it succeeds the stage counts as not run, whatever a crash leaves behind.
@@ -428,11 +437,10 @@ def run_stages(
 
         def work() -> None:
             pin_thread(choices[lane % len(choices)])  # the kernel that this thread starts inherits it
-            execute(stage.notebook, copy, parameters, progress, descriptors)
+            with kept(outputs / stage.folder):
+                execute(stage.notebook, copy, parameters, progress, descriptors)
 
-        folder = outputs / stage.folder
-        folder.mkdir(exist_ok=True)
-        running[pool.submit(work)] = Running(stage, facts, why, progress, copy, lane, folder, folder.stat().st_ino)
+        running[pool.submit(work)] = Running(stage, facts, why, progress, copy, lane)
 
     def finish(future: Future) -> None:
         job = running.pop(future)
@@ -441,7 +449,6 @@ def run_stages(
         stage, progress = job.stage, job.progress
         try:
             future.result()
-            job.check_folder()
         except Exception as error:
             progress.end(f"failed after {duration(progress.seconds)}")
             problem = explain(error, progress, job.copy)

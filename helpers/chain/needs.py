@@ -55,8 +55,9 @@ def missing(profile: Profile, declared: Iterable[str]) -> list[Need]:
             what = f"the published weights of {name} ({size})"
             needs.append(Need(what, f"{_TORCHVISION}/{file}", {"backbone": "efficientnet_lite0"}))
     if "sentence_encoders" in declared:
-        for name in (encoder.removeprefix("layers:") for encoder in profile.sentence_encoders.split("+")):
-            if name not in ("use", "words") and not _hub_has(name, "config.json"):
+        for encoder in profile.sentence_encoders.split("+"):
+            name = encoder.removeprefix("layers:")
+            if encoder not in ("use", "words") and not _hub_has(name, "config.json"):
                 needs.append(Need(f"the sentence encoder {name}", f"{hub()}/{name}", {"sentence_encoders": "use"}))
     for setting in ("caption_tokenizer", "encoder_tokenizer"):
         if setting in declared and getattr(profile, setting) == "bert" and not _hub_has(BERT, "vocab.txt"):

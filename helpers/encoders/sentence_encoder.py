@@ -113,7 +113,7 @@ def _transformer(name: str, layers: bool) -> Callable[[list[str]], np.ndarray]:
             last, mask = states.last_hidden_state.float(), tokens["attention_mask"][:, :, None]  # (B, T, D), (B, T, 1)
             parts = [_mean(last, mask)]
             if layers:
-                count = model.config.num_hidden_layers
+                count = len(states.hidden_states) - 1  # the first are the words before any layer
                 early = [states.hidden_states[round(count * share)].float() for share in (1 / 3, 2 / 3)]
                 parts += [_mean(layer, mask) for layer in early]
                 parts.append(F.normalize(last.masked_fill(mask == 0, -torch.inf).amax(1), dim=1))

@@ -42,9 +42,10 @@ CREATE TABLE IF NOT EXISTS looks (
     copy_of TEXT NOT NULL, caption TEXT
 );
 CREATE TABLE IF NOT EXISTS corrections (digest TEXT PRIMARY KEY, caption TEXT NOT NULL, thumbnail BLOB);
-CREATE TABLE IF NOT EXISTS gone (path TEXT PRIMARY KEY, digest TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS written (path TEXT PRIMARY KEY, digest TEXT NOT NULL);
 """
+# Made by who writes: an album of an earlier version on a disk that cannot be written to is read all the same.
+_GONE = "CREATE TABLE IF NOT EXISTS gone (path TEXT PRIMARY KEY, digest TEXT NOT NULL)"
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ class AlbumStore:
         """
         with self._open() as database:
             # Of contents that lay in a file already, none is what another file held, changed a little.
-            known = "(SELECT path, digest FROM files UNION SELECT path, digest FROM gone)"
+            database.execute(_GONE)
+            known = "(SELECT path, digest FROM files UNION ALL SELECT path, digest FROM gone)"
             find = f"SELECT * FROM {known} WHERE path = ? AND NOT EXISTS (SELECT * FROM files WHERE digest = ?)"
             before = dict(row for file in files for row in database.execute(find, (file.path, file.digest)))
             database.executemany("DELETE FROM gone WHERE path = ?", ((file.path,) for file in files))
@@ -191,6 +193,7 @@ class AlbumStore:
         paths = [(path,) for path in paths]
         lost = "SELECT path, digest FROM files JOIN corrections USING (digest) WHERE path = ?"
         with self._open() as database:
+            database.execute(_GONE)
             database.executemany(f"INSERT OR REPLACE INTO gone {lost}", paths)
             database.executemany("DELETE FROM files WHERE path = ?", paths)
             database.execute("DELETE FROM looks WHERE digest NOT IN (SELECT digest FROM files)")
@@ -315,10 +318,9 @@ def unchanged(first: bytes, second: bytes) -> bool:
 
 
 def _turns(small: bytes) -> Iterator[bytes]:
-    """A thumbnail, as it is, turned by quarters, and all of these mirrored."""
+    """A thumbnail, as it is and turned by quarters."""
     pixels = np.frombuffer(small, np.uint8).reshape(SIDE, SIDE)
-    for side in (pixels, pixels.T):
-        yield from (np.rot90(side, quarters).tobytes() for quarters in range(4))
+    return (np.rot90(pixels, quarters).tobytes() for quarters in range(4))
 
 
 def _is_copy(first: bytes, second: bytes) -> bool:

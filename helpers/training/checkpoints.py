@@ -91,25 +91,27 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     """The state saved by the run with this fingerprint, or None when there is none to continue from.
 
     A file of another run or of other code, or one that is damaged, is renamed to `<name>.old` with a printed notice. It
-    takes the place of one that was set aside before, unless that is of this run: then they change places.
+    takes the place of one that was set aside before, unless that is of this run: then this is gone on with.
 
     Raises:
         InputError: memory, a disk or a right to read failed; the file stays.
     """
-    if not path.exists():
-        return None
-    state, reason = _read(path, fingerprint)
-    if state is None and (aside := _old(path)).exists():
-        state, _ = _read(aside, fingerprint)
-        if state is not None:
-            between = path.with_name(f"{path.name}.between")
-            for one, to in ((path, between), (aside, path), (between, aside)):
-                one.replace(to)
-            print(f"The checkpoint {path} {reason}: set aside as {aside.name}, where that of this training was.")
-            return state
-    if state is None:
-        print(f"The checkpoint {path} {reason}: set aside as {_aside(path)}; training starts from the beginning.")
-    return state
+    state, reason = _read(path, fingerprint) if path.exists() else (None, "")
+    if state is not None:
+        return state
+    aside = path.with_name(f"{path.name}.old")
+    earlier, _ = _read(aside, fingerprint) if aside.exists() else (None, "")
+    if earlier is not None:
+        if reason:  # they change places
+            path.replace(between := path.with_name(f"{path.name}.between"))
+        aside.replace(path)
+        if reason:
+            between.replace(aside)
+        print(f"{path} is what was set aside as {aside.name} before, and is gone on with.")
+    elif reason:
+        path.replace(aside)
+        print(f"The checkpoint {path} {reason}: set aside as {aside.name}; training starts from the beginning.")
+    return earlier
 
 
 def _read(path: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str]:
@@ -128,14 +130,9 @@ def _read(path: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str]:
         return None, f"cannot be read ({type(error).__name__})"
 
 
-def _old(path: Path) -> Path:
-    return path.with_name(f"{path.name}.old")
-
-
 def _aside(path: Path) -> str:
-    """Rename a checkpoint, so that it is in nobody's way; its name from then on."""
-    path.replace(_old(path))
-    return _old(path).name
+    """Rename a checkpoint that fits no training, so that it is in nobody's way; its name from then on."""
+    return path.replace(path.with_name(f"{path.name}.misfit")).name
 
 
 def resume(path: Path, fingerprint: str, restore: Callable[[dict[str, Any]], None]) -> bool:

@@ -82,7 +82,7 @@ def test_threads_follow_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def tiny_transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model in the form the hub gives it: two layers, random weights, a vocabulary of its own."""
+    """A model in the form the hub gives it: three layers, random weights, a vocabulary of its own."""
     prepare_torchvision()
     from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -90,7 +90,7 @@ def tiny_transformer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted({word for text in TEXTS for word in text.split()})]
     (folder / "vocab.txt").write_text("\n".join(words))
     BertTokenizer(vocab={word: row for row, word in enumerate(words)}).save_pretrained(folder)
-    config = BertConfig(vocab_size=len(words), hidden_size=16, num_hidden_layers=2, num_attention_heads=2)
+    config = BertConfig(vocab_size=len(words), hidden_size=16, num_hidden_layers=3, num_attention_heads=2)
     config.intermediate_size = 32
     torch.manual_seed(0)
     BertModel(config).save_pretrained(folder)
@@ -120,8 +120,8 @@ def test_layers_are_averages_of_three_and_the_largest_of_the_last_whatever_the_c
     for text, vector in zip(TEXTS, vectors, strict=True):
         with torch.inference_mode():
             tokens = tokenizer(text, return_tensors="pt")
-            _, first, last = model.eval()(**tokens, output_hidden_states=True).hidden_states
-        parts = [last[0].numpy().mean(0), *[first[0].numpy().mean(0)] * 2, last[0].numpy().max(0)]  # it has two layers
+            _, first, second, last = model.eval()(**tokens, output_hidden_states=True).hidden_states
+        parts = [*(layer[0].numpy().mean(0) for layer in (last, first, second)), last[0].numpy().max(0)]
         expected = np.concatenate([part / np.linalg.norm(part) for part in parts]) / 2
         np.testing.assert_allclose(vector, expected, atol=1e-3)
     np.testing.assert_allclose(2 * vectors[:, :16], embed_sentences(TEXTS, str(tiny_transformer)), atol=1e-6)
@@ -151,16 +151,18 @@ def new_process() -> Iterator[Callable[[], None]]:
     forget()
 
 
+@pytest.mark.parametrize("before_the_name", ["", "layers:"])
 def test_an_encoder_that_was_saved_anew_reads_the_saved_texts_anew(
-    tmp_path: Path, tiny_transformer: Path, new_process: Callable[[], None]
+    tmp_path: Path, tiny_transformer: Path, new_process: Callable[[], None], before_the_name: str
 ) -> None:
     from transformers import BertModel
 
-    path, encoder = tmp_path / "sentences.npy", str(shutil.copytree(tiny_transformer, tmp_path / "encoder"))
+    path, folder = tmp_path / "sentences.npy", shutil.copytree(tiny_transformer, tmp_path / "encoder")
+    encoder = f"{before_the_name}{folder}"
     before = np.array(saved_sentences(TEXTS, path, encoder))
-    model = BertModel.from_pretrained(encoder)
+    model = BertModel.from_pretrained(folder)
     torch.nn.init.normal_(model.embeddings.word_embeddings.weight)
-    model.save_pretrained(encoder)
+    model.save_pretrained(folder)
     np.testing.assert_array_equal(saved_sentences(TEXTS, path, encoder), before)  # this process has the old weights
     np.testing.assert_allclose(embed_sentences(TEXTS, encoder), before, atol=1e-5)
     new_process()

@@ -152,7 +152,7 @@ def test_moments_and_all_else_of_a_checkpoint_that_do_not_fit_are_refused(
     state = load_checkpoint(tmp_path / CHECKPOINT, "run")
     change(state)
     save_checkpoint(tmp_path / CHECKPOINT, "run", state)
-    with pytest.raises(InputError, match=r"does not fit this training .* set aside as checkpoint.pt.old"):
+    with pytest.raises(InputError, match=r"does not fit this training .* set aside as checkpoint.pt.misfit"):
         train(tmp_path, 3)
     again = train(tmp_path, 3)  # as the sentence says
     expected = train(tmp_path / "undisturbed", 3)
@@ -192,10 +192,12 @@ def test_a_checkpoint_that_another_run_put_aside_is_gone_on_with(
     save_checkpoint(path, "by mistake", {"epoch": 1})
     capsys.readouterr()
     assert load_checkpoint(path, "hours") == {"epoch": 9}
-    assert "other settings or data: set aside as checkpoint.pt.old, where that of" in capsys.readouterr().out
+    assert "checkpoint.pt is what was set aside as checkpoint.pt.old before" in capsys.readouterr().out
     assert {file.name for file in tmp_path.iterdir()} == {CHECKPOINT, f"{CHECKPOINT}.old"}
     assert load_checkpoint(path, "hours") == {"epoch": 9} and load_checkpoint(path, "by mistake") == {"epoch": 1}
     assert load_checkpoint(path, "a third") is None and not path.exists()
+    assert load_checkpoint(path, "by mistake") == {"epoch": 1} and path.exists()  # that left nothing itself
+    assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT]
 
 
 def test_a_checkpoint_of_other_code_is_set_aside(

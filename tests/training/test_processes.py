@@ -158,10 +158,10 @@ def test_a_checkpoint_that_does_not_fit_is_set_aside_once_and_by_all(
 ) -> None:
     save_checkpoint(tmp_path / CHECKPOINT, "run", {"epoch": 1})
     with pytest.raises(
-        InputError, match=rf"does not fit this training.* set aside as {CHECKPOINT}\.old; run this again"
+        InputError, match=rf"does not fit this training.* set aside as {CHECKPOINT}\.misfit; run this again"
     ):
         together(shared_training.go_on, tmp_path / CHECKPOINT, stumbling)
-    assert [path.name for path in tmp_path.iterdir()] == [f"{CHECKPOINT}.old"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{CHECKPOINT}.misfit"]
 
 
 class Unreadable:

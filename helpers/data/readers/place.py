@@ -87,13 +87,10 @@ class Place:
         return {path: photos[stem] for path, stem in stems.items() if stem is not None}
 
     def beside_none(self) -> dict[Path, str]:
-        """Texts that lie beside no photo, and why not, in the words of `Findings`."""
+        """Texts that lie beside no photo; and why the file is none that one lies beside, "" where there is no file."""
         texts = {one for one in self.others if one.suffix.lower() in TEXTS and there(one.is_file)}
         reasons = {self._stem(one): why for one, why in self.others.items() if one not in texts}
-        lonely = {one: reasons.get(self._stem(one)) for one in sorted(texts - self.beside.keys())}
-        return {
-            one: f"beside a file that is no photo ({why})" if why else "beside no photo" for one, why in lonely.items()
-        }
+        return {one: reasons.get(self._stem(one), "") for one in sorted(texts - self.beside.keys())}
 
     @cached_property
     def mostly_beside(self) -> bool:

@@ -39,8 +39,14 @@ def read_sidecars(place: Place, findings: Findings) -> Captioned | None:
                 yield from (Row(place.name(photo), text, f"{file.name} {where}".strip()) for where, text in captions)
 
     found = join(rows(), place, place.folder, findings, "")
-    for file, reason in place.beside_none().items():
-        findings.leave_out("caption", place.name(file), reason)
+    alone = []
+    for file, why in place.beside_none().items():
+        if why:
+            findings.leave_out("caption", place.name(file), f"beside a file that is no photo ({why})")
+        elif _read(file, place, Findings())[0]:  # words, and no list of photos
+            alone.append(place.name(file))
+    if alone:
+        findings.say(f"{len(alone):,} texts lie beside no photo and were passed over, such as {', '.join(alone[:3])}.")
     named = " or ".join(ending for ending in TEXTS if ending in endings)
     return found._replace(what=f"a {named} beside each photo, with a caption a line")
 

@@ -81,11 +81,13 @@ def test_texts_beside_what_is_no_photo_or_beside_nothing_are_named(tmp_path: Pat
     (tmp_path / "film.mp4").write_bytes(b"film")
     for name in ("a", "b", "dangling", "film", "gone"):
         (tmp_path / f"{name}.txt").write_text(f"Words of {name} .\n")
+    (tmp_path / "train.txt").write_text("a.jpg\n")
+    (tmp_path / "test.txt").write_text("b.jpg\n")
     findings = Findings()
     assert len(read_captioned(tmp_path, findings).captions) == 2
     named = {one.name: (one.kind, one.reason) for one in findings.left_out if one.name.endswith(".txt")}
-    assert named.keys() == {"dangling.txt", "film.txt", "gone.txt"}
-    assert named["gone.txt"] == ("caption", "beside no photo")
+    assert named.keys() == {"dangling.txt", "film.txt"}
+    assert findings.notices[-1] == "1 texts lie beside no photo and were passed over, such as gone.txt."
     assert named["dangling.txt"] == ("caption", "beside a file that is no photo (a link to nothing)")
     assert named["film.txt"][1].startswith("beside a file that is no photo (")
 
