@@ -46,7 +46,7 @@ def read_sidecars(place: Place, findings: Findings) -> Captioned | None:
         elif _read(file, place, Findings())[0]:  # words, and no list of photos
             alone.append(place.name(file))
     if alone:
-        findings.say(f"{len(alone):,} texts lie beside no photo and were passed over, such as {', '.join(alone[:3])}.")
+        findings.say(f"Texts beside no photo were passed over ({len(alone):,}), such as {', '.join(alone[:3])}.")
     named = " or ".join(ending for ending in TEXTS if ending in endings)
     return found._replace(what=f"a {named} beside each photo, with a caption a line")
 

@@ -87,7 +87,7 @@ def test_texts_beside_what_is_no_photo_or_beside_nothing_are_named(tmp_path: Pat
     assert len(read_captioned(tmp_path, findings).captions) == 2
     named = {one.name: (one.kind, one.reason) for one in findings.left_out if one.name.endswith(".txt")}
     assert named.keys() == {"dangling.txt", "film.txt"}
-    assert findings.notices[-1] == "1 texts lie beside no photo and were passed over, such as gone.txt."
+    assert findings.notices[-1] == "Texts beside no photo were passed over (1), such as gone.txt."
     assert named["dangling.txt"] == ("caption", "beside a file that is no photo (a link to nothing)")
     assert named["film.txt"][1].startswith("beside a file that is no photo (")
 
