@@ -173,7 +173,7 @@ def owned_files(stage: Stage, stages: Sequence[Stage], outputs: Path) -> dict[st
     for path in sorted(path for one in (*earlier, stage) for path in below(outputs / one.folder)):
         name = path.relative_to(outputs).as_posix()
         claims = [s for s in stages if any(fnmatchcase(name, claim) for claim in (f"{s.folder}/*", *s.also))]
-        if claims and claims[-1] == stage and not path.name.startswith((CHECKSUMS, CHECKPOINT)):
+        if claims and claims[-1] == stage and path.name != CHECKSUMS and not path.name.startswith(CHECKPOINT):
             files[name] = path
     return files
 

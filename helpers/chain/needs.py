@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from helpers.backbone_names import BUILT_IN, eyes, is_stem, on_hub, stem_name, whole_name
 from helpers.downloads import hub, unreachable
+from helpers.encoder_names import PACKAGES, SEPARATOR, USE, hub_name
 from helpers.environment import command
 from helpers.files import InputError, as_file_name, at_home
 from helpers.profiles import Profile
@@ -55,10 +56,10 @@ def missing(profile: Profile, declared: Iterable[str]) -> list[Need]:
             what = f"the published weights of {name} ({size})"
             needs.append(Need(what, f"{_TORCHVISION}/{file}", {"backbone": "efficientnet_lite0"}))
     if "sentence_encoders" in declared:
-        for encoder in profile.sentence_encoders.split("+"):
-            name = encoder.removeprefix("layers:")
-            if encoder not in ("use", "words") and not _hub_has(name, "config.json"):
-                needs.append(Need(f"the sentence encoder {name}", f"{hub()}/{name}", {"sentence_encoders": "use"}))
+        for encoder in profile.sentence_encoders.split(SEPARATOR):
+            name = hub_name(encoder)
+            if encoder not in PACKAGES and not _hub_has(name, "config.json"):
+                needs.append(Need(f"the sentence encoder {name}", f"{hub()}/{name}", {"sentence_encoders": USE}))
     for setting in ("caption_tokenizer", "encoder_tokenizer"):
         if setting in declared and getattr(profile, setting) == "bert" and not _hub_has(BERT, "vocab.txt"):
             what = f"the vocabulary of {BERT}"

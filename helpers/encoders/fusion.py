@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from helpers.artefacts import Share, Size
 from helpers.devices import device_of, to_device
-from helpers.encoders.sentence_encoder import USE, WIDTH, sentence_vectors
+from helpers.encoder_names import USE
+from helpers.encoders.sentence_encoder import WIDTH, sentence_vectors
 from helpers.features.backbones import Backbone, load_backbone
 from helpers.files import InputError
 from helpers.training.checkpoints import load_trained, save_trained

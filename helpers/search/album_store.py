@@ -153,8 +153,8 @@ class AlbumStore:
         All of it or, if the process ends meanwhile, nothing.
         """
         with self._open() as database:
-            # Of contents that lay in a file already, none is what another file held, changed a little.
             database.execute(_GONE)
+            # Of contents that lay in a file already, none is what another file held, changed a little.
             known = "(SELECT path, digest FROM files UNION ALL SELECT path, digest FROM gone)"
             find = f"SELECT * FROM {known} WHERE path = ? AND NOT EXISTS (SELECT * FROM files WHERE digest = ?)"
             before = dict(row for file in files for row in database.execute(find, (file.path, file.digest)))

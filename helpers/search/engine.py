@@ -32,12 +32,13 @@ from helpers.deploy.models import (
     load_openvino_pair,
     load_openvino_pretrained_pair,
 )
+from helpers.encoder_names import SEPARATOR
 from helpers.encoders.clip import ClipPair
 from helpers.encoders.dual_encoder import WEIGHTS, EncoderPair, in_batches
 from helpers.encoders.fusion import WEIGHTS as FUSION_WEIGHTS
 from helpers.encoders.fusion import FusionEncoder
 from helpers.encoders.pretrained import PretrainedPair, photo_views
-from helpers.encoders.sentence_encoder import SEPARATOR, beside, saved_sentences
+from helpers.encoders.sentence_encoder import beside, saved_sentences
 from helpers.features.backbones import graph_file, load_backbone
 from helpers.features.rows import Views
 from helpers.features.store import Features

@@ -102,11 +102,10 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     aside = path.with_name(f"{path.name}.old")
     earlier, _ = _read(aside, fingerprint) if aside.exists() else (None, "")
     if earlier is not None:
-        if reason:  # they change places
-            path.replace(between := path.with_name(f"{path.name}.between"))
-        aside.replace(path)
-        if reason:
-            between.replace(aside)
+        between = path.with_name(f"{path.name}.between")
+        for one, to in ((path, between), (aside, path), (between, aside)):  # they change places, if there are two
+            if one.exists():
+                one.replace(to)
         print(f"{path} is what was set aside as {aside.name} before, and is gone on with.")
     elif reason:
         path.replace(aside)

@@ -79,8 +79,7 @@ class Place:
     @cached_property
     def beside(self) -> dict[Path, list[Path]]:
         """Texts beside photos of the same name but for the suffix (`dog.txt`, `dog.jpg`), and those photos."""
-        photos = self._photos_by_stem
-        texts = {one: self._stem(one) for one in self.others if one.suffix.lower() in TEXTS and there(one.is_file)}
+        photos, texts = self._photos_by_stem, self._texts
         # In another case only where the photo has no text of its own: some names differ in nothing else.
         bare = {stem.casefold(): stem for stem in sorted(photos.keys() - set(texts.values()))}
         stems = {path: stem if stem in photos else bare.get(stem.casefold()) for path, stem in texts.items()}
@@ -88,15 +87,19 @@ class Place:
 
     def beside_none(self) -> dict[Path, str]:
         """Texts that lie beside no photo; and why the file is none that one lies beside, "" where there is no file."""
-        texts = {one for one in self.others if one.suffix.lower() in TEXTS and there(one.is_file)}
-        reasons = {self._stem(one): why for one, why in self.others.items() if one not in texts}
-        return {one: reasons.get(self._stem(one), "") for one in sorted(texts - self.beside.keys())}
+        reasons = {self._stem(one): why for one, why in self.others.items() if one not in self._texts}
+        return {one: reasons.get(self._texts[one], "") for one in sorted(self._texts.keys() - self.beside.keys())}
 
     @cached_property
     def mostly_beside(self) -> bool:
         """Whether at least half of the photos have a text beside them."""
         told = {photos[0] for photos in self.beside.values()}
         return bool(told) and 2 * len(told) >= len(self._photos_by_stem)
+
+    @cached_property
+    def _texts(self) -> dict[Path, str]:
+        """What may lie beside photos, each with its stem."""
+        return {one: self._stem(one) for one in self.others if one.suffix.lower() in TEXTS and there(one.is_file)}
 
     @cached_property
     def _photos_by_stem(self) -> dict[str, list[Path]]:
