@@ -8,13 +8,14 @@ import sys
 import tomllib
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from helpers.environment import project_root
 
 PICTURE = project_root() / "docs" / "wings.svg"
-WIDTH, HEIGHT, GAP, MARGIN = 880, 50, 7, 12  # of the page, of a floor, between floors, around
+WIDTH, HEIGHT, LINE, GAP, MARGIN = 880, 50, 18, 7, 12  # of the page, a floor, a further line, between floors, around
 STYLE = (
     "text{font-family:ui-sans-serif,system-ui,sans-serif;fill:#1f2328}.name{font-weight:700;font-size:15px}"
     ".line{font-size:12.5px}.room{fill:#eef3f8;stroke:#0072b2}.ground{fill:#f4efe4;stroke:#e69f00}"
@@ -37,13 +38,18 @@ def first_line(wing: str) -> tuple[str, str]:
     return name.partition("(")[2].rstrip(")"), said[0].upper() + said[1:]
 
 
-def room(left: float, top: float, width: float, kind: str, name: str, about: str, said: str) -> str:
-    """A box with its name, at the right what it is about, and one line."""
+def room(left: float, top: float, width: float, kind: str, name: str, about: str, *said: str) -> str:
+    """A box with its name, at the right what it is about, and one line or more; each further makes it LINE higher."""
+    height = HEIGHT + (len(said) - 1) * LINE
+    lines = "".join(
+        f'<text class="line" x="{left + 14:g}" y="{top + 39 + number * LINE:g}">{escape(line)}</text>'
+        for number, line in enumerate(said)
+    )
     return (
-        f'<rect class="{kind}" x="{left:g}" y="{top:g}" width="{width:g}" height="{HEIGHT}" rx="7"/>'
+        f'<rect class="{kind}" x="{left:g}" y="{top:g}" width="{width:g}" height="{height}" rx="7"/>'
         f'<text class="name" x="{left + 14:g}" y="{top + 21:g}">{escape(name)}</text>'
         f'<text class="line" x="{left + width - 14:g}" y="{top + 21:g}" text-anchor="end">{escape(about)}</text>'
-        f'<text class="line" x="{left + 14:g}" y="{top + 39:g}">{escape(said)}</text>'
+        f"{lines}"
     )
 
 
@@ -57,9 +63,10 @@ def picture() -> str:
             left, top = MARGIN + place * (width + GAP), MARGIN + number * (HEIGHT + GAP)
             parts.append(room(left, top, width, "room", f"{name}/", *first_line(name)))
     top = MARGIN + len(wings) * (HEIGHT + GAP)
-    said = "Every setting, the process, files and their checksums, OpenVINO graphs, charts."
-    parts.append(room(MARGIN, top, WIDTH - 2 * MARGIN, "ground", ", ".join(ground), "the ground floor, for all", said))
-    height = top + HEIGHT + MARGIN
+    said = "Every setting, the process, files and their checksums, OpenVINO graphs, charts:"
+    modules = wrap(", ".join(ground), 110)
+    parts.append(room(MARGIN, top, WIDTH - 2 * MARGIN, "ground", "the ground floor", "for all", said, *modules))
+    height = top + HEIGHT + len(modules) * LINE + MARGIN
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">'
     title = "<title>The wings of helpers, each importing only from those below it</title>"
     return f"{head}{title}\n<style>{STYLE}</style>\n{''.join(parts)}</svg>\n"
